@@ -1,0 +1,85 @@
+// Package fsdiff is the list of file changes that a command made, and its JSON.
+//
+// A [Diff] names every path that was created, modified, deleted or replaced by
+// something of another type. How the list is found is not decided here: the
+// strategies below internal/world/worldfs compute it, package trace stores it,
+// and the command line prints it. The package builds on every system.
+package fsdiff
+
+// SchemaVersion is the value of fs_diff_schema_version in every Diff.
+const SchemaVersion = 1
+
+// DefaultMax is the number of entries that a Diff holds unless the caller asks for another.
+const DefaultMax = 10000
+
+// Kind says what happened to a path.
+type Kind string
+
+// The four kinds of change.
+const (
+	Create     Kind = "create"
+	Modify     Kind = "modify"
+	Delete     Kind = "delete"
+	TypeChange Kind = "type_change"
+)
+
+// FileType says what a path is.
+type FileType string
+
+// The types of file that Linux knows.
+const (
+	File    FileType = "file"
+	Dir     FileType = "dir"
+	Symlink FileType = "symlink"
+	Fifo    FileType = "fifo"
+	Socket  FileType = "socket"
+	Char    FileType = "char"
+	Block   FileType = "block"
+)
+
+// Meta is what is known of a path at one moment.
+type Meta struct {
+	FileType   FileType `json:"file_type"`
+	Mode       string   `json:"mode"`                  // permission bits with setuid, setgid and sticky, octal: "0644", "1777"
+	UID        uint32   `json:"uid"`                   // owner as the host sees it
+	GID        uint32   `json:"gid"`                   // group as the host sees it
+	Size       int64    `json:"size"`                  // bytes; 0 for what has no content
+	Mtime      string   `json:"mtime,omitempty"`       // RFC 3339, UTC, nanoseconds
+	LinkTarget string   `json:"link_target,omitempty"` // of a symlink; base64 in link_target_b64 if not UTF-8
+	LinkB64    string   `json:"link_target_b64,omitempty"`
+}
+
+// Entry is one change. Meta is the state after the change, but for a delete the
+// state before it; Before is the state before a modify, type_change or delete.
+type Entry struct {
+	Path    string `json:"path"` // relative to Diff.Root where below it, else absolute
+	PathB64 string `json:"path_b64,omitempty"`
+	Kind    Kind   `json:"kind"`
+	Meta
+	Before *Meta `json:"before,omitempty"`
+
+	// raw holds the bytes of the path where they are not UTF-8.
+	raw string
+}
+
+// Counts says how many entries of each kind there are, also those past the limit.
+type Counts struct {
+	Create     int `json:"create"`
+	Modify     int `json:"modify"`
+	Delete     int `json:"delete"`
+	TypeChange int `json:"type_change"`
+}
+
+// Total is the number of changes.
+func (c Counts) Total() int { return c.Create + c.Modify + c.Delete + c.TypeChange }
+
+// Diff is the whole list.
+type Diff struct {
+	Version   int     `json:"fs_diff_schema_version"`
+	Root      string  `json:"root"`     // the working directory of the command, absolute
+	Strategy  string  `json:"strategy"` // overlay, fuse, copy-diff
+	Entries   []Entry `json:"entries"`  // sorted by the bytes of the path; never nil
+	Counts    Counts  `json:"counts"`
+	Truncated bool    `json:"fs_diff_truncated"`
+	Summary   string  `json:"summary"` // "2 created, 1 modified"; says so if the list was cut
+}

@@ -1,0 +1,40 @@
+// Package config is the only reader of the environment and of the settings file.
+//
+// [Load] reads both once and returns a plain value; every path that substrate uses
+// on the host is decided here and nowhere else. Nothing is created by Load.
+package config
+
+// Config is what the environment says. It is a value: nothing in it changes after Load.
+type Config struct {
+	Home    string // the caller's home directory; "" if there is none
+	Dir     string // ~/.substrate; "" without a home and without SHIM_TRACE_LOG
+	Trace   string // the trace file: SHIM_TRACE_LOG or Dir/trace.jsonl; "" if there is no place for one
+	Fsync   bool   // SHIM_FSYNC=1
+	MaxMB   int    // TRACE_LOG_MAX_MB, default 100
+	Keep    int    // TRACE_LOG_KEEP, default 3
+	UID     int    // effective
+	GID     int
+	Root    bool   // uid 0 with CAP_SYS_ADMIN and CAP_NET_ADMIN
+	Shell   string // $SHELL unless that is substrate itself, else /bin/bash
+	AgentID string // SUBSTRATE_AGENT_ID, default "human"
+
+	SessionID  string // SHIM_SESSION_ID; "" if this process starts a session
+	ParentSpan string // SHIM_PARENT_SPAN
+	Depth      int    // SHIM_DEPTH
+	Caller     string // SHIM_CALLER
+	CallStack  []string
+
+	InWorld bool // SUBSTRATE_IN_WORLD=1: inside a world; commands run straight through, nothing is recorded
+
+	UseWorld     bool   // SUBSTRATE_REPLAY_USE_WORLD=1
+	RequireWorld bool   // SUBSTRATE_REQUIRE_WORLD=1
+	Strategy     string // SUBSTRATE_WORLD_STRATEGY
+	DiffMax      int    // SUBSTRATE_FS_DIFF_MAX, default fsdiff.DefaultMax (10,000)
+	WorldMax     int    // SUBSTRATE_WORLD_MAX, default 2 × cores
+
+	RunRoot      string   // run-time root: /run/substrate for root; WLD7 for users. Not created, not checked
+	RunRoots     []string // all candidates in order; RunRoot is the first
+	OverlayRoots []string // where uppers may lie, in order of preference (WLD6, WLD7); SUBSTRATE_OVERLAY_ROOT alone if set
+
+	Log string // SUBSTRATE_LOG
+}

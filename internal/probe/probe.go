@@ -1,0 +1,34 @@
+// Package probe asks the host what it can do, by trying.
+//
+// An answer is a [Check]: it has a name, the outcome, the reason and a remedy.
+// The doctor prints checks, and the choice of a strategy is made from the same
+// values, so the two cannot disagree. What is done with an answer is left to the
+// callers.
+package probe
+
+import "errors"
+
+// ErrUnsupported is wrapped by errors that say that this host cannot do a thing at
+// all, or not for this caller.
+var ErrUnsupported = errors.New("not supported here")
+
+// Check is the answer to one question.
+type Check struct {
+	Name   string // short and stable: "overlay_mount_ok"
+	OK     bool
+	Reason string // why not; "" if OK
+	Remedy string // one hint, a command where possible
+}
+
+// Error is an error with a remedy. It wraps [ErrUnsupported] and the cause.
+type Error struct {
+	What   string // what was being done: "create a user namespace"
+	Err    error  // the cause
+	Remedy string // one hint; may be empty
+}
+
+// Error returns what was being done, and the cause.
+func (e *Error) Error() string { return e.What + ": " + e.Err.Error() }
+
+// Unwrap returns ErrUnsupported and the cause.
+func (e *Error) Unwrap() []error { return []error{ErrUnsupported, e.Err} }

@@ -1,0 +1,23 @@
+// Package netlog reads what the rules of a world dropped.
+//
+// The kernel sends a copy of each logged packet to an NFLOG group
+// inside the world's network namespace. This package knows the messages that bind a
+// socket to such a group and turns what arrives into an [Event]. The rules themselves
+// are in package nft.
+package netlog
+
+import "net/netip"
+
+// Event is one attempt to reach somebody that was refused.
+type Event struct {
+	Proto string // "tcp", "udp", "icmp", "icmpv6", or the number: "132"
+	Dst   netip.Addr
+	Port  uint16 // destination port; 0 for protocols without one
+	UID   int    // owner of the socket, -1 if unknown
+}
+
+// String gives the form of scopes_used without its verb: "192.0.2.1:443/tcp",
+// "[2001:db8::1]:443/tcp", "192.0.2.1:0/icmp".
+func (e Event) String() string {
+	return netip.AddrPortFrom(e.Dst, e.Port).String() + "/" + e.Proto
+}

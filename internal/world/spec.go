@@ -1,0 +1,92 @@
+// Package world makes throw-away, copy-on-write views of the whole machine, runs
+// commands in them, and says what the commands changed and whom they tried to reach.
+//
+// A world is made by [New], used by [World.Run] and removed by [World.Close]. What a
+// crash leaves behind is found by [List] and removed by [GC]. Nothing here knows of
+// spans or traces: the caller gives names and gets a [Result].
+package world
+
+import (
+	"os"
+	"time"
+
+	"substrate/fsdiff"
+	"substrate/internal/world/netlog"
+)
+
+// Dirs says where worlds keep their state on the host.
+type Dirs struct {
+	Run     []string // candidates for the run-time root, first usable one wins: "/run/substrate"
+	Overlay []string // candidates for uppers, first usable one wins
+}
+
+// Spec says what world to make.
+type Spec struct {
+	Name     string // wanted name, checked here: [A-Za-z0-9_]{1,64}; "_2", "_3" … is added while a world of that name lives
+	Dirs     Dirs
+	Strategy string     // "" for the best that works; else exactly this one
+	Upper    string     // "" for disk, "tmpfs" or "tmpfs:SIZE" for memory
+	Hide     []string   // absolute paths of substrate's own store: masked inside, never in a diff
+	Cwd      string     // root of the diff; the command's working directory
+	DiffMax  int        // entries in the diff; 0 means fsdiff.DefaultMax
+	Root     bool       // the caller has a root's capabilities; no user namespace is made
+	Observe  func(Step) // called for each step at the moment it happens; may be nil
+}
+
+// Step is one step of the set-up, for `[replay] ` lines.
+type Step struct {
+	Name   string // userns, mntns, overlay, pivot_root, proc, netns, nft, cgroup; "strategy" when one is chosen
+	Detail string // "ok", or the reason why not, or the name of the strategy
+	OK     bool
+}
+
+// Command is what to run in a world.
+type Command struct {
+	Path    string   // program: with a slash a path, without one it is looked for on the PATH of Env
+	Argv    []string // argv, the zeroth included
+	Dir     string   // working directory inside
+	Env     []string
+	Umask   int
+	Stdin   *os.File // nil for /dev/null
+	Stdout  *os.File // nil for /dev/null
+	Stderr  *os.File
+	TTY     bool          // give the command a PTY of the world's own and copy it to and from Stdin and Stdout
+	Timeout time.Duration // 0 for none: SIGTERM to all processes, after Grace SIGKILL
+	Grace   time.Duration // 0 means 2 s
+}
+
+// Degradation is something that the world could not do.
+type Degradation struct {
+	Name    string // stands in degraded_components: "cgroup", "nft", "netns", "fs-view", "upper-disk"
+	Message string // one line for the user, without prefix
+	Asked   bool   // the caller asked for what is missing, or isolation suffers: print it also without verbose
+}
+
+// Usage is what the command and its children consumed.
+type Usage struct {
+	User, System time.Duration
+	MaxRSS       int64 // bytes, of the largest process
+	MemoryPeak   int64 // bytes, of the whole cgroup; 0 if unknown
+	OOMKills     int   // 0 if none or unknown
+}
+
+// Result is what happened.
+type Result struct {
+	Exit     int   // the command's status; 128+n if signal n killed it, 124 on timeout, 126, 127
+	Signal   int   // that killed it, 0 for none
+	ExecErr  error // why the command could not be started (Exit is 126 or 127 then), else nil
+	TimedOut bool
+	Started  time.Time
+	Duration time.Duration // of the command alone
+	Usage    Usage
+
+	Diff         *fsdiff.Diff   // nil only if Degraded says why
+	UpperEntries int            // number of entries in all uppers, for `upper entries: N`
+	Blocked      []netlog.Event // each distinct attempt once, in order of its first appearance
+	Lookups      []string       // names that were looked up and refused, each once
+	Degraded     []Degradation
+	Strategy     string
+	Fallbacks    []string // reasons why better strategies were not taken
+	WorldID      string   // wld_ and 32 hex digits
+	Name         string
+}

@@ -1,0 +1,113 @@
+// Package trace is the file that holds spans: one JSON object a line.
+//
+// A span is the record of one command. It has a start line, written before the
+// command runs, and a complete line with the same span id, written after it
+// ended. Every writer appends through [Append]; readers take what other versions
+// and other programs wrote as far as they understand it. What goes into a span
+// is decided in internal/record. The package builds on every system.
+package trace
+
+import "substrate/fsdiff"
+
+// SchemaVersion is the value of trace_schema_version in every line that this version writes.
+const SchemaVersion = 1
+
+// The event types of a span's two lines.
+const (
+	EventStart    = "command_start"
+	EventComplete = "command_complete"
+)
+
+// The components that write spans.
+const (
+	ComponentShell  = "shell"
+	ComponentShim   = "shim"
+	ComponentReplay = "replay"
+	ComponentWorld  = "world"
+)
+
+// Script is a script that was run by name (REC2).
+type Script struct {
+	Path          string `json:"path"`
+	SHA256        string `json:"sha256"`         // hex, of the whole file
+	Text          string `json:"text,omitempty"` // at most 64 KiB; base64 in text_b64 if not UTF-8
+	TextB64       string `json:"text_b64,omitempty"`
+	TextTruncated bool   `json:"text_truncated,omitempty"`
+}
+
+// ReplayContext says how a replay was started.
+type ReplayContext struct {
+	Mode      string   `json:"mode"` // "bash -c", "bash -lc", "argv" …
+	World     bool     `json:"world"`
+	Argv      []string `json:"argv,omitempty"` // as really executed
+	StdinPath string   `json:"stdin_path,omitempty"`
+	Verdict   *Verdict `json:"verdict,omitempty"`
+}
+
+// Verdict compares a replay with the span that it replayed. Each field is
+// "same", "not recorded", or what differs.
+type Verdict struct {
+	Result      string   `json:"result"` // "same", "differs" or "not recorded"
+	Exit        string   `json:"exit"`
+	Stdout      string   `json:"stdout"`
+	Stderr      string   `json:"stderr"`
+	Files       string   `json:"files"`
+	Environment []string `json:"environment,omitempty"` // names that differ
+}
+
+// Usage is what a command consumed.
+type Usage struct {
+	UserMS   int64 `json:"user_ms"`
+	SysMS    int64 `json:"sys_ms"`
+	MaxRSSKB int64 `json:"max_rss_kb"`
+}
+
+// Record is one line. A complete line repeats what the start line says, so that it
+// can stand alone after the start line was dropped by compaction.
+type Record struct {
+	TraceSchemaVersion int    `json:"trace_schema_version"`
+	TS                 string `json:"ts"` // RFC 3339, UTC, nanoseconds: when this line was written
+	EventType          string `json:"event_type"`
+	SessionID          string `json:"session_id"`
+	Component          string `json:"component"`
+
+	SpanID     string            `json:"span_id"`     // spn_ and 32 hex digits of a UUIDv7
+	ParentSpan string            `json:"parent_span"` // "" for none
+	Cmd        string            `json:"cmd"`
+	CmdB64     string            `json:"cmd_b64,omitempty"` // the bytes of cmd if they are not UTF-8
+	Argv       []string          `json:"argv,omitempty"`    // only where an argv was really executed
+	ArgvB64    []string          `json:"argv_b64,omitempty"`
+	Shell      string            `json:"shell,omitempty"`      // path of the shell
+	ShellArgs  []string          `json:"shell_args,omitempty"` // all arguments after argv[0] as really used, the command among them
+	Script     *Script           `json:"script,omitempty"`
+	Cwd        string            `json:"cwd"`
+	Umask      string            `json:"umask,omitempty"` // octal, "0022"
+	Env        map[string]string `json:"env,omitempty"`   // the variables of RPL3
+	EnvHashes  map[string]string `json:"env_hashes,omitempty"`
+	AgentID    string            `json:"agent_id"`
+	Host       string            `json:"host"`
+	UID        int               `json:"uid"`
+	GID        int               `json:"gid"`
+	PID        int               `json:"pid"`
+	Depth      int               `json:"depth,omitempty"`
+	Caller     string            `json:"caller,omitempty"`
+	CallStack  []string          `json:"call_stack,omitempty"`
+	ReplayOf   string            `json:"replay_of,omitempty"`
+
+	*Completion // nil in a start line
+}
+
+// Completion is what a complete line adds.
+type Completion struct {
+	Exit       int   `json:"exit"`
+	TermSignal int   `json:"term_signal,omitempty"` // the number of the signal that killed the command, 0 for none
+	DurationMS int64 `json:"duration_ms"`
+	Usage
+	ScopesUsed         []string       `json:"scopes_used"` // never nil
+	FSDiff             *fsdiff.Diff   `json:"fs_diff"`     // null if there was no isolated view
+	DegradedComponents []string       `json:"degraded_components"`
+	ReplayContext      *ReplayContext `json:"replay_context"`
+	WorldID            string         `json:"world_id,omitempty"`
+	FSStrategy         string         `json:"fs_strategy,omitempty"`
+	FSFallbackReasons  []string       `json:"fs_fallback_reasons,omitempty"`
+}
