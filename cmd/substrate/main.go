@@ -1,0 +1,13 @@
+// Command substrate records every command that it runs and can run each of them
+// again in a throw-away world. See package cli.
+//
+// It is linked with `-ldflags "-E substrate_entry"`; package inherited says why.
+package main
+
+import (
+	"os"
+
+	"substrate/internal/cli"
+)
+
+func main() { os.Exit(cli.Main()) }
