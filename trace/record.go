@@ -29,6 +29,7 @@ const (
 // Script is a script that was run by name (REC2).
 type Script struct {
 	Path          string `json:"path"`
+	PathB64       string `json:"path_b64,omitempty"`
 	SHA256        string `json:"sha256"`         // hex, of the whole file
 	Text          string `json:"text,omitempty"` // at most 64 KiB; base64 in text_b64 if not UTF-8
 	TextB64       string `json:"text_b64,omitempty"`
@@ -64,6 +65,12 @@ type Usage struct {
 
 // Record is one line. A complete line repeats what the start line says, so that it
 // can stand alone after the start line was dropped by compaction.
+//
+// In memory each string holds the exact bytes, UTF-8 or not. The fields that end in
+// B64 exist in the JSON alone: [AppendJSON] writes them by itself where they are
+// needed, and [Decode] puts the bytes back where they belong and empties them. A
+// list has all its elements in its B64 form, a map only those that are not UTF-8.
+// Do not embed a Record in another struct: its MarshalJSON would hide the rest.
 type Record struct {
 	TraceSchemaVersion int    `json:"trace_schema_version"`
 	TS                 string `json:"ts"` // RFC 3339, UTC, nanoseconds: when this line was written
@@ -71,28 +78,31 @@ type Record struct {
 	SessionID          string `json:"session_id"`
 	Component          string `json:"component"`
 
-	SpanID     string            `json:"span_id"`     // spn_ and 32 hex digits of a UUIDv7
-	ParentSpan string            `json:"parent_span"` // "" for none
-	Cmd        string            `json:"cmd"`
-	CmdB64     string            `json:"cmd_b64,omitempty"` // the bytes of cmd if they are not UTF-8
-	Argv       []string          `json:"argv,omitempty"`    // only where an argv was really executed
-	ArgvB64    []string          `json:"argv_b64,omitempty"`
-	Shell      string            `json:"shell,omitempty"`      // path of the shell
-	ShellArgs  []string          `json:"shell_args,omitempty"` // all arguments after argv[0] as really used, the command among them
-	Script     *Script           `json:"script,omitempty"`
-	Cwd        string            `json:"cwd"`
-	Umask      string            `json:"umask,omitempty"` // octal, "0022"
-	Env        map[string]string `json:"env,omitempty"`   // the variables of RPL3
-	EnvHashes  map[string]string `json:"env_hashes,omitempty"`
-	AgentID    string            `json:"agent_id"`
-	Host       string            `json:"host"`
-	UID        int               `json:"uid"`
-	GID        int               `json:"gid"`
-	PID        int               `json:"pid"`
-	Depth      int               `json:"depth,omitempty"`
-	Caller     string            `json:"caller,omitempty"`
-	CallStack  []string          `json:"call_stack,omitempty"`
-	ReplayOf   string            `json:"replay_of,omitempty"`
+	SpanID       string            `json:"span_id"`     // spn_ and 32 hex digits of a UUIDv7
+	ParentSpan   string            `json:"parent_span"` // "" for none
+	Cmd          string            `json:"cmd"`
+	CmdB64       string            `json:"cmd_b64,omitempty"` // the bytes of cmd if they are not UTF-8
+	Argv         []string          `json:"argv,omitempty"`    // only where an argv was really executed
+	ArgvB64      []string          `json:"argv_b64,omitempty"`
+	Shell        string            `json:"shell,omitempty"`      // path of the shell
+	ShellArgs    []string          `json:"shell_args,omitempty"` // all arguments after argv[0] as really used, the command among them
+	ShellArgsB64 []string          `json:"shell_args_b64,omitempty"`
+	Script       *Script           `json:"script,omitempty"`
+	Cwd          string            `json:"cwd"`
+	CwdB64       string            `json:"cwd_b64,omitempty"`
+	Umask        string            `json:"umask,omitempty"` // octal, "0022"
+	Env          map[string]string `json:"env,omitempty"`   // the variables of RPL3
+	EnvB64       map[string]string `json:"env_b64,omitempty"`
+	EnvHashes    map[string]string `json:"env_hashes,omitempty"`
+	AgentID      string            `json:"agent_id"`
+	Host         string            `json:"host"`
+	UID          int               `json:"uid"`
+	GID          int               `json:"gid"`
+	PID          int               `json:"pid"`
+	Depth        int               `json:"depth,omitempty"`
+	Caller       string            `json:"caller,omitempty"`
+	CallStack    []string          `json:"call_stack,omitempty"`
+	ReplayOf     string            `json:"replay_of,omitempty"`
 
 	*Completion // nil in a start line
 }

@@ -1,0 +1,157 @@
+//go:build linux || darwin || freebsd || netbsd || openbsd || dragonfly
+
+package trace
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"syscall"
+	"time"
+)
+
+// file is an open trace. It is a bare descriptor: os.File would hand it to the
+// runtime's poller, which costs system calls and gives nothing for a regular file.
+type file struct {
+	fd   int
+	path string
+	id   fileID
+}
+
+// fileID tells two files apart.
+type fileID struct{ dev, ino uint64 }
+
+// fileState is what a writer needs to know of a file.
+type fileState struct {
+	id      fileID
+	size    int64 // bytes
+	regular bool
+	linked  bool // has a name somewhere
+}
+
+// openFile opens path for appending. O_NONBLOCK keeps a named pipe from blocking us
+// and O_NOCTTY a terminal from becoming ours; neither means anything for a regular file.
+func openFile(path string, create bool) (*file, error) {
+	flags := syscall.O_RDWR | syscall.O_APPEND | syscall.O_CLOEXEC | syscall.O_NONBLOCK | syscall.O_NOCTTY
+	if create {
+		flags |= syscall.O_CREAT
+	}
+	fd, err := retry(func() (int, error) { return syscall.Open(path, flags, 0o600) })
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	f := &file{fd: fd, path: path}
+	if create { // the umask may have taken our own rights away
+		if err := syscall.Fchmod(fd, 0o600); err != nil {
+			return nil, errors.Join(f.error("chmod", err), f.close())
+		}
+	}
+	return f, nil
+}
+
+// lock takes the lock and gives up with ErrLocked after wait. It polls, since flock has no time limit
+// of its own. Where the file system has no locks it goes on without one: then appending is
+// still safe and only rotation is not.
+func (f *file) lock(exclusive bool, wait time.Duration) error {
+	how := syscall.LOCK_SH | syscall.LOCK_NB
+	if exclusive {
+		how = syscall.LOCK_EX | syscall.LOCK_NB
+	}
+	var waited, pause time.Duration = 0, time.Millisecond
+	for {
+		_, err := retry(func() (int, error) { return 0, syscall.Flock(f.fd, how) })
+		switch {
+		case err == nil, errors.Is(err, syscall.ENOLCK), errors.Is(err, syscall.ENOSYS), errors.Is(err, syscall.EOPNOTSUPP):
+			return nil
+		case !errors.Is(err, syscall.EWOULDBLOCK):
+			return f.error("flock", err)
+		case waited >= wait:
+			return f.error("flock", ErrLocked)
+		}
+		time.Sleep(pause)
+		waited += pause
+		pause = min(2*pause, 20*time.Millisecond)
+	}
+}
+
+func (f *file) unlock() error {
+	err := syscall.Flock(f.fd, syscall.LOCK_UN)
+	if err != nil && !errors.Is(err, syscall.ENOLCK) && !errors.Is(err, syscall.ENOSYS) && !errors.Is(err, syscall.EOPNOTSUPP) {
+		return f.error("unlock", err)
+	}
+	return nil
+}
+
+func (f *file) stat() (fileState, error) {
+	var st syscall.Stat_t
+	if _, err := retry(func() (int, error) { return 0, syscall.Fstat(f.fd, &st) }); err != nil {
+		return fileState{}, f.error("stat", err)
+	}
+	return stateOf(&st), nil
+}
+
+func statPath(path string) (fileState, error) {
+	var st syscall.Stat_t
+	if _, err := retry(func() (int, error) { return 0, syscall.Stat(path, &st) }); err != nil {
+		return fileState{}, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	return stateOf(&st), nil
+}
+
+func stateOf(st *syscall.Stat_t) fileState {
+	return fileState{
+		id:      fileID{dev: uint64(st.Dev), ino: uint64(st.Ino)}, // the types differ between systems
+		size:    st.Size,
+		regular: st.Mode&syscall.S_IFMT == syscall.S_IFREG,
+		linked:  st.Nlink > 0,
+	}
+}
+
+func (f *file) byteAt(off int64) (byte, error) {
+	var b [1]byte
+	n, err := retry(func() (int, error) { return syscall.Pread(f.fd, b[:], off) })
+	if err != nil {
+		return 0, f.error("read", err)
+	}
+	if n == 0 {
+		return 0, io.EOF
+	}
+	return b[0], nil
+}
+
+// write makes one write(2), and repeats it only if a signal came before the first byte.
+func (f *file) write(b []byte) (int, error) {
+	n, err := retry(func() (int, error) { return syscall.Write(f.fd, b) })
+	if err != nil {
+		return max(n, 0), f.error("write", err)
+	}
+	return n, nil
+}
+
+func (f *file) sync() error {
+	if _, err := retry(func() (int, error) { return 0, syscall.Fsync(f.fd) }); err != nil {
+		return f.error("fsync", err)
+	}
+	return nil
+}
+
+func (f *file) close() error {
+	if err := syscall.Close(f.fd); err != nil {
+		return f.error("close", err)
+	}
+	return nil
+}
+
+func (f *file) error(op string, err error) error {
+	return &fs.PathError{Op: op, Path: f.path, Err: err}
+}
+
+// retry repeats a call that a signal interrupted.
+func retry(call func() (int, error)) (int, error) {
+	for {
+		n, err := call()
+		if !errors.Is(err, syscall.EINTR) {
+			return n, err
+		}
+	}
+}

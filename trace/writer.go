@@ -1,0 +1,283 @@
+package trace
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// ErrNotRegular is wrapped by the error for a trace that is a directory, a named pipe,
+// a device or a socket. A symbolic link to a file is fine.
+var ErrNotRegular = errors.New("not a regular file")
+
+// ErrLocked is wrapped by the error for a trace that another process, which rotates
+// or compacts it, held locked for longer than a writer waits (five seconds).
+var ErrLocked = errors.New("locked by another process")
+
+const (
+	lockWait     = 5 * time.Second       // for the shared lock of a writer
+	healWait     = 50 * time.Millisecond // for the exclusive lock to mend a torn line
+	reopenLimit  = 100                   // how often a file may be replaced below a writer
+	firstBufSize = 4096
+)
+
+// AppendOptions says how lines are written.
+type AppendOptions struct {
+	Fsync bool // SHIM_FSYNC=1: return only after the line is on the disk
+}
+
+// Writer appends lines to one trace. It may be used by several goroutines, and any
+// number of processes may write to the same trace.
+type Writer struct {
+	path string
+	opt  AppendOptions
+
+	mu    sync.Mutex
+	file  *file  // nil before the first open and after Close
+	fresh bool   // file was opened a moment ago and has not been locked yet
+	end   int64  // size of the file after our last line; -1 if unknown
+	buf   []byte // a newline, the line, a newline
+}
+
+// Append writes r as the last line of the trace at path; see [Open] and [Writer.Write].
+func Append(path string, r *Record, opt AppendOptions) error {
+	w, err := Open(path, opt)
+	if err != nil {
+		return err
+	}
+	return errors.Join(w.Write(r), w.Close())
+}
+
+// Open opens the trace at path for appending. If there is none it makes the file with
+// mode 0600, and missing directories with mode 0700; what exists keeps its mode.
+// It never waits, whatever lies at path; what that is, Write looks at, under its lock.
+// The error wraps ErrNotRegular or the [fs.PathError] of the call that failed.
+func Open(path string, opt AppendOptions) (*Writer, error) {
+	w := &Writer{path: path, opt: opt}
+	if err := w.open(); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// Write appends r with a single write, so that lines of parallel writers never mix.
+// An empty TS is taken as now, and a version of 0 as SchemaVersion; r is not changed.
+//
+// If a crash or a full disk tore the last line, the new one starts on a fresh line. If
+// the file was rotated, replaced or removed since the last call, the line goes to
+// the file that is at the path now. An error wraps ErrLocked, ErrNotRegular,
+// [io.ErrShortWrite] or the cause that the system gave, such as syscall.ENOSPC; the
+// line is then lost, or torn and mended by the next writer.
+//
+// Source: write(2), O_APPEND; flock(2).
+func (w *Writer) Write(r *Record) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.encode(r)
+	if err := w.append(); err != nil {
+		return err
+	}
+	if w.opt.Fsync {
+		if err := w.file.sync(); err != nil {
+			return fmt.Errorf("sync trace: %w", err)
+		}
+	}
+	return nil
+}
+
+// Close closes the file. A later Write opens it again.
+func (w *Writer) Close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.close()
+}
+
+func (w *Writer) close() error {
+	if w.file == nil {
+		return nil
+	}
+	err := w.file.close()
+	w.file = nil
+	if err != nil {
+		return fmt.Errorf("close trace: %w", err)
+	}
+	return nil
+}
+
+func (w *Writer) encode(r *Record) {
+	line := *r
+	if line.TraceSchemaVersion == 0 {
+		line.TraceSchemaVersion = SchemaVersion
+	}
+	if line.TS == "" {
+		line.TS = FormatTime(time.Now())
+	}
+	if w.buf == nil {
+		w.buf = make([]byte, 0, firstBufSize)
+	}
+	w.buf = append(AppendJSON(append(w.buf[:0], '\n'), &line), '\n')
+}
+
+// append locks the file, looks whether its last line is whole, and writes the line.
+// The lock is shared among writers. It keeps out only those who replace the file.
+func (w *Writer) append() error {
+	size, err := w.acquire(false, lockWait)
+	if err != nil {
+		return err
+	}
+	line := w.buf[1:]
+	if size != w.end && w.torn(size) {
+		if size, err = w.acquireForMending(); err != nil {
+			return err
+		}
+		if w.torn(size) {
+			line = w.buf
+		}
+	}
+	n, err := w.file.write(line)
+	if err == nil && n < len(line) {
+		err = io.ErrShortWrite
+	}
+	w.end = size + int64(n) // if another process wrote meanwhile, the size differs and we look again
+	if err != nil {
+		w.end = -1
+		err = fmt.Errorf("append to trace: wrote %d of %d bytes: %w", n, len(line), err)
+	}
+	return errors.Join(err, w.file.unlock())
+}
+
+// acquireForMending replaces the shared lock by an exclusive one: a last line without
+// an end may be one that another writer is just writing, and under the exclusive lock
+// there is no other writer. On a busy trace it may not be had; then a blank line is
+// the worst that follows, and readers skip those.
+func (w *Writer) acquireForMending() (size int64, err error) {
+	if err := w.file.unlock(); err != nil {
+		return 0, err
+	}
+	size, err = w.acquire(true, healWait)
+	if errors.Is(err, ErrLocked) {
+		return w.acquire(false, lockWait)
+	}
+	return size, err
+}
+
+// acquire takes the lock on the file that is at the path now, and returns its size.
+func (w *Writer) acquire(exclusive bool, wait time.Duration) (size int64, err error) {
+	for range reopenLimit {
+		if w.file == nil {
+			if err := w.open(); err != nil {
+				return 0, err
+			}
+		}
+		if err := w.file.lock(exclusive, wait); err != nil {
+			return 0, fmt.Errorf("lock trace: %w", err)
+		}
+		size, current, err := w.examine()
+		if err != nil {
+			return 0, errors.Join(fmt.Errorf("examine trace: %w", err), w.close())
+		}
+		if current {
+			return size, nil
+		}
+		if err := w.close(); err != nil {
+			return 0, err
+		}
+	}
+	return 0, fmt.Errorf("open trace: %s is replaced again and again", w.path)
+}
+
+// examine tells the size of the locked file, and whether it is still at its path. Right after
+// it was opened it is enough that it was not removed: if it was renamed in this very moment the line
+// goes to the rotated file, where readers find it. That saves a system call for each command.
+func (w *Writer) examine() (size int64, current bool, err error) {
+	if w.fresh {
+		w.fresh = false
+		state, err := w.file.stat()
+		if err != nil {
+			return 0, false, err
+		}
+		if !state.regular {
+			return 0, false, notRegular(w.path)
+		}
+		w.file.id = state.id
+		return state.size, state.linked, nil
+	}
+	state, err := statPath(w.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, false, nil
+	}
+	return state.size, state.id == w.file.id, err
+}
+
+// torn reports whether the last byte of the file is no newline.
+func (w *Writer) torn(size int64) bool {
+	if size == 0 {
+		return false
+	}
+	last, err := w.file.byteAt(size - 1)
+	return err == nil && last != '\n'
+}
+
+// open opens the file and makes it, and its directory, if there is none.
+func (w *Writer) open() error {
+	f, err := openFile(w.path, false)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := makeDir(filepath.Dir(w.path)); err != nil {
+			return fmt.Errorf("make the directory of the trace: %w", err)
+		}
+		f, err = openFile(w.path, true)
+	}
+	if err != nil {
+		if state, statErr := statPath(w.path); statErr == nil && !state.regular {
+			err = notRegular(w.path)
+		}
+		return fmt.Errorf("open trace: %w", err)
+	}
+	w.file, w.fresh, w.end = f, true, -1
+	return nil
+}
+
+// notRegular says what lies in the place of a trace.
+func notRegular(path string) error {
+	kind := "something else"
+	if st, err := os.Stat(path); err == nil {
+		switch mode := st.Mode(); {
+		case mode.IsDir():
+			kind = "a directory"
+		case mode&fs.ModeNamedPipe != 0:
+			kind = "a named pipe"
+		case mode&fs.ModeDevice != 0:
+			kind = "a device"
+		case mode&fs.ModeSocket != 0:
+			kind = "a socket"
+		}
+	}
+	return fmt.Errorf("%s is %s: %w", path, kind, ErrNotRegular)
+}
+
+// makeDir makes dir and its missing parents, each with mode 0700 whatever the umask.
+func makeDir(dir string) error {
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, fs.ErrNotExist) {
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return err
+		}
+		if err := makeDir(parent); err != nil {
+			return err
+		}
+		err = os.Mkdir(dir, 0o700)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return nil // if it is no directory, opening the file says so
+	}
+	if err != nil {
+		return err
+	}
+	return os.Chmod(dir, 0o700)
+}

@@ -1,0 +1,210 @@
+package trace
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// testStart and testComplete are the two lines of one ordinary command.
+func testStart(cmd string) *Record {
+	return &Record{
+		EventType: EventStart, SessionID: "ses_1", Component: ComponentShell, SpanID: NewSpanID(), Cmd: cmd,
+		Shell: "/bin/bash", ShellArgs: []string{"-c", cmd}, Cwd: "/home/u/src", Umask: "0022",
+		Env:        map[string]string{"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/home/u", "LANG": "C.UTF-8", "TERM": "xterm"},
+		EnvHashes:  map[string]string{"EDITOR": strings.Repeat("0f", 16)},
+		AgentID:    "human",
+		Host:       "box",
+		UID:        1000,
+		GID:        1000,
+		PID:        4711,
+		ParentSpan: "",
+	}
+}
+
+func testComplete(start *Record) *Record {
+	r := *start
+	r.EventType, r.TS = EventComplete, ""
+	r.Completion = &Completion{DurationMS: 12, Usage: Usage{UserMS: 3, SysMS: 2, MaxRSSKB: 3456}}
+	return &r
+}
+
+func readLines(t *testing.T, path string) []string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+}
+
+// TRC1: directory 0700 and file 0600, whatever the umask.
+func TestOpenModes(t *testing.T) {
+	for _, umask := range []int{0, 0o022, 0o777} {
+		t.Run(fmt.Sprintf("%03o", umask), func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "a", "b")
+			path := filepath.Join(dir, "trace.jsonl")
+			old := syscall.Umask(umask)
+			err := Append(path, testStart("true"), AppendOptions{Fsync: true})
+			syscall.Umask(old)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for p, want := range map[string]fs.FileMode{dir: 0o700, filepath.Dir(dir): 0o700, path: 0o600} {
+				if st, err := os.Stat(p); err != nil || st.Mode().Perm() != want {
+					t.Errorf("mode of %s = %v (%v), want %v", p, st.Mode().Perm(), err, want)
+				}
+			}
+		})
+	}
+}
+
+// TRC2: a torn last line stays alone, and the next one begins on a fresh line.
+func TestWriteAfterTornLine(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "trace.jsonl")
+	w, err := Open(path, AppendOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	tear := func() {
+		f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteString(`{"cmd":"to`); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+	}
+	for range 3 { // torn before the first line, and between two lines of one writer
+		tear()
+		if err := w.Write(testStart("true")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lines := readLines(t, path)
+	if len(lines) != 6 {
+		t.Fatalf("%d lines, want 6: %q", len(lines), lines)
+	}
+	for i, line := range lines {
+		if whole := strings.HasSuffix(line, "}"); whole != (i%2 == 1) {
+			t.Errorf("line %d is %q", i+1, line)
+		}
+	}
+}
+
+// TRC1, REC9: what is no file gives an error at once; a symbolic link to a file is fine.
+func TestAppendToOddPlaces(t *testing.T) {
+	dir := t.TempDir()
+	fifo, sub, link, dangling := filepath.Join(dir, "fifo"), filepath.Join(dir, "dir"), filepath.Join(dir, "link"), filepath.Join(dir, "dangling")
+	must(t, syscall.Mkfifo(fifo, 0o600))
+	must(t, os.Mkdir(sub, 0o700))
+	must(t, os.WriteFile(filepath.Join(dir, "real"), nil, 0o600))
+	must(t, os.Symlink("real", link))
+	must(t, os.Symlink("new", dangling))
+	for _, path := range []string{fifo, sub, "/dev/null", "/dev/full"} {
+		if err := Append(path, testStart("true"), AppendOptions{}); !errors.Is(err, ErrNotRegular) {
+			t.Errorf("Append(%q) = %v, want ErrNotRegular", path, err)
+		}
+	}
+	for _, path := range []string{link, dangling} {
+		if err := Append(path, testStart("true"), AppendOptions{}); err != nil {
+			t.Errorf("Append(%q) = %v", path, err)
+		}
+	}
+	for _, name := range []string{"real", "new"} {
+		if n := len(readLines(t, filepath.Join(dir, name))); n != 1 {
+			t.Errorf("%s has %d lines, want 1", name, n)
+		}
+	}
+	if err := Append(filepath.Join(dir, "real", "trace.jsonl"), testStart("true"), AppendOptions{}); !errors.Is(err, syscall.ENOTDIR) {
+		t.Errorf("Append below a file = %v, want ENOTDIR", err)
+	}
+}
+
+// TRC2: a writer that holds the old file open moves to the new one.
+func TestWriteFollowsReplacedFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "trace.jsonl")
+	w, err := Open(path, AppendOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	must(t, w.Write(testStart("one")))
+	must(t, os.Rename(path, path+".1"))
+	must(t, w.Write(testStart("two")))
+	must(t, w.Write(testStart("three")))
+	must(t, os.Remove(path))
+	must(t, w.Write(testStart("four")))
+	for p, want := range map[string]string{path + ".1": "one", path: "four"} {
+		lines := readLines(t, p)
+		if len(lines) != 1 || !strings.Contains(lines[0], `"cmd":"`+want+`"`) {
+			t.Errorf("%s = %q, want the line of %q", p, lines, want)
+		}
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TRC4: ids are UUIDv7 and sort in the order in which they were made.
+func TestNewSpanID(t *testing.T) {
+	last := ""
+	for range 10_000 {
+		id := NewSpanID()
+		if len(id) != 36 || !strings.HasPrefix(id, "spn_") || id[16] != '7' || !strings.ContainsRune("89ab", rune(id[20])) {
+			t.Fatalf("NewSpanID() = %q, which is no UUIDv7", id)
+		}
+		if id <= last {
+			t.Fatalf("NewSpanID() = %q after %q", id, last)
+		}
+		last = id
+	}
+}
+
+func BenchmarkAppendJSON(b *testing.B) {
+	r := testComplete(testStart("make test"))
+	var buf []byte
+	for b.Loop() {
+		buf = AppendJSON(buf[:0], r)
+	}
+	b.SetBytes(int64(len(buf)))
+}
+
+// BenchmarkAppend is what one command costs: one open and two lines.
+func BenchmarkAppend(b *testing.B) {
+	path := filepath.Join(b.TempDir(), "trace.jsonl")
+	start := testStart("make test")
+	complete := testComplete(start)
+	for b.Loop() {
+		w, err := Open(path, AppendOptions{})
+		must(b, err)
+		must(b, w.Write(start))
+		must(b, w.Write(complete))
+		must(b, w.Close())
+	}
+}
+
+func BenchmarkNewSpanID(b *testing.B) {
+	for b.Loop() {
+		NewSpanID()
+	}
+}
+
+func TestAppendJSONHasNoNewline(t *testing.T) {
+	r := testComplete(testStart("printf 'a\n\u2028b\r'"))
+	if line := AppendJSON(nil, r); bytes.ContainsAny(line, "\n\r\u2028") {
+		t.Errorf("AppendJSON = %q", line)
+	}
+}
