@@ -6,6 +6,11 @@
 // and the command line prints it. The package builds on every system.
 package fsdiff
 
+import (
+	"encoding/base64"
+	"unicode/utf8"
+)
+
 // SchemaVersion is the value of fs_diff_schema_version in every Diff.
 const SchemaVersion = 1
 
@@ -52,14 +57,11 @@ type Meta struct {
 // Entry is one change. Meta is the state after the change, but for a delete the
 // state before it; Before is the state before a modify, type_change or delete.
 type Entry struct {
-	Path    string `json:"path"` // relative to Diff.Root where below it, else absolute
-	PathB64 string `json:"path_b64,omitempty"`
+	Path    string `json:"path"`               // relative to Diff.Root where below it, else absolute; what is not UTF-8 is U+FFFD
+	PathB64 string `json:"path_b64,omitempty"` // standard base64 of the path's bytes, only where they are not UTF-8
 	Kind    Kind   `json:"kind"`
 	Meta
 	Before *Meta `json:"before,omitempty"`
-
-	// raw holds the bytes of the path where they are not UTF-8.
-	raw string
 }
 
 // Counts says how many entries of each kind there are, also those past the limit.
@@ -76,10 +78,42 @@ func (c Counts) Total() int { return c.Create + c.Modify + c.Delete + c.TypeChan
 // Diff is the whole list.
 type Diff struct {
 	Version   int     `json:"fs_diff_schema_version"`
-	Root      string  `json:"root"`     // the working directory of the command, absolute
-	Strategy  string  `json:"strategy"` // overlay, fuse, copy-diff
-	Entries   []Entry `json:"entries"`  // sorted by the bytes of the path; never nil
+	Root      string  `json:"root"`               // the working directory of the command, absolute
+	RootB64   string  `json:"root_b64,omitempty"` // its bytes in standard base64, only where they are not UTF-8
+	Strategy  string  `json:"strategy"`           // overlay, fuse, copy-diff
+	Entries   []Entry `json:"entries"`            // sorted by the bytes of the path; never nil
 	Counts    Counts  `json:"counts"`
 	Truncated bool    `json:"fs_diff_truncated"`
-	Summary   string  `json:"summary"` // "2 created, 1 modified"; says so if the list was cut
+	Summary   string  `json:"summary"` // "2 created, 1 modified", "no changes"; says so if the list was cut
+}
+
+// Raw returns the exact bytes of the path. Where PathB64 is not base64, which no
+// Diff made here has, it returns Path.
+func (e *Entry) Raw() string { return rawOf(e.Path, e.PathB64) }
+
+// Target returns the exact bytes of a symlink's target, "" for other types.
+func (m *Meta) Target() string { return rawOf(m.LinkTarget, m.LinkB64) }
+
+// SetTarget stores the exact bytes of a symlink's target.
+func (m *Meta) SetTarget(raw string) { m.LinkTarget, m.LinkB64 = textOf(raw) }
+
+// textOf splits bytes into what JSON can show and, if that loses something, base64.
+func textOf(raw string) (text, b64 string) {
+	if utf8.ValidString(raw) {
+		return raw, ""
+	}
+	// A rune at a time, because strings.ToValidUTF8 makes one mark of several bad bytes.
+	return string([]rune(raw)), base64.StdEncoding.EncodeToString([]byte(raw))
+}
+
+// rawOf is the reverse of textOf.
+func rawOf(text, b64 string) string {
+	if b64 == "" {
+		return text
+	}
+	raw, err := base64.StdEncoding.DecodeString(b64)
+	if err != nil {
+		return text
+	}
+	return string(raw)
 }

@@ -1,0 +1,119 @@
+package fsdiff
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Builder collects changes and makes a Diff of them. Not more than about twice
+// the limit is held at any time, however many changes are added. A Builder is for
+// one goroutine at a time.
+type Builder struct {
+	root     string // without a trailing slash; "" for "/"
+	strategy string
+	max      int
+	counts   Counts
+	held     []held
+}
+
+// held is an entry and the bytes that it is sorted by.
+type held struct {
+	raw   string
+	entry Entry
+}
+
+// New returns an empty Builder. Root is the absolute path that paths are made relative
+// to; max is the number of entries that the Diff holds, 0 or less for DefaultMax.
+func New(root, strategy string, max int) *Builder {
+	if max <= 0 {
+		max = DefaultMax
+	}
+	return &Builder{root: strings.TrimRight(root, "/"), strategy: strategy, max: max}
+}
+
+// Add adds a change. Path is absolute and clean, of any bytes; m and before are as in
+// [Entry], and before may be nil. The same path must not be added twice.
+func (b *Builder) Add(path string, kind Kind, m Meta, before *Meta) {
+	switch kind {
+	case Create:
+		b.counts.Create++
+	case Modify:
+		b.counts.Modify++
+	case Delete:
+		b.counts.Delete++
+	case TypeChange:
+		b.counts.TypeChange++
+	}
+	raw := b.relative(path)
+	text, b64 := textOf(raw)
+	b.held = append(b.held, held{raw, Entry{Path: text, PathB64: b64, Kind: kind, Meta: m, Before: before}})
+	if len(b.held) >= 2*b.max+1024 {
+		b.cut()
+	}
+}
+
+// Counts says how many changes of each kind were added so far.
+func (b *Builder) Counts() Counts { return b.counts }
+
+// Finish returns the Diff: the first entries in the order of their bytes, and counts
+// of all that were added.
+func (b *Builder) Finish() *Diff {
+	b.cut()
+	d := &Diff{
+		Version:   SchemaVersion,
+		Strategy:  b.strategy,
+		Entries:   make([]Entry, len(b.held)),
+		Counts:    b.counts,
+		Truncated: b.counts.Total() > len(b.held),
+	}
+	d.Root, d.RootB64 = textOf(b.root)
+	if d.Root == "" {
+		d.Root = "/"
+	}
+	for i := range b.held {
+		d.Entries[i] = b.held[i].entry
+	}
+	d.Summary = b.counts.String()
+	if d.Truncated {
+		d.Summary += fmt.Sprintf(" (only the first %d are listed)", len(d.Entries))
+	}
+	return d
+}
+
+// cut sorts what is held and drops what is past the limit. To drop the last ones by
+// name, and not the last ones found, makes the list the same each time.
+func (b *Builder) cut() {
+	slices.SortFunc(b.held, func(x, y held) int { return strings.Compare(x.raw, y.raw) })
+	if len(b.held) > b.max {
+		clear(b.held[b.max:])
+		b.held = b.held[:b.max]
+	}
+}
+
+// relative returns path as an Entry shows it.
+func (b *Builder) relative(path string) string {
+	rest, below := strings.CutPrefix(path, b.root+"/")
+	if !below || rest == "" {
+		return path
+	}
+	return rest
+}
+
+// String says the counts in words, without the kinds that did not happen:
+// "2 created, 1 modified, 1 deleted, 1 type changed", or "no changes".
+func (c Counts) String() string {
+	var parts []string
+	for _, p := range []struct {
+		n    int
+		word string
+	}{{c.Create, "created"}, {c.Modify, "modified"}, {c.Delete, "deleted"}, {c.TypeChange, "type changed"}} {
+		if p.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.word))
+		}
+	}
+	if len(parts) == 0 {
+		return "no changes"
+	}
+	return strings.Join(parts, ", ")
+}

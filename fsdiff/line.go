@@ -1,0 +1,67 @@
+package fsdiff
+
+import (
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Line returns the line of a report that shows the entry, without a newline:
+// "  + path" for created, "  ~ path" for modified, "  - path" for deleted and
+// "  ! path" for a changed type. The path is escaped by [Escape].
+func Line(e *Entry) string {
+	mark := map[Kind]string{Create: "+", Modify: "~", Delete: "-", TypeChange: "!"}[e.Kind]
+	if mark == "" {
+		mark = "?"
+	}
+	return "  " + mark + " " + Escape(e.Raw())
+}
+
+// Escape makes bytes safe to show on a terminal, on one line. Control characters,
+// characters without a shape of their own and bytes that are not UTF-8 become Go escapes
+// (\n, \x1b, \u202e, \xff), and a backslash becomes two, so that nothing is lost;
+// all else, emoji and spaces too, stays as it is. [Unescape] is the reverse.
+//
+// Source: The Go Programming Language Specification, "Rune literals".
+func Escape(s string) string {
+	if !needsEscape(s) {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); {
+		r, size := utf8.DecodeRuneInString(s[i:])
+		switch {
+		case r == '"' || r == '\'':
+			b.WriteByte(s[i])
+		case r == utf8.RuneError && size == 1:
+			b.WriteString(`\x` + strconv.FormatUint(uint64(s[i])|0x100, 16)[1:])
+		default:
+			quoted := strconv.QuoteRune(r)
+			b.WriteString(quoted[1 : len(quoted)-1])
+		}
+		i += size
+	}
+	return b.String()
+}
+
+// Unescape returns the bytes that Escape was given. The error is one of strconv if s
+// is not what Escape makes.
+func Unescape(s string) (string, error) {
+	return strconv.Unquote(`"` + strings.ReplaceAll(s, `"`, `\"`) + `"`)
+}
+
+// needsEscape tells whether Escape changes anything.
+func needsEscape(s string) bool {
+	for i, r := range s {
+		if r == '\\' || !unicode.IsPrint(r) {
+			return true
+		}
+		if r == utf8.RuneError {
+			if _, size := utf8.DecodeRuneInString(s[i:]); size == 1 {
+				return true
+			}
+		}
+	}
+	return false
+}
