@@ -9,6 +9,7 @@ type Config struct {
 	Home    string // the caller's home directory; "" if there is none
 	Dir     string // ~/.substrate; "" without a home and without SHIM_TRACE_LOG
 	Trace   string // the trace file: SHIM_TRACE_LOG or Dir/trace.jsonl; "" if there is no place for one
+	ShimDir string // Dir/shims; "" without Dir
 	Fsync   bool   // SHIM_FSYNC=1
 	MaxMB   int    // TRACE_LOG_MAX_MB, default 100
 	Keep    int    // TRACE_LOG_KEEP, default 3
@@ -18,11 +19,11 @@ type Config struct {
 	Shell   string // $SHELL unless that is substrate itself, else /bin/bash
 	AgentID string // SUBSTRATE_AGENT_ID, default "human"
 
-	SessionID  string // SHIM_SESSION_ID; "" if this process starts a session
-	ParentSpan string // SHIM_PARENT_SPAN
-	Depth      int    // SHIM_DEPTH
-	Caller     string // SHIM_CALLER
-	CallStack  []string
+	SessionID  string   // SHIM_SESSION_ID; "" if this process starts a session
+	ParentSpan string   // SHIM_PARENT_SPAN; "" for none
+	Depth      int      // SHIM_DEPTH; 0 for a command that no other recorded command started
+	Caller     string   // SHIM_CALLER: the name of the command that started us; "" for none
+	CallStack  []string // SHIM_CALL_STACK: the names of all commands above us, the outermost first, at most 8
 
 	InWorld bool // SUBSTRATE_IN_WORLD=1: inside a world; commands run straight through, nothing is recorded
 
@@ -38,3 +39,8 @@ type Config struct {
 
 	Log string // SUBSTRATE_LOG
 }
+
+// MaxCallStack is the number of names that CallStack holds at most.
+//
+// Source: SHM6.
+const MaxCallStack = 8

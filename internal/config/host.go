@@ -1,0 +1,70 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"unsafe"
+)
+
+// Capability numbers and the version of the structures below.
+//
+// Source: capabilities(7); capget(2); linux/capability.h.
+const (
+	capNetAdmin      = 12
+	capSysAdmin      = 21
+	capVersion3      = 0x20080522
+	rootCapabilities = 1<<capNetAdmin | 1<<capSysAdmin
+)
+
+// hasRootCapabilities says whether CAP_SYS_ADMIN and CAP_NET_ADMIN are effective. It
+// asks the kernel directly, since /proc may be absent and costs more to read.
+func hasRootCapabilities() bool {
+	header := struct {
+		version uint32
+		pid     int32
+	}{version: capVersion3}
+	var data [2]struct{ effective, permitted, inheritable uint32 }
+	_, _, errno := syscall.RawSyscall(syscall.SYS_CAPGET,
+		uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])), 0)
+	return errno == 0 && data[0].effective&rootCapabilities == rootCapabilities
+}
+
+// isSelf says whether path is the program that runs here, also behind symlinks. A name
+// without a slash is not looked for.
+func isSelf(path string) bool {
+	if !strings.Contains(path, "/") {
+		return filepath.Base(path) == "substrate"
+	}
+	var other, self syscall.Stat_t
+	if syscall.Stat(path, &other) != nil || syscall.Stat("/proc/self/exe", &self) != nil {
+		return false
+	}
+	return other.Dev == self.Dev && other.Ino == self.Ino
+}
+
+// passwdHome finds the home directory of uid in /etc/passwd; "" if it is not there.
+// Other user databases are not asked: that needs the C library.
+//
+// Source: passwd(5).
+func passwdHome(uid int) string {
+	text, err := os.ReadFile("/etc/passwd")
+	if err != nil {
+		return ""
+	}
+	return homeIn(string(text), uid)
+}
+
+// homeIn finds the home directory of uid in the text of a passwd file.
+func homeIn(passwd string, uid int) string {
+	want := strconv.Itoa(uid)
+	for line := range strings.Lines(passwd) {
+		field := strings.Split(strings.TrimSuffix(line, "\n"), ":")
+		if len(field) == 7 && field[2] == want {
+			return field[5]
+		}
+	}
+	return ""
+}

@@ -1,0 +1,239 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+)
+
+const defaultShell = "/bin/bash"
+
+// maxDepth is how deeply recorded commands may be nested before $SHELL is no longer
+// believed. If $SHELL is a wrapper that starts substrate, each level would start the
+// next for ever; at this depth /bin/bash ends it.
+const maxDepth = 32
+
+// caller is what Load asks the kernel, apart from the environment.
+type caller struct {
+	uid, gid int
+	root     bool
+	cwd      func() (string, error)
+	home     func(uid int) string   // from the user database
+	isSelf   func(path string) bool // is this file our own program
+}
+
+// vars is the part of the environment that is used here.
+type vars map[string]string
+
+// Load reads environ, the environment in the form of [os.Environ]. Values that make
+// no sense count as not set.
+func Load(environ []string) Config {
+	uid := os.Geteuid()
+	return load(environ, caller{
+		uid: uid, gid: os.Getegid(), root: uid == 0 && hasRootCapabilities(),
+		cwd: os.Getwd, home: passwdHome, isSelf: isSelf,
+	})
+}
+
+// load is Load for a given caller.
+func load(environ []string, who caller) Config {
+	v := pick(environ)
+	c := Config{
+		UID: who.uid, GID: who.gid, Root: who.root,
+		Fsync:   v.isTrue("SHIM_FSYNC"),
+		MaxMB:   v.number("TRACE_LOG_MAX_MB", 100),
+		Keep:    v.number("TRACE_LOG_KEEP", 3),
+		AgentID: v.text("SUBSTRATE_AGENT_ID", "human"),
+
+		SessionID:  v.token("SHIM_SESSION_ID"),
+		ParentSpan: v.token("SHIM_PARENT_SPAN"),
+		Depth:      v.number("SHIM_DEPTH", 0),
+		Caller:     v.text("SHIM_CALLER", ""),
+		CallStack:  SplitCallStack(v["SHIM_CALL_STACK"]),
+
+		InWorld:      v.isTrue("SUBSTRATE_IN_WORLD"),
+		UseWorld:     v.isTrue("SUBSTRATE_REPLAY_USE_WORLD"),
+		RequireWorld: v.isTrue("SUBSTRATE_REQUIRE_WORLD"),
+		Strategy:     v["SUBSTRATE_WORLD_STRATEGY"],
+		DiffMax:      v.number("SUBSTRATE_FS_DIFF_MAX", 10000),
+		WorldMax:     v.number("SUBSTRATE_WORLD_MAX", 2*runtime.NumCPU()),
+		Log:          v["SUBSTRATE_LOG"],
+	}
+	c.Home = v["HOME"]
+	if c.Home == "" {
+		c.Home = who.home(who.uid)
+	}
+	c.Shell = shell(v["SHELL"], c.Depth, who.isSelf)
+	c.place(v["SHIM_TRACE_LOG"], who.cwd)
+	c.RunRoots = runRoots(v, who)
+	c.RunRoot = c.RunRoots[0]
+	c.OverlayRoots = overlayRoots(v, who, c.Home, c.RunRoots)
+	return c
+}
+
+// place sets Dir, Trace and ShimDir. A relative name in SHIM_TRACE_LOG is taken from the
+// current directory.
+func (c *Config) place(log string, cwd func() (string, error)) {
+	if filepath.IsAbs(c.Home) {
+		c.Dir = filepath.Join(c.Home, ".substrate")
+		c.Trace = filepath.Join(c.Dir, "trace.jsonl")
+	}
+	if log != "" {
+		if !filepath.IsAbs(log) {
+			if dir, err := cwd(); err == nil {
+				log = filepath.Join(dir, log)
+			}
+		}
+		c.Trace = log
+		if c.Dir == "" {
+			c.Dir = filepath.Dir(log)
+		}
+	}
+	if c.Dir != "" {
+		c.ShimDir = filepath.Join(c.Dir, "shims")
+	}
+}
+
+// shell is the shell that commands are given to unless --shell names one.
+func shell(env string, depth int, isSelf func(string) bool) string {
+	if env == "" || depth >= maxDepth || isSelf(env) {
+		return defaultShell
+	}
+	return env
+}
+
+// runRoots lists the candidates for the run-time root.
+//
+// Source: WLD6, WLD7. Uid 0 without capabilities has root's paths where it can write
+// them, and those of a user elsewhere.
+func runRoots(v vars, who caller) []string {
+	var roots []string
+	if who.uid == 0 {
+		roots = append(roots, "/run/substrate")
+		if who.root {
+			return roots
+		}
+	}
+	uid := strconv.Itoa(who.uid)
+	if dir := v["XDG_RUNTIME_DIR"]; filepath.IsAbs(dir) {
+		roots = append(roots, filepath.Join(dir, "substrate"))
+	}
+	return appendNew(roots, "/run/user/"+uid+"/substrate", "/tmp/substrate-"+uid)
+}
+
+// overlayRoots lists the directories below which uppers may lie.
+//
+// Source: WLD6, WLD7.
+func overlayRoots(v vars, who caller, home string, run []string) []string {
+	if dir := v["SUBSTRATE_OVERLAY_ROOT"]; filepath.IsAbs(dir) {
+		return []string{filepath.Clean(dir)}
+	}
+	var roots []string
+	if who.uid == 0 {
+		roots = append(roots, "/var/lib/substrate/overlay")
+	}
+	if !who.root {
+		if dir := v["XDG_STATE_HOME"]; filepath.IsAbs(dir) {
+			roots = append(roots, filepath.Join(dir, "substrate/overlay"))
+		} else if filepath.IsAbs(home) {
+			roots = append(roots, filepath.Join(home, ".local/state/substrate/overlay"))
+		}
+	}
+	roots = append(roots, "/var/tmp/substrate-"+strconv.Itoa(who.uid)+"/overlay")
+	for _, dir := range run {
+		roots = append(roots, filepath.Join(dir, "overlay"))
+	}
+	return roots
+}
+
+// appendNew appends those of more that list does not hold.
+func appendNew(list []string, more ...string) []string {
+next:
+	for _, s := range more {
+		for _, have := range list {
+			if have == s {
+				continue next
+			}
+		}
+		list = append(list, s)
+	}
+	return list
+}
+
+// pick keeps the variables that are read here. If a name stands there twice the first
+// one counts, as for os.Getenv.
+func pick(environ []string) vars {
+	v := make(vars, 16)
+	for _, entry := range environ {
+		name, value, ok := strings.Cut(entry, "=")
+		if !ok || !ours(name) {
+			continue
+		}
+		if _, twice := v[name]; !twice {
+			v[name] = value
+		}
+	}
+	return v
+}
+
+// ours says whether a variable of this name can have a meaning for us.
+func ours(name string) bool {
+	switch name {
+	case "HOME", "SHELL", "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "TRACE_LOG_MAX_MB", "TRACE_LOG_KEEP":
+		return true
+	}
+	return strings.HasPrefix(name, "SHIM_") || strings.HasPrefix(name, "SUBSTRATE_")
+}
+
+// isTrue says whether the variable switches something on.
+func (v vars) isTrue(name string) bool { return v[name] == "1" || v[name] == "true" }
+
+// text is the value of a variable, or otherwise if it is empty.
+func (v vars) text(name, otherwise string) string {
+	if s := v[name]; s != "" {
+		return s
+	}
+	return otherwise
+}
+
+// number is the value of a variable if that is a number from 0 on, else otherwise.
+func (v vars) number(name string, otherwise int) int {
+	n, err := strconv.Atoi(v[name])
+	if err != nil || n < 0 {
+		return otherwise
+	}
+	return n
+}
+
+// token is the value of a variable that must be a plain word, because it is an id that
+// becomes a part of names and of other programs' environments.
+func (v vars) token(name string) string {
+	s := v[name]
+	if len(s) > 128 {
+		return ""
+	}
+	for i := range len(s) {
+		c := s[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' && c != '-' && c != '.' && c != ':' {
+			return ""
+		}
+	}
+	return s
+}
+
+// SplitCallStack reads the form in which SHIM_CALL_STACK holds the names of commands, the
+// outermost first: separated by "/", which no name contains.
+func SplitCallStack(s string) []string {
+	if s == "" {
+		return nil
+	}
+	names := strings.Split(s, "/")
+	return names[max(0, len(names)-MaxCallStack):]
+}
+
+// JoinCallStack gives the form that [SplitCallStack] reads.
+func JoinCallStack(names []string) string {
+	return strings.Join(names[max(0, len(names)-MaxCallStack):], "/")
+}
