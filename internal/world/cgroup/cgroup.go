@@ -1,0 +1,192 @@
+// Package cgroup makes, limits, measures and removes the cgroup of a world.
+//
+// Only version 2 counts, wherever it is mounted: at /sys/fs/cgroup, or beside version 1 at
+// /sys/fs/cgroup/unified. A [Group] is one directory; the supervisor is never in
+// it, so that it can always be removed. Whether a missing cgroup matters is left to the
+// callers.
+package cgroup
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"substrate/internal/probe"
+)
+
+// Subtree is the directory below which all groups of substrate lie.
+const Subtree = "substrate"
+
+// Controllers are those that a world wants.
+var Controllers = []string{"pids", "cpu", "memory"}
+
+// mounts are the places where cgroup2 is looked for, in this order.
+var mounts = []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}
+
+// Mount returns where cgroup2 is mounted. The file system is asked, not the path: on a hybrid machine
+// /sys/fs/cgroup is a tmpfs in which a mkdir works and means nothing. The error wraps
+// [probe.ErrUnsupported].
+//
+// Source: statfs(2), CGROUP2_SUPER_MAGIC.
+func Mount() (string, error) {
+	for _, dir := range mounts {
+		var st unix.Statfs_t
+		if unix.Statfs(dir, &st) == nil && st.Type == unix.CGROUP2_SUPER_MAGIC {
+			return dir, nil
+		}
+	}
+	return "", &probe.Error{What: "find cgroup v2", Err: errors.New("no cgroup2 file system is mounted"), Remedy: "mount -t cgroup2 none /sys/fs/cgroup"}
+}
+
+// Parent returns the directory in which [New] makes groups: below the mount for root, below the caller's
+// own delegated group for a user. It is not created. The error wraps [probe.ErrUnsupported].
+func Parent(root bool) (string, error) {
+	mount, err := Mount()
+	if err != nil {
+		return "", err
+	}
+	if root {
+		return filepath.Join(mount, Subtree), nil
+	}
+	own, err := ownGroup()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(mount, own)
+	// To move a process between groups takes write access to their common ancestor.
+	// Source: cgroup-v2.rst, "Delegation Containment".
+	for _, p := range []string{dir, filepath.Join(dir, "cgroup.procs")} {
+		if err := unix.Access(p, unix.W_OK); err != nil {
+			return "", &probe.Error{What: "use the cgroup " + dir, Err: err, Remedy: "run below a delegated cgroup: systemd-run --user --scope -p Delegate=yes …"}
+		}
+	}
+	return filepath.Join(dir, Subtree), nil
+}
+
+// ownGroup is the path of the caller's group in the cgroup2 hierarchy.
+//
+// Source: cgroups(7), "/proc/pid/cgroup".
+func ownGroup() (string, error) {
+	text, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return "", fmt.Errorf("find the own cgroup: %w", err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if path, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::"); ok {
+			return path, nil
+		}
+	}
+	return "", &probe.Error{What: "find the own cgroup", Err: errors.New("no cgroup2 entry in /proc/self/cgroup")}
+}
+
+// Group is one cgroup.
+type Group struct {
+	Path    string
+	Missing []string // controllers that could not be had
+	fd      int
+}
+
+// New makes the group dir, and its parent where that is missing. It fails if the
+// group exists already.
+func New(dir string) (*Group, error) {
+	parent := filepath.Dir(dir)
+	err := unix.Mkdir(dir, 0o755)
+	if errors.Is(err, unix.ENOENT) {
+		if err = unix.Mkdir(parent, 0o755); err == nil || errors.Is(err, unix.EEXIST) {
+			enable(filepath.Dir(parent))
+			enable(parent)
+			err = unix.Mkdir(dir, 0o755)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make cgroup %s: %w", dir, err)
+	}
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		_ = unix.Rmdir(dir)
+		return nil, fmt.Errorf("open cgroup %s: %w", dir, err)
+	}
+	g := &Group{Path: dir, fd: fd}
+	have := g.read("cgroup.controllers")
+	for _, c := range Controllers {
+		if !hasWord(have, c) {
+			g.Missing = append(g.Missing, c)
+		}
+	}
+	return g, nil
+}
+
+// enable switches the controllers on for the children of dir, one by one because one that is
+// not there would spoil the others. What fails shows in Group.Missing.
+func enable(dir string) {
+	for _, c := range Controllers {
+		_ = os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+c), 0)
+	}
+}
+
+func hasWord(text []byte, word string) bool {
+	for _, f := range bytes.Fields(text) {
+		if string(f) == word {
+			return true
+		}
+	}
+	return false
+}
+
+// FD is the descriptor of the group's directory, for CLONE_INTO_CGROUP. It belongs to the group.
+func (g *Group) FD() int { return g.fd }
+
+// Add moves the process pid into the group.
+func (g *Group) Add(pid int) error {
+	if err := os.WriteFile(filepath.Join(g.Path, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0); err != nil {
+		return fmt.Errorf("enter cgroup: %w", err)
+	}
+	return nil
+}
+
+// Usage is what the processes of a group have consumed. A value that its controller did not
+// count is 0.
+type Usage struct {
+	MemoryPeak int64 // bytes
+	OOMKills   int
+}
+
+// Usage reads the group's counters.
+//
+// Source: cgroup-v2.rst, "Memory Interface Files".
+func (g *Group) Usage() Usage {
+	var u Usage
+	if len(g.Missing) > 0 && hasWord([]byte(strings.Join(g.Missing, " ")), "memory") {
+		return u
+	}
+	u.MemoryPeak, _ = strconv.ParseInt(string(bytes.TrimSpace(g.read("memory.peak"))), 10, 64)
+	for line := range strings.Lines(string(g.read("memory.events"))) {
+		if n, ok := strings.CutPrefix(line, "oom_kill "); ok {
+			u.OOMKills, _ = strconv.Atoi(strings.TrimSpace(n))
+		}
+	}
+	return u
+}
+
+func (g *Group) read(name string) []byte {
+	b, err := os.ReadFile(filepath.Join(g.Path, name))
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+// Close kills what runs in the group and removes it. It is safe to call twice.
+func (g *Group) Close() error {
+	if g.fd >= 0 {
+		_ = unix.Close(g.fd)
+		g.fd = -1
+	}
+	return Remove(g.Path)
+}
