@@ -1,0 +1,85 @@
+package replay
+
+import (
+	"bytes"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// signalAll sends a signal to the group of the command and to those of our
+// descendants that left the group. We are the subreaper, so what was orphaned is
+// among them.
+func signalAll(pid int, s syscall.Signal) {
+	_ = syscall.Kill(-pid, s)
+	for _, p := range descendants(os.Getpid()) {
+		if pgid, err := syscall.Getpgid(p); err == nil && pgid != pid {
+			_ = syscall.Kill(p, s)
+		}
+	}
+}
+
+// endDescendants kills what a command that ran out of time left behind, until
+// nothing is left; a process that forks all the time must not win by luck.
+func endDescendants(pid int) {
+	for range 50 {
+		signalAll(pid, syscall.SIGKILL)
+		for {
+			got, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil)
+			if err != nil || got <= 0 {
+				break
+			}
+		}
+		if len(descendants(os.Getpid())) == 0 {
+			return
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// descendants lists the processes below root that have not ended, parents first.
+func descendants(root int) []int {
+	children := map[int][]int{}
+	for p, parent := range parentTable() {
+		children[parent] = append(children[parent], p)
+	}
+	var out []int
+	for queue := children[root]; len(queue) > 0; queue = queue[1:] {
+		out = append(out, queue[0])
+		queue = append(queue, children[queue[0]]...)
+	}
+	return out
+}
+
+// parentTable maps each living process to its parent.
+//
+// Source: proc_pid_stat(5): the name in parentheses may hold anything, so fields are
+// counted from the last closing parenthesis.
+func parentTable() map[int]int {
+	table := map[int]int{}
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return table
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err != nil {
+			continue
+		}
+		stat, err := os.ReadFile("/proc/" + name + "/stat")
+		if err != nil {
+			continue
+		}
+		fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+		if len(fields) < 2 || fields[0][0] == 'Z' {
+			continue
+		}
+		if parent, err := strconv.Atoi(string(fields[1])); err == nil {
+			table[pid] = parent
+		}
+	}
+	return table
+}

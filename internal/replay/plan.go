@@ -1,0 +1,165 @@
+// Package replay runs recorded spans again and says how the outcome compares.
+//
+// [NewPlan] computes, from a span alone, what to execute: argv, working directory,
+// environment, umask and stdin. [RunHost] executes a plan on the host; package world
+// executes it in isolation. [Compare] holds the result against the span, and a
+// [Report] is what the user gets to see. Where spans come from is left to package
+// trace, and printing to the command line.
+package replay
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"substrate/internal/world"
+	"substrate/trace"
+)
+
+// stdinCmd is the cmd of a span whose commands came on standard input (REC2).
+const stdinCmd = "<stdin>"
+
+// defaultUmask is used where the span does not say which one it had (RPL3).
+const defaultUmask = 0o022
+
+// Error says why a span cannot be replayed and, if we know one, the remedy.
+type Error struct {
+	Err  error
+	Hint string // one line; may be empty
+}
+
+// Error returns the reason.
+func (e *Error) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Remedy returns the hint.
+func (e *Error) Remedy() string { return e.Hint }
+
+// Options is what the caller of a replay asks for beyond what the span says.
+type Options struct {
+	Env     []string // --env: NAME is taken from Environ, NAME=VALUE is taken as it is
+	Environ []string // the caller's environment, for Env and for spans that recorded none
+	Stdin   string   // --stdin: a file; "" for /dev/null
+}
+
+// Plan is what to execute for one span. It is a value: nothing has been done yet.
+type Plan struct {
+	ReplayOf string   // the span that is replayed
+	Cmd      string   // the raw command, as the user knows it
+	Path     string   // program: with a slash a path, without one it is looked for on the PATH of Env
+	Argv     []string // argv, the zeroth included
+	Shell    string   // path of the shell; "" in mode argv
+	Cwd      string   // absolute
+	Env      []string
+	Umask    int
+	Stdin    string // a file; "" for /dev/null
+	Mode     string // "bash -c", "bash -lc", "argv" …; a nested shell follows in parentheses
+}
+
+// NewPlan computes how to run a span again. The span must not itself be a replay;
+// see [Target].
+//
+// The error is an [*Error] if the span does not hold enough for an exact re-run.
+func NewPlan(span trace.Record, o Options) (Plan, error) {
+	if span.Cmd == stdinCmd && o.Stdin == "" {
+		return Plan{}, &Error{
+			Err:  fmt.Errorf("span %s read its commands from standard input, which is not recorded", span.SpanID),
+			Hint: "give the same input again with --stdin FILE",
+		}
+	}
+	if err := checkCwd(span); err != nil {
+		return Plan{}, err
+	}
+	p := Plan{
+		ReplayOf: span.SpanID,
+		Cmd:      span.Cmd,
+		Cwd:      span.Cwd,
+		Env:      environment(span, o),
+		Umask:    umask(span.Umask),
+		Stdin:    o.Stdin,
+	}
+	if err := p.setArgv(span); err != nil {
+		return Plan{}, err
+	}
+	return p, nil
+}
+
+// setArgv decides between the three ways of RPL2: the argv that was executed, the
+// recorded shell with its recorded arguments, or bash -lc for spans of other programs.
+// Nothing is re-quoted and nothing joined from tokens.
+func (p *Plan) setArgv(span trace.Record) error {
+	own := span.TraceSchemaVersion > 0 // foreign spans may call re-joined tokens argv
+	switch {
+	case own && len(span.Argv) > 0:
+		p.Path, p.Argv, p.Mode = span.Argv[0], span.Argv, "argv"
+	case span.Shell != "":
+		p.Shell, p.Path = span.Shell, span.Shell
+		p.Argv = append([]string{filepath.Base(span.Shell)}, span.ShellArgs...)
+		p.Mode = shellMode(p.Argv)
+	case p.Cmd != "":
+		p.Shell, p.Path = "/bin/bash", "/bin/bash"
+		p.Argv = []string{"bash", "-lc", p.Cmd}
+		p.Mode = "bash -lc"
+	default:
+		return &Error{Err: fmt.Errorf("span %s holds no command", span.SpanID)}
+	}
+	if nested := nestedShell(p.Cmd); nested != "" && p.Mode != "argv" && p.Shell != "" {
+		p.Mode += " (" + nested + ")"
+	}
+	return nil
+}
+
+// Command gives the plan in the form that worlds and [RunHost] take. The caller sets
+// the streams.
+func (p Plan) Command() world.Command {
+	return world.Command{Path: p.Path, Argv: p.Argv, Dir: p.Cwd, Env: p.Env, Umask: p.Umask}
+}
+
+// checkCwd makes sure that the command can start where it did.
+func checkCwd(span trace.Record) error {
+	if !filepath.IsAbs(span.Cwd) {
+		return &Error{Err: fmt.Errorf("span %s holds no absolute working directory", span.SpanID)}
+	}
+	info, err := os.Stat(span.Cwd)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return &Error{
+			Err:  fmt.Errorf("working directory %s of span %s does not exist any more", span.Cwd, span.SpanID),
+			Hint: "make it again: mkdir -p " + shellQuote(span.Cwd),
+		}
+	case err != nil:
+		return &Error{
+			Err:  fmt.Errorf("working directory of span %s: %w", span.SpanID, err),
+			Hint: "replay as the user who recorded the span",
+		}
+	case !info.IsDir():
+		return &Error{Err: fmt.Errorf("working directory %s of span %s is not a directory now", span.Cwd, span.SpanID)}
+	}
+	return nil
+}
+
+// umask reads the octal form of a span.
+func umask(s string) int {
+	n, err := strconv.ParseUint(s, 8, 16)
+	if err != nil || n > 0o777 {
+		return defaultUmask
+	}
+	return int(n)
+}
+
+// shellQuote makes s one word of a POSIX shell, for commands in hints.
+func shellQuote(s string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+:@%", r)
+	}
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
