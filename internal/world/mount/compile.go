@@ -1,0 +1,281 @@
+package mount
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Call is one prepared system call. Its pointers lead into memory that the Program keeps.
+type Call struct {
+	Trap   uintptr
+	Args   [6]uintptr
+	Mount  int           // which of the compiled mounts this call belongs to
+	KeepFD bool          // the result is a descriptor for the calls that follow
+	UseFD  bool          // put that descriptor into Args[0]
+	Ignore syscall.Errno // a failure that counts as success: EEXIST; 0 for none
+	Next   int           // the call to go on with after success
+	Fail   int           // the call to go on with after a failure; Stop to end with the error
+}
+
+// Stop as Call.Fail ends the program with an error.
+const Stop = -1
+
+// Program is a list of mounts as prepared system calls.
+type Program struct {
+	Calls []Call
+	keep  []unsafe.Pointer // what the arguments point to
+}
+
+// Exec runs the calls, beginning with the first, and returns 0, or the error that ended them and the index of the mount that met it. It allocates nothing,
+// grows no stack and takes no lock, so it may run in a forked child that shares the parent's memory.
+// The caller has made its mount namespace private and set its umask to 0.
+//
+//go:nosplit
+//go:norace
+func (p *Program) Exec() (mount int, errno syscall.Errno) {
+	fd := ^uintptr(0)
+	for i := 0; i < len(p.Calls); {
+		c := &p.Calls[i]
+		first := c.Args[0]
+		if c.UseFD {
+			first = fd
+		}
+		r, _, e := syscall.RawSyscall6(c.Trap, first, c.Args[1], c.Args[2], c.Args[3], c.Args[4], c.Args[5])
+		if c.KeepFD && e == 0 {
+			if fd != ^uintptr(0) {
+				syscall.RawSyscall6(syscall.SYS_CLOSE, fd, 0, 0, 0, 0, 0)
+			}
+			fd = r
+		}
+		switch {
+		case e == 0 || e == c.Ignore:
+			i = c.Next
+		case c.Fail != Stop:
+			i = c.Fail
+		default:
+			mount, errno = c.Mount, e
+			i = len(p.Calls)
+		}
+	}
+	if fd != ^uintptr(0) {
+		syscall.RawSyscall6(syscall.SYS_CLOSE, fd, 0, 0, 0, 0, 0)
+	}
+	return mount, errno
+}
+
+// Compile prepares ms for a world whose root directory will be at root, an absolute path on the
+// host. It makes no system call. The error says which mount cannot be expressed.
+func Compile(root string, ms []Mount) (*Program, error) {
+	if !path.IsAbs(root) {
+		return nil, fmt.Errorf("root of the world %s: not an absolute path", quote(root))
+	}
+	c := compiler{root: strings.TrimRight(root, "/"), p: &Program{}}
+	c.p.Calls = make([]Call, 0, 2*len(ms))
+	c.p.keep = make([]unsafe.Pointer, 0, 4*len(ms))
+	for i := range ms {
+		c.index = i
+		if err := c.mount(&ms[i]); err != nil {
+			return nil, fmt.Errorf("%s %s: %w", ms[i].Kind, quote(ms[i].Target), err)
+		}
+	}
+	return c.p, nil
+}
+
+// compiler is a Program under construction.
+type compiler struct {
+	root  string // without a slash at the end
+	p     *Program
+	index int // of the mount that is being compiled
+}
+
+// mount adds the calls of m, then those of its alternatives, and ties them together.
+func (c *compiler) mount(m *Mount) error {
+	begin := len(c.p.Calls)
+	if err := c.calls(m); err != nil {
+		return err
+	}
+	own := len(c.p.Calls)
+	for i := range m.Else {
+		other := m.Else[i]
+		other.Optional = other.Optional || m.Optional
+		if err := c.mount(&other); err != nil {
+			return err
+		}
+	}
+	end := len(c.p.Calls)
+	for i := begin; i < own; i++ {
+		call := &c.p.Calls[i]
+		if call.Next == own {
+			call.Next = end
+		}
+		if call.Fail != Stop {
+			continue
+		}
+		if len(m.Else) > 0 {
+			call.Fail = own
+		} else if m.Optional {
+			call.Fail = end
+		}
+	}
+	return nil
+}
+
+// calls adds the calls of m itself.
+func (c *compiler) calls(m *Mount) error {
+	if err := check(m); err != nil {
+		return err
+	}
+	target := c.str(c.root + m.Target)
+	switch m.Kind {
+	case Overlay:
+		data, err := m.OverlayData()
+		if err != nil {
+			return err
+		}
+		c.fs(m, "overlay", target, data)
+	case Tmpfs:
+		data := fmt.Sprintf("mode=%04o", m.Mode)
+		if m.Data != "" {
+			data += "," + m.Data
+		}
+		c.fs(m, "tmpfs", target, data)
+	case Proc, Sysfs, Devpts:
+		c.fs(m, m.Kind.String(), target, m.Data)
+	case Bind:
+		c.add(Call{Trap: unix.SYS_MOUNT, Args: [6]uintptr{c.source(m), target, 0, unix.MS_BIND}})
+		c.restrict(m, target)
+	case RBind:
+		c.rbind(m, target)
+	case Remount:
+		c.restrict(m, target)
+	case Mkdir:
+		c.add(Call{Trap: unix.SYS_MKDIRAT, Args: [6]uintptr{cwd, target, uintptr(m.Mode)}, Ignore: unix.EEXIST})
+	case Symlink:
+		c.add(Call{Trap: unix.SYS_SYMLINKAT, Args: [6]uintptr{c.str(m.Source), cwd, target}, Ignore: unix.EEXIST})
+	case File:
+		mode := m.Mode
+		if mode&unix.S_IFMT == 0 {
+			mode |= unix.S_IFREG
+		}
+		c.add(Call{Trap: unix.SYS_MKNODAT, Args: [6]uintptr{cwd, target, uintptr(mode)}, Ignore: unix.EEXIST})
+	default:
+		return errors.New("unknown kind of mount")
+	}
+	return nil
+}
+
+// check finds what would make a call that means something else.
+func check(m *Mount) error {
+	for _, s := range []string{m.Target, m.Source, m.Lower, m.Upper, m.Work, m.Data} {
+		if strings.IndexByte(s, 0) >= 0 {
+			return errors.New("name with a zero byte")
+		}
+	}
+	if !path.IsAbs(m.Target) || path.Clean(m.Target) != m.Target {
+		return errors.New("target is not a clean absolute path")
+	}
+	if (m.Kind == Bind || m.Kind == RBind) && !path.IsAbs(m.Source) {
+		return fmt.Errorf("source %s is not an absolute path", quote(m.Source))
+	}
+	if m.Kind == Overlay && !(path.IsAbs(m.Lower) && path.IsAbs(m.Upper) && path.IsAbs(m.Work)) {
+		return errors.New("lower, upper and work must be absolute paths")
+	}
+	return nil
+}
+
+// cwd is AT_FDCWD as an argument; all paths are absolute.
+const cwd = ^uintptr(-unix.AT_FDCWD - 1)
+
+// add appends a call that belongs to the current mount and is followed by the next one.
+func (c *compiler) add(call Call) {
+	call.Mount = c.index
+	call.Next = len(c.p.Calls) + 1
+	call.Fail = Stop
+	c.p.Calls = append(c.p.Calls, call)
+}
+
+// str returns the address of s with a zero byte at its end.
+func (c *compiler) str(s string) uintptr {
+	b := make([]byte, len(s)+1)
+	copy(b, s)
+	return c.pointer(unsafe.Pointer(&b[0]))
+}
+
+// pointer returns p as an argument and keeps what it points to.
+func (c *compiler) pointer(p unsafe.Pointer) uintptr {
+	c.p.keep = append(c.p.keep, p)
+	return uintptr(p)
+}
+
+// source returns the address of the path that m binds.
+func (c *compiler) source(m *Mount) uintptr {
+	if m.Inside {
+		return c.str(c.root + m.Source)
+	}
+	return c.str(m.Source)
+}
+
+// fs adds the mount of a file system of its own.
+func (c *compiler) fs(m *Mount, fstype string, target uintptr, data string) {
+	name := c.str(fstype)
+	args := [6]uintptr{name, target, name, m.Flags.mountFlags(), 0}
+	if data != "" {
+		args[4] = c.str(data)
+	}
+	c.add(Call{Trap: unix.SYS_MOUNT, Args: args})
+}
+
+// restrict adds m.Flags to the mount at target. Kernels without mount_setattr (before Linux 5.12) take a remount,
+// which sets exactly the given flags; layout therefore names those of the source as well.
+func (c *compiler) restrict(m *Mount, target uintptr) {
+	if m.Flags == 0 {
+		return
+	}
+	attr, size := c.attr(m.Flags)
+	c.add(Call{Trap: unix.SYS_MOUNT_SETATTR, Args: [6]uintptr{cwd, target, unix.AT_SYMLINK_NOFOLLOW, attr, size}})
+	setattr := &c.p.Calls[len(c.p.Calls)-1]
+	setattr.Fail, setattr.Next = setattr.Next, setattr.Next+1
+	c.add(Call{Trap: unix.SYS_MOUNT, Args: [6]uintptr{0, target, 0, unix.MS_REMOUNT | unix.MS_BIND | m.Flags.mountFlags()}})
+}
+
+// rbind adds a recursive bind. The copy is made and restricted before it is attached, so no moment shows it writable.
+// Neither the walk to the source nor the copy asks the file system itself anything.
+func (c *compiler) rbind(m *Mount, target uintptr) {
+	open := unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC | unix.AT_RECURSIVE | unix.AT_NO_AUTOMOUNT
+	c.add(Call{Trap: unix.SYS_OPEN_TREE, Args: [6]uintptr{cwd, c.source(m), uintptr(open)}, KeepFD: true})
+	empty := c.str("")
+	if m.Flags != 0 {
+		attr, size := c.attr(m.Flags)
+		how := unix.AT_EMPTY_PATH | unix.AT_RECURSIVE
+		c.add(Call{Trap: unix.SYS_MOUNT_SETATTR, Args: [6]uintptr{0, empty, uintptr(how), attr, size}, UseFD: true})
+	}
+	c.add(Call{Trap: unix.SYS_MOVE_MOUNT, Args: [6]uintptr{0, empty, cwd, target, unix.MOVE_MOUNT_F_EMPTY_PATH}, UseFD: true})
+}
+
+// attr returns the address and size of a struct mount_attr that sets f.
+func (c *compiler) attr(f Flags) (uintptr, uintptr) {
+	attr := &unix.MountAttr{}
+	for i, bit := range []uint64{unix.MOUNT_ATTR_RDONLY, unix.MOUNT_ATTR_NOSUID, unix.MOUNT_ATTR_NODEV, unix.MOUNT_ATTR_NOEXEC} {
+		if f&(1<<i) != 0 {
+			attr.Attr_set |= bit
+		}
+	}
+	return c.pointer(unsafe.Pointer(attr)), unsafe.Sizeof(*attr)
+}
+
+// mountFlags returns f as flags of mount(2).
+func (f Flags) mountFlags() uintptr {
+	var flags uintptr
+	for i, bit := range []uintptr{unix.MS_RDONLY, unix.MS_NOSUID, unix.MS_NODEV, unix.MS_NOEXEC} {
+		if f&(1<<i) != 0 {
+			flags |= bit
+		}
+	}
+	return flags
+}

@@ -1,0 +1,134 @@
+// Package mount holds mounts as plain values and hands them to the kernel.
+//
+// A [Mount] says what shall be where inside a world; package layout computes lists
+// of them without any privilege. [Compile] turns a list into a [Program]: prepared
+// system calls that need no memory and no decision when they run, so that a forked
+// child can execute them before it execs. [Apply] does the same in the calling
+// process. Namespaces, pivot_root and what lies below the uppers are left to others.
+package mount
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Kind says what a Mount does at its target.
+type Kind uint8
+
+// The kinds of Mount. Those that make a file, a directory or a symlink take an existing one for success.
+const (
+	Overlay Kind = iota // Lower, Upper and Work seen as one; Options besides them in Data
+	Bind                // Source alone, without what is mounted below it
+	RBind               // Source and everything mounted below it; automounts are not triggered. Flags hold for all of it (Linux 5.12)
+	Tmpfs               // an empty tmpfs; Data has its options, Mode the mode of its root
+	Proc                // a fresh proc
+	Sysfs               // a fresh sysfs
+	Devpts              // a fresh devpts; options in Data
+	Mkdir               // a directory with Mode
+	Symlink             // a symbolic link that reads Source
+	File                // an empty regular file with Mode, as a mount point; a fifo if Mode has S_IFIFO
+	Remount             // adds Flags to what is already mounted at Target, and to nothing below it
+)
+
+var kindNames = [...]string{"overlay", "bind", "rbind", "tmpfs", "proc", "sysfs", "devpts", "mkdir", "symlink", "file", "remount"}
+
+// String returns the name of the kind in lower case.
+func (k Kind) String() string {
+	if int(k) < len(kindNames) {
+		return kindNames[k]
+	}
+	return "kind(" + strconv.Itoa(int(k)) + ")"
+}
+
+// Flags restrict what can be done through a mount. They are only ever added: a
+// bind keeps the restrictions of its source.
+type Flags uint8
+
+// The restrictions of mount(8) with the same names.
+const (
+	ReadOnly Flags = 1 << iota
+	NoSuid
+	NoDev
+	NoExec
+)
+
+var flagNames = [...]string{"ro", "nosuid", "nodev", "noexec"}
+
+// String returns the flags as mount(8) writes them: "ro,nodev".
+func (f Flags) String() string {
+	var names []string
+	for i, name := range flagNames {
+		if f&(1<<i) != 0 {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, ",")
+}
+
+// Mount is one step in building the file view of a world.
+type Mount struct {
+	Kind   Kind
+	Step   string // for messages: "overlay", "proc", "sys", "dev", "run"
+	Target string // absolute, inside the world; its directory must exist by then
+	Source string // Bind, RBind: absolute path on the host; Symlink: the text of the link
+	Inside bool   // Source is a path inside the world, not on the host
+
+	Lower, Upper, Work string // Overlay: absolute paths on the host
+
+	Flags    Flags
+	Data     string  // Overlay: options besides the directories; Tmpfs, Proc, Devpts: all options
+	Mode     uint32  // Mkdir, File, Tmpfs: permission bits; the umask is not taken off if it is 0 by then
+	Optional bool    // a failure is no error; the next Mount follows
+	Else     []Mount // what to do instead, all of it in this order, if this one fails. Optional then holds for them too
+}
+
+// String returns one line for messages and golden files. Names with blanks, control characters or bytes
+// that are not UTF-8 are quoted.
+func (m Mount) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-7s %s", m.Kind, quote(m.Target))
+	field := func(name, value string) {
+		if value != "" {
+			b.WriteString(" " + name + "=" + quote(value))
+		}
+	}
+	if m.Inside {
+		field("inside", m.Source)
+	} else {
+		field("source", m.Source)
+	}
+	field("lower", m.Lower)
+	field("upper", m.Upper)
+	field("work", m.Work)
+	if m.Kind == Mkdir || m.Kind == File || m.Kind == Tmpfs {
+		fmt.Fprintf(&b, " mode=%04o", m.Mode)
+	}
+	field("flags", m.Flags.String())
+	field("data", m.Data)
+	if m.Optional {
+		b.WriteString(" optional")
+	}
+	for _, other := range m.Else {
+		b.WriteString("\n    else " + strings.ReplaceAll(other.String(), "\n", "\n    "))
+	}
+	return b.String()
+}
+
+// quote returns s, in Go syntax if it would not read as one word.
+func quote(s string) string {
+	quoted := strconv.Quote(s)
+	if strings.ContainsAny(s, " '") || quoted[1:len(quoted)-1] != s {
+		return quoted
+	}
+	return s
+}
+
+// List returns one line for each of ms, with a newline after each.
+func List(ms []Mount) string {
+	var b strings.Builder
+	for _, m := range ms {
+		b.WriteString(m.String() + "\n")
+	}
+	return b.String()
+}
