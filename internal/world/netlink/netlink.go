@@ -1,0 +1,190 @@
+// Package netlink writes and reads netlink messages.
+//
+// A netlink request is a header followed by a fixed part and attributes; an
+// attribute has a length, a type and a value, padded to four bytes, and may nest other
+// attributes. Several messages in one slice are a batch, which one sendto(2) hands to the
+// kernel. [Batch] builds such a slice; it costs microseconds and makes no system
+// call, so that the bytes can be prepared for a process that may not allocate.
+// What the messages mean is left to the packages netns, nft and netlog.
+//
+// Source: netlink(7); Linux Documentation/userspace-api/netlink/intro.rst.
+package netlink
+
+import (
+	"encoding/binary"
+	"iter"
+)
+
+// HeaderLen is the length of a message header (struct nlmsghdr) in bytes.
+const HeaderLen = 16
+
+// Flags of a message header.
+//
+// Source: netlink(7), "Standard flag bits".
+const (
+	Request   = 0x001 // every message to the kernel has it
+	Ack       = 0x004 // the kernel answers also if all went well
+	Replace   = 0x100 // replace an object that is there
+	Exclusive = 0x200 // fail if the object is there
+	Create    = 0x400 // make the object if it is not there
+	Append    = 0x800 // add to the end of the list
+)
+
+// Types of messages that belong to netlink itself.
+const (
+	TypeNoop  = 1
+	TypeError = 2 // the answer to a request: an errno, 0 for an acknowledgement
+	TypeDone  = 3
+)
+
+// nested marks the type of an attribute that holds attributes (NLA_F_NESTED).
+const nested = 0x8000
+
+// Batch is a growing list of messages. The zero value is an empty one, whose
+// first message gets sequence number 1.
+type Batch struct {
+	buf []byte
+	msg int // where the current message begins
+	seq uint32
+}
+
+// Grow makes room for n bytes, to save copying.
+func (b *Batch) Grow(n int) {
+	if cap(b.buf)-len(b.buf) < n {
+		b.buf = append(make([]byte, 0, len(b.buf)+n), b.buf...)
+	}
+}
+
+// Message begins a message and closes the one before. [Request] is added to flags.
+func (b *Batch) Message(typ, flags uint16) {
+	b.close()
+	b.msg = len(b.buf)
+	b.seq++
+	b.buf = append(b.buf, 0, 0, 0, 0)
+	b.buf = binary.NativeEndian.AppendUint16(b.buf, typ)
+	b.buf = binary.NativeEndian.AppendUint16(b.buf, flags|Request)
+	b.buf = binary.NativeEndian.AppendUint32(b.buf, b.seq)
+	b.buf = append(b.buf, 0, 0, 0, 0) // port id: the kernel fills it in
+}
+
+// Bytes closes the last message and returns the batch.
+func (b *Batch) Bytes() []byte {
+	b.close()
+	return b.buf
+}
+
+func (b *Batch) close() {
+	if len(b.buf) > b.msg {
+		binary.NativeEndian.PutUint32(b.buf[b.msg:], uint32(len(b.buf)-b.msg))
+	}
+}
+
+// Raw appends the fixed part of a message, padded to four bytes.
+func (b *Batch) Raw(p ...byte) {
+	b.buf = append(b.buf, p...)
+	b.pad()
+}
+
+// Nest begins an attribute that holds the attributes that follow, up to [Batch.End] with
+// the mark that Nest returned.
+func (b *Batch) Nest(typ uint16) (mark int) {
+	mark = len(b.buf)
+	b.header(typ|nested, 0)
+	return mark
+}
+
+// End closes the attribute that began at mark.
+func (b *Batch) End(mark int) {
+	binary.NativeEndian.PutUint16(b.buf[mark:], uint16(len(b.buf)-mark))
+}
+
+// Attr appends an attribute with the value p.
+func (b *Batch) Attr(typ uint16, p ...byte) {
+	b.header(typ, len(p))
+	b.buf = append(b.buf, p...)
+	b.pad()
+}
+
+// Text appends an attribute with s and a zero byte.
+func (b *Batch) Text(typ uint16, s string) {
+	b.header(typ, len(s)+1)
+	b.buf = append(append(b.buf, s...), 0)
+	b.pad()
+}
+
+// Native32 appends an attribute with v in the machine's byte order, as rtnetlink wants it.
+func (b *Batch) Native32(typ uint16, v uint32) {
+	b.header(typ, 4)
+	b.buf = binary.NativeEndian.AppendUint32(b.buf, v)
+}
+
+// Big16 appends an attribute with v in network byte order, as nfnetlink wants it.
+func (b *Batch) Big16(typ, v uint16) { b.Attr(typ, byte(v>>8), byte(v)) }
+
+// Big32 appends an attribute with v in network byte order.
+func (b *Batch) Big32(typ uint16, v uint32) {
+	b.header(typ, 4)
+	b.buf = binary.BigEndian.AppendUint32(b.buf, v)
+}
+
+// Big64 appends an attribute with v in network byte order.
+func (b *Batch) Big64(typ uint16, v uint64) {
+	b.header(typ, 8)
+	b.buf = binary.BigEndian.AppendUint64(b.buf, v)
+}
+
+func (b *Batch) header(typ uint16, n int) {
+	b.buf = binary.NativeEndian.AppendUint16(b.buf, uint16(4+n))
+	b.buf = binary.NativeEndian.AppendUint16(b.buf, typ)
+}
+
+func (b *Batch) pad() {
+	for len(b.buf)%4 != 0 {
+		b.buf = append(b.buf, 0)
+	}
+}
+
+// Header is the header of a message that was received.
+type Header struct {
+	Type, Flags uint16
+	Seq         uint32
+}
+
+// Messages yields the messages in p: header and what follows it. It ends at the first
+// message that does not fit.
+func Messages(p []byte) iter.Seq2[Header, []byte] {
+	return func(yield func(Header, []byte) bool) {
+		for len(p) >= HeaderLen {
+			n := int(binary.NativeEndian.Uint32(p))
+			if n < HeaderLen || n > len(p) {
+				return
+			}
+			h := Header{
+				Type:  binary.NativeEndian.Uint16(p[4:]),
+				Flags: binary.NativeEndian.Uint16(p[6:]),
+				Seq:   binary.NativeEndian.Uint32(p[8:]),
+			}
+			if !yield(h, p[HeaderLen:n]) {
+				return
+			}
+			p = p[min((n+3)&^3, len(p)):]
+		}
+	}
+}
+
+// Attrs yields the attributes in p: type without its flag bits, and value. It ends at the first
+// attribute that does not fit.
+func Attrs(p []byte) iter.Seq2[uint16, []byte] {
+	return func(yield func(uint16, []byte) bool) {
+		for len(p) >= 4 {
+			n := int(binary.NativeEndian.Uint16(p))
+			if n < 4 || n > len(p) {
+				return
+			}
+			if !yield(binary.NativeEndian.Uint16(p[2:])&0x3fff, p[4:n]) {
+				return
+			}
+			p = p[min((n+3)&^3, len(p)):]
+		}
+	}
+}
