@@ -1,0 +1,284 @@
+package worldinit
+
+import (
+	"runtime"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The three hooks with which package syscall brackets its own fork. gVisor's sentry links
+// to them for the same purpose, and the runtime lists them as used from outside.
+
+//go:linkname beforeFork syscall.runtime_BeforeFork
+func beforeFork()
+
+//go:linkname afterFork syscall.runtime_AfterFork
+func afterFork()
+
+//go:linkname afterForkInChild syscall.runtime_AfterForkInChild
+func afterForkInChild()
+
+// fork makes the child with clone3(2) and lets it work through the program at st. In the parent
+// it returns the child's pid.
+//
+//go:norace
+//go:noinline
+func fork(args *cloneArgs, st *childState) (pid uintptr, errno syscall.Errno) {
+	beforeFork()
+	pid, _, errno = syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(args)), unsafe.Sizeof(*args), 0)
+	if errno != 0 || pid != 0 {
+		afterFork()
+		return pid, errno
+	}
+	afterForkInChild()
+	interpret(st)
+	return 0, 0 // not reached
+}
+
+// forkOld is fork for kernels and seccomp filters that refuse clone3(2). It cannot place the
+// child in a cgroup.
+//
+//go:norace
+//go:noinline
+func forkOld(flags uintptr, st *childState) (pid uintptr, errno syscall.Errno) {
+	beforeFork()
+	pid, _, errno = syscall.RawSyscall6(unix.SYS_CLONE, flags, 0, 0, 0, 0, 0)
+	if errno != 0 || pid != 0 {
+		afterFork()
+		return pid, errno
+	}
+	afterForkInChild()
+	interpret(st)
+	return 0, 0 // not reached
+}
+
+// interpret works through the ops. It runs in the child only, and neither it nor
+// anything it calls may grow the stack, allocate, or return.
+//
+//go:norace
+//go:nosplit
+//go:nocheckptr
+func interpret(st *childState) {
+	pc := int32(0)
+	for {
+		o := (*op)(unsafe.Add(st.ops, uintptr(pc)*unsafe.Sizeof(op{})))
+		var r uintptr
+		var e syscall.Errno
+		switch o.kind {
+		case opCall:
+			r, _, e = syscall.RawSyscall6(o.nr, arg(st, o, 0), arg(st, o, 1), arg(st, o, 2), arg(st, o, 3), arg(st, o, 4), arg(st, o, 5))
+			if e != 0 && int32(e) == o.wantErr {
+				e = 0
+			}
+		case opAlive:
+			r, _, e = syscall.RawSyscall6(unix.SYS_RECVFROM, st.status, uintptr(unsafe.Pointer(&st.buf)), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
+			if e != syscall.EAGAIN {
+				exit(125) // the other end is closed: the supervisor is gone
+			}
+			e = 0
+		case opAck:
+			e = acks(st, arg(st, o, 0))
+		case opPoke:
+			*(*int32)(*(*unsafe.Pointer)(unsafe.Add(unsafe.Pointer(&st.pokes), o.args[0]*unsafe.Sizeof(st.pokes[0])))) = int32(arg(st, o, 1))
+		case opStep:
+			report(st, MsgStep, pc, 0)
+		case opDegrade:
+			report(st, MsgDegrade, pc, syscall.Errno(st.lastErr))
+		case opJump:
+			pc = o.onErr
+			continue
+		case opSpawn:
+			r, _, e = syscall.RawSyscall6(unix.SYS_CLONE, uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
+			if e == 0 && r == 0 {
+				pc = o.onErr
+				continue
+			}
+			if e != 0 {
+				fail(st, pc, e)
+			}
+		case opExec:
+			e = execute(st)
+			report(st, MsgExec, pc, e)
+			exit(127)
+		case opInit:
+			beInit(st, arg(st, o, 0))
+		}
+		if e != 0 {
+			st.lastErr = int32(e)
+			if o.onErr == fatal {
+				fail(st, pc, e)
+			}
+			if o.onErr >= 0 {
+				pc = o.onErr
+				continue
+			}
+		} else if o.dst != 0 {
+			*(*uintptr)(unsafe.Add(unsafe.Pointer(&st.regs), uintptr(o.dst-1)*unsafe.Sizeof(r))) = r
+		}
+		if pc++; o.next != 0 && e == 0 {
+			pc = o.next
+		}
+	}
+}
+
+//go:norace
+//go:nosplit
+//go:nocheckptr
+func arg(st *childState, o *op, i uintptr) uintptr {
+	v := *(*uintptr)(unsafe.Add(unsafe.Pointer(&o.args), i*unsafe.Sizeof(uintptr(0))))
+	if o.regMask&(1<<i) != 0 {
+		return *(*uintptr)(unsafe.Add(unsafe.Pointer(&st.regs), v*unsafe.Sizeof(uintptr(0))))
+	}
+	return v
+}
+
+//go:norace
+//go:nosplit
+func exit(code uintptr) {
+	for {
+		syscall.RawSyscall(unix.SYS_EXIT_GROUP, code, 0, 0)
+	}
+}
+
+//go:norace
+//go:nosplit
+func report(st *childState, kind int32, pc int32, e syscall.Errno) {
+	st.msg.Kind, st.msg.Op, st.msg.Errno = kind, pc, int32(e)
+	syscall.RawSyscall6(unix.SYS_SENDTO, st.status, uintptr(unsafe.Pointer(&st.msg)), unsafe.Sizeof(st.msg), unix.MSG_NOSIGNAL, 0, 0)
+}
+
+//go:norace
+//go:nosplit
+func fail(st *childState, pc int32, e syscall.Errno) {
+	report(st, MsgFail, pc, e)
+	exit(125)
+}
+
+// acks reads answers until none is left and returns the first error among them.
+//
+//go:norace
+//go:nosplit
+//go:nocheckptr
+func acks(st *childState, fd uintptr) syscall.Errno {
+	base := unsafe.Pointer(&st.buf)
+	for {
+		n, _, e := syscall.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(base), unsafe.Sizeof(st.buf), unix.MSG_DONTWAIT, 0, 0)
+		if e == syscall.EAGAIN {
+			return 0
+		}
+		if e != 0 {
+			return e
+		}
+		for off := uintptr(0); off+20 <= n; {
+			h := (*unix.NlMsghdr)(unsafe.Add(base, off))
+			if h.Type == unix.NLMSG_ERROR {
+				if code := *(*int32)(unsafe.Add(base, off+16)); code != 0 {
+					return syscall.Errno(-code)
+				}
+			}
+			if h.Len < 16 {
+				break
+			}
+			off += (uintptr(h.Len) + 3) &^ 3
+		}
+	}
+}
+
+// execute tries the candidates in turn as execvp(3) does: a candidate that may not be
+// executed is passed over, but remembered.
+//
+//go:norace
+//go:nosplit
+//go:nocheckptr
+func execute(st *childState) syscall.Errno {
+	worst := syscall.ENOENT
+	for p := st.paths; ; p = unsafe.Add(p, unsafe.Sizeof(uintptr(0))) {
+		path := *(*uintptr)(p)
+		if path == 0 {
+			return worst
+		}
+		_, _, e := syscall.RawSyscall(unix.SYS_EXECVE, path, uintptr(st.argv), uintptr(st.env))
+		switch e {
+		case syscall.ENOENT, syscall.ENOTDIR:
+		case syscall.EACCES:
+			worst = e
+		default:
+			return e
+		}
+	}
+}
+
+// SignalTermAll makes the first process send SIGTERM to every process of the world.
+const SignalTermAll = 40
+
+// beInit is the life of pid 1: it reaps, passes on signals that come from outside to the
+// command's process group, and ends the world when the command has ended.
+//
+// Source: pid_namespaces(7), "The namespace init process".
+//
+//go:norace
+//go:nosplit
+//go:nocheckptr
+func beInit(st *childState, command uintptr) {
+	all := ^uint64(0)
+	for {
+		r, _, e := syscall.RawSyscall6(unix.SYS_RT_SIGTIMEDWAIT, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&st.info)), 0, 8, 0, 0)
+		if e != 0 {
+			continue
+		}
+		if r == uintptr(syscall.SIGCHLD) {
+			reap(st, command)
+			continue
+		}
+		if *(*int32)(unsafe.Add(unsafe.Pointer(&st.info), 16)) != 0 {
+			continue // si_pid: sent from inside the world
+		}
+		if r == SignalTermAll {
+			syscall.RawSyscall(unix.SYS_KILL, ^uintptr(0), uintptr(syscall.SIGTERM), 0)
+			continue
+		}
+		syscall.RawSyscall(unix.SYS_KILL, -command, r, 0)
+	}
+}
+
+//go:norace
+//go:nosplit
+func reap(st *childState, command uintptr) {
+	for {
+		status := uintptr(0)
+		r, _, e := syscall.RawSyscall6(unix.SYS_WAIT4, ^uintptr(0), uintptr(unsafe.Pointer(&status)), unix.WNOHANG, uintptr(unsafe.Pointer(&st.rusage)), 0, 0)
+		if e != 0 || r == 0 {
+			return
+		}
+		if r == command {
+			st.msg.Status = int32(status)
+			st.msg.Utime = st.rusage.Utime.Sec*1e6 + st.rusage.Utime.Usec
+			st.msg.Stime = st.rusage.Stime.Sec*1e6 + st.rusage.Stime.Usec
+			st.msg.MaxRSS = st.rusage.Maxrss
+			report(st, MsgExit, 0, 0)
+			exit(0)
+		}
+	}
+}
+
+// begin readies the child's state and returns it. The program must not change afterwards.
+func (p *Program) begin() *childState {
+	st := &p.state
+	st.ops = unsafe.Pointer(&p.ops[0])
+	return st
+}
+
+// release lets the garbage collector have the prepared memory; the child has its own copy.
+func (p *Program) release() {
+	runtime.KeepAlive(p)
+	p.keep = nil
+}
+
+// cloneArgs is struct clone_args.
+//
+// Source: clone(2), "clone3()"; the field cgroup is from Linux 5.7.
+type cloneArgs struct {
+	flags, pidFD, childTID, parentTID, exitSignal, stack, stackSize, tls, setTID, setTIDSize, cgroup uint64
+}

@@ -1,0 +1,94 @@
+package worldinit
+
+import (
+	"fmt"
+	"path"
+
+	"golang.org/x/sys/unix"
+
+	"substrate/internal/world/mount"
+)
+
+// Memory asks for a tmpfs that holds the uppers. The supervisor gets its root directory as a
+// descriptor and reads it through that after the world is gone; with the last descriptor it
+// vanishes.
+type Memory struct {
+	Dir  string      // existing directory of the host on which it is mounted, seen by the world's set-up alone
+	Data string      // options of the tmpfs
+	Dirs []MemoryDir // made in it, in this order
+}
+
+// MemoryDir is a directory in a Memory.
+type MemoryDir struct {
+	Path     string // below Memory.Dir, absolute
+	Mode     uint32
+	UID, GID int // -1 leaves the owner alone
+}
+
+// memoryUppers mounts the tmpfs of the uppers and makes their directories.
+func (s *Setup) memoryUppers(p *Program, fds [numFDs]Reg) {
+	if s.Memory == nil {
+		return
+	}
+	p.Step("upper")
+	dir := p.String(s.Memory.Dir)
+	fstype := p.String("tmpfs")
+	p.Call(unix.SYS_MOUNT, fstype, dir, fstype, Num(unix.MS_NODEV|unix.MS_NOSUID), p.String(s.Memory.Data))
+	for _, d := range s.Memory.Dirs {
+		name := p.String(d.Path)
+		p.Call(unix.SYS_MKDIRAT, Num(atFDCWD), name, Num(d.Mode&0o777))
+		if d.UID >= 0 {
+			p.Try(unix.SYS_FCHOWNAT, Num(atFDCWD), name, Num(d.UID), Num(d.GID), Num(0))
+		}
+		if d.Mode&0o7000 != 0 || d.UID >= 0 {
+			p.Call(unix.SYS_FCHMODAT, Num(atFDCWD), name, Num(d.Mode))
+		}
+	}
+	fd := p.CallReg(unix.SYS_OPENAT, Num(atFDCWD), dir, Num(unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC), Num(0))
+	p.set(fds[FDUpper], fd)
+}
+
+// mounts turns the mounts into ops. They keep the names of their steps.
+func (s *Setup) mounts(p *Program) error {
+	compiled, err := mount.Compile(path.Clean(s.Staging), s.Mounts)
+	if err != nil {
+		return fmt.Errorf("prepare the mounts: %w", err)
+	}
+	p.keep = append(p.keep, compiled)
+	fd := p.NewReg()
+	index := make([]int32, len(compiled.Calls)+1) // of the op that a call became
+	first := len(p.ops)
+	step := ""
+	for i := range compiled.Calls {
+		c := &compiled.Calls[i]
+		if name := s.Mounts[c.Mount].Step; name != step {
+			if step != "" {
+				s.done(p)
+			}
+			step = name
+			p.Step(name)
+		}
+		index[i] = int32(len(p.ops))
+		o := op{kind: opCall, nr: c.Trap, args: c.Args, wantErr: int32(c.Ignore), next: int32(c.Next), onErr: int32(c.Fail)}
+		if c.UseFD {
+			o.args[0], o.regMask = uintptr(fd), 1
+		}
+		if c.KeepFD {
+			o.dst = uint8(fd) + 1
+		}
+		p.add(o)
+	}
+	s.done(p)
+	index[len(compiled.Calls)] = int32(len(p.ops))
+	for i := first; i < len(p.ops); i++ {
+		o := &p.ops[i]
+		if o.kind != opCall {
+			continue
+		}
+		o.next = index[o.next]
+		if o.onErr != mount.Stop {
+			o.onErr = index[o.onErr]
+		}
+	}
+	return nil
+}

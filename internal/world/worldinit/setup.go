@@ -1,0 +1,308 @@
+package worldinit
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strconv"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"substrate/internal/world/mount"
+)
+
+// Setup is everything that the first process of a world shall do.
+type Setup struct {
+	Namespaces
+	UID, GID int // of the caller: mapped to themselves in a user namespace
+
+	Staging  string // existing directory of the host on which the new root is built
+	Mounts   []mount.Mount
+	Memory   *Memory // uppers in memory; nil if they are on disk
+	Network  Network
+
+	Command Command
+	Verbose bool // report each step at the moment it is done
+}
+
+// Network is what is done in the network namespace, as prepared netlink messages.
+type Network struct {
+	Links     []byte // lo up with addresses and default routes that lead nowhere
+	LinksOnly []byte // lo up alone, for the case that the rules cannot be had
+	Rules     []byte // the nft table, one transaction
+	Log       []byte // binds the NFLOG socket
+	DNS       []byte // raw sockaddr of the stub resolver, nil for none
+}
+
+// Command is what the world runs.
+type Command struct {
+	Paths   []string // candidates for execve, tried in turn
+	Argv    []string
+	Env     []string
+	Dir     string
+	Umask   int
+	Stdio   [3]int // descriptors in the supervisor
+	TTY     bool   // a new PTY of the world's devpts becomes stdio and controlling terminal
+	Ignored uint64 // signals that stay ignored, bit n-1 for signal n
+	NoFile  *unix.Rlimit
+}
+
+// The places in the list of descriptors that comes with a MsgFDs. A descriptor that could not be had
+// is a copy of the report socket.
+const (
+	FDLog = iota
+	FDDNS
+	FDUpper // the tmpfs with the uppers, or a copy of the report socket
+	FDMaster
+	numFDs
+)
+
+// Start builds the program and forks the first process. The calling goroutine must be
+// locked to its thread and keep it until [Process.Reap] has returned.
+func (s *Setup) Start() (*Process, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("make the report socket: %w", err)
+	}
+	p, err := s.program(pair[1])
+	if err != nil {
+		_ = unix.Close(pair[0])
+		_ = unix.Close(pair[1])
+		return nil, err
+	}
+	pr, err := p.start(s.Namespaces, pair[0], pair[1])
+	if err != nil {
+		_ = unix.Close(pair[0])
+	}
+	return pr, err
+}
+
+// program writes the whole list down. peer is the child's end of the report socket.
+func (s *Setup) program(peer int) (*Program, error) {
+	p := New()
+	p.state.status = uintptr(peer)
+	oldMask := p.Bytes(make([]byte, 8))
+	all := p.Bytes([]byte{255, 255, 255, 255, 255, 255, 255, 255})
+	p.Call(unix.SYS_RT_SIGPROCMASK, Num(unix.SIG_BLOCK), all, oldMask, Num(8))
+	p.Call(unix.SYS_UMASK, Num(0))
+	s.dieWithSupervisor(p)
+	s.stdio(p, peer)
+	if s.User {
+		s.userNS(p)
+	}
+	p.Step("mntns")
+	p.Call(unix.SYS_MOUNT, p.String("none"), p.String("/"), Num(0), Num(unix.MS_REC|unix.MS_PRIVATE), Num(0))
+	s.done(p)
+	fds := s.newFDs(p, peer)
+	if s.Net {
+		s.network(p, fds)
+	}
+	s.memoryUppers(p, fds)
+	if err := s.mounts(p); err != nil {
+		return nil, err
+	}
+	s.pivot(p)
+	if s.Command.TTY {
+		s.openPTY(p, fds)
+	}
+	s.sendFDs(p, peer, fds)
+	s.dropPrivileges(p)
+	s.dieWithSupervisor(p)
+	s.spawn(p, peer, oldMask)
+	return p, nil
+}
+
+func (s *Setup) done(p *Program) {
+	if s.Verbose {
+		p.Done()
+	}
+}
+
+// dieWithSupervisor ties the life of the first process to the supervisor's thread, and then looks whether
+// the supervisor was already gone: its end of the socket reads as empty while it lives and
+// as closed when not.
+func (s *Setup) dieWithSupervisor(p *Program) {
+	p.Call(unix.SYS_PRCTL, Num(unix.PR_SET_PDEATHSIG), Num(int(unix.SIGKILL)))
+	p.add(op{kind: opAlive})
+}
+
+// stdio moves the command's descriptors to 0, 1 and 2 and closes everything else but the socket.
+func (s *Setup) stdio(p *Program, peer int) {
+	var regs [3]Reg
+	for i, fd := range s.Command.Stdio {
+		regs[i] = p.CallReg(unix.SYS_FCNTL, Num(fd), Num(unix.F_DUPFD_CLOEXEC), Num(10))
+	}
+	for i, r := range regs {
+		p.Call(unix.SYS_DUP3, FromReg(r), Num(i), Num(0))
+	}
+	closeAllBut(p, peer)
+}
+
+// closeAllBut closes the descriptors from 3 on, but for keep. Before Linux 5.9 they stay open
+// in the first process, which costs nothing but tidiness: all are close-on-exec.
+func closeAllBut(p *Program, keep int) {
+	if keep > 3 {
+		p.Try(unix.SYS_CLOSE_RANGE, Num(3), Num(keep-1), Num(0))
+	}
+	p.Try(unix.SYS_CLOSE_RANGE, Num(keep+1), Num(uint32(0xffffffff)), Num(0))
+}
+
+// userNS maps the caller to itself.
+//
+// Source: user_namespaces(7), "Defining user and group ID mappings: writing to uid_map and gid_map".
+func (s *Setup) userNS(p *Program) {
+	p.Step("userns")
+	p.writeFile("/proc/self/setgroups", "deny")
+	p.writeFile("/proc/self/uid_map", fmt.Sprintf("%d %d 1\n", s.UID, s.UID))
+	p.writeFile("/proc/self/gid_map", fmt.Sprintf("%d %d 1\n", s.GID, s.GID))
+	s.done(p)
+}
+
+// atFDCWD is AT_FDCWD as a system call argument.
+const atFDCWD = ^uintptr(99)
+
+func (p *Program) writeFile(path, text string) {
+	r := p.CallReg(unix.SYS_OPENAT, Num(atFDCWD), p.String(path), Num(unix.O_WRONLY|unix.O_CLOEXEC), Num(0))
+	p.Call(unix.SYS_WRITE, FromReg(r), p.String(text), Num(len(text)))
+	p.Call(unix.SYS_CLOSE, FromReg(r))
+}
+
+// newFDs reserves the registers of the descriptors for the supervisor; each holds the socket until
+// it is replaced, because a list of descriptors may not have holes.
+func (s *Setup) newFDs(p *Program, peer int) [numFDs]Reg {
+	var fds [numFDs]Reg
+	for i := range fds {
+		fds[i] = p.CallReg(unix.SYS_FCNTL, Num(peer), Num(unix.F_DUPFD_CLOEXEC), Num(3))
+	}
+	return fds
+}
+
+// network fills the network namespace. The rules come before the routes, so that without rules there
+// are no routes and every connect fails at once with ENETUNREACH.
+func (s *Setup) network(p *Program, fds [numFDs]Reg) {
+	p.Step("nft")
+	p.Alternative(func() {
+		nf := p.netlink(unix.NETLINK_NETFILTER)
+		p.send(nf, s.Network.Rules)
+		p.send(nf, s.Network.Log)
+		p.set(fds[FDLog], nf)
+		s.done(p)
+		p.Step("netns")
+		route := p.netlink(unix.NETLINK_ROUTE)
+		p.send(route, s.Network.Links)
+		p.Try(unix.SYS_CLOSE, FromReg(route))
+		s.done(p)
+	}, func() {
+		p.Degrade()
+		route := p.netlink(unix.NETLINK_ROUTE)
+		p.send(route, s.Network.LinksOnly)
+		p.Try(unix.SYS_CLOSE, FromReg(route))
+	})
+	if s.Network.DNS != nil {
+		dns := p.NewReg()
+		o := newCall(unix.SYS_SOCKET, []Arg{Num(unix.AF_INET), Num(unix.SOCK_DGRAM | unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK), Num(0)})
+		o.dst, o.onErr = uint8(dns)+1, next
+		p.add(o)
+		p.Try(unix.SYS_BIND, FromReg(dns), p.Bytes(s.Network.DNS), Num(len(s.Network.DNS)))
+		p.set(fds[FDDNS], dns)
+	}
+}
+
+// set makes the descriptor in dst a copy of the one in src; a src that was never made leaves it alone.
+func (p *Program) set(dst, src Reg) {
+	p.Try(unix.SYS_DUP3, FromReg(src), FromReg(dst), Num(unix.O_CLOEXEC))
+}
+
+func (p *Program) netlink(family int) Reg {
+	return p.CallReg(unix.SYS_SOCKET, Num(unix.AF_NETLINK), Num(unix.SOCK_RAW|unix.SOCK_CLOEXEC), Num(family))
+}
+
+func (p *Program) send(sock Reg, batch []byte) {
+	p.Call(unix.SYS_SENDTO, FromReg(sock), p.Bytes(batch), Num(len(batch)), Num(0), Num(0), Num(0))
+	p.Ack(sock)
+}
+
+// pivot makes the staging directory the root and lets go of the host's.
+//
+// Source: pivot_root(2), "pivot_root(".", ".")".
+func (s *Setup) pivot(p *Program) {
+	p.Step("pivot_root")
+	p.Call(unix.SYS_CHDIR, p.String(s.Staging))
+	dot := p.String(".")
+	p.Call(unix.SYS_PIVOT_ROOT, dot, dot)
+	p.Call(unix.SYS_UMOUNT2, dot, Num(unix.MNT_DETACH))
+	p.Call(unix.SYS_CHDIR, p.String("/"))
+	s.done(p)
+}
+
+// openPTY makes a PTY of the world's own devpts; its other end goes to the supervisor.
+//
+// Source: ioctl_tty(2), TIOCSPTLCK, TIOCGPTPEER (Linux 4.13).
+func (s *Setup) openPTY(p *Program, fds [numFDs]Reg) {
+	p.Step("pty")
+	master := p.CallReg(unix.SYS_OPENAT, Num(atFDCWD), p.String("/dev/pts/ptmx"), Num(unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC), Num(0))
+	p.Call(unix.SYS_IOCTL, FromReg(master), Num(unix.TIOCSPTLCK), p.Bytes(make([]byte, 4)))
+	peer := p.CallReg(unix.SYS_IOCTL, FromReg(master), Num(unix.TIOCGPTPEER), Num(unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC))
+	for i := range 3 {
+		p.Call(unix.SYS_DUP3, FromReg(peer), Num(i), Num(0))
+	}
+	p.set(fds[FDMaster], master)
+}
+
+// sendFDs hands the descriptors to the supervisor.
+func (s *Setup) sendFDs(p *Program, peer int, fds [numFDs]Reg) {
+	p.Step("start")
+	msg := &Message{Kind: MsgFDs}
+	rights := unix.UnixRights(make([]int, numFDs)...)
+	for i, r := range fds {
+		p.Poke(rights, unix.CmsgLen(0)+4*i, r)
+	}
+	iov := &unix.Iovec{Base: (*byte)(unsafe.Pointer(msg)), Len: uint64(unsafe.Sizeof(*msg))}
+	hdr := &unix.Msghdr{Iov: iov, Iovlen: 1, Control: &rights[0], Controllen: uint64(len(rights))}
+	p.keep = append(p.keep, msg, iov, hdr)
+	p.Call(unix.SYS_SENDMSG, Num(peer), Arg{val: uintptr(unsafe.Pointer(hdr))}, Num(unix.MSG_NOSIGNAL))
+}
+
+// spawn starts the command and lets the first process become init.
+func (s *Setup) spawn(p *Program, peer int, oldMask Arg) {
+	p.Step("exec")
+	c := &s.Command
+	p.state.paths, p.state.argv, p.state.env = p.strings(c.Paths), p.strings(c.Argv), p.strings(c.Env)
+	child := p.NewReg()
+	spawn := p.add(op{kind: opSpawn, dst: uint8(child) + 1})
+	for i := range 3 {
+		p.Try(unix.SYS_CLOSE, Num(i))
+	}
+	closeAllBut(p, peer)
+	p.add(op{kind: opInit, args: [6]uintptr{uintptr(child)}, regMask: 1})
+
+	p.ops[spawn].onErr = int32(len(p.ops))
+	p.Call(unix.SYS_SETSID)
+	if c.TTY {
+		p.Call(unix.SYS_IOCTL, Num(0), Num(unix.TIOCSCTTY), Num(0))
+	}
+	s.dispositions(p)
+	p.Call(unix.SYS_UMASK, Num(c.Umask))
+	if c.NoFile != nil {
+		lim := binary.NativeEndian.AppendUint64(binary.NativeEndian.AppendUint64(nil, c.NoFile.Cur), c.NoFile.Max)
+		p.Try(unix.SYS_PRLIMIT64, Num(0), Num(unix.RLIMIT_NOFILE), p.Bytes(lim), Num(0))
+	}
+	p.Step("chdir " + strconv.Quote(c.Dir))
+	p.Call(unix.SYS_CHDIR, p.String(c.Dir))
+	p.Step("exec")
+	p.Call(unix.SYS_RT_SIGPROCMASK, Num(unix.SIG_SETMASK), oldMask, Num(0), Num(8))
+	p.add(op{kind: opExec})
+}
+
+// dispositions ignores what the caller had ignored; everything else is at its default already.
+func (s *Setup) dispositions(p *Program) {
+	if s.Command.Ignored == 0 {
+		return
+	}
+	ign := p.Bytes(append(binary.NativeEndian.AppendUint64(nil, 1), make([]byte, 56)...)) // SIG_IGN
+	for sig := 1; sig <= 64; sig++ {
+		if s.Command.Ignored&(1<<(sig-1)) != 0 && sig != int(unix.SIGKILL) && sig != int(unix.SIGSTOP) {
+			p.Try(unix.SYS_RT_SIGACTION, Num(sig), ign, Num(0), Num(8))
+		}
+	}
+}

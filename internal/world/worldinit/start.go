@@ -1,0 +1,149 @@
+package worldinit
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Namespaces says what the first process does not share with the host besides mounts, pids, IPC and
+// host name.
+type Namespaces struct {
+	User   bool // a user namespace, for callers without a root's capabilities
+	Net    bool
+	Cgroup int // descriptor of the cgroup's directory that the process starts in; -1 for none
+}
+
+// Process is a running first process.
+type Process struct {
+	PID    int
+	PidFD  int
+	conn   int // our end of the report socket
+	steps  []string
+	stepOf []uint8
+
+	// Waits is true if the child could not be started inside its cgroup and waits for [Process.Go].
+	Waits bool
+}
+
+// ErrGone is returned by Receive when the first process died without a last message.
+var ErrGone = errors.New("the first process of the world died")
+
+// socketFD is the descriptor of the report socket in the child.
+const socketFD = 3
+
+// start forks the child. The calling thread must be locked and live as long as the
+// child: PR_SET_PDEATHSIG is bound to it. conn is the supervisor's end of the report socket and
+// peer the child's, which is closed here.
+func (p *Program) start(ns Namespaces, conn, peer int) (*Process, error) {
+	defer p.release()
+	st := p.begin()
+	flags := uint64(unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS)
+	if ns.User {
+		flags |= unix.CLONE_NEWUSER
+	}
+	if ns.Net {
+		flags |= unix.CLONE_NEWNET
+	}
+	pidfd := int32(-1)
+	args := &cloneArgs{
+		flags:      flags | unix.CLONE_PIDFD,
+		pidFD:      uint64(uintptr(unsafe.Pointer(&pidfd))),
+		exitSignal: uint64(unix.SIGCHLD),
+	}
+	if ns.Cgroup >= 0 {
+		args.flags |= unix.CLONE_INTO_CGROUP
+		args.cgroup = uint64(ns.Cgroup)
+	}
+	pr := &Process{conn: conn, steps: p.steps, stepOf: make([]uint8, len(p.ops))}
+	for i := range p.ops {
+		pr.stepOf[i] = p.ops[i].step
+	}
+	pid, errno := fork(args, st)
+	_ = unix.Close(peer)
+	if errno != 0 {
+		return nil, fmt.Errorf("clone3: %w", errno)
+	}
+	pr.PID, pr.PidFD = int(pid), int(pidfd)
+	return pr, nil
+}
+
+// Receive waits for the next message. Descriptors that came with it are returned with
+// close-on-exec set. It returns ErrGone at the end.
+func (pr *Process) Receive() (Message, []int, error) {
+	var m Message
+	buf := unsafe.Slice((*byte)(unsafe.Pointer(&m)), unsafe.Sizeof(m))
+	oob := make([]byte, unix.CmsgSpace(8*4))
+	for {
+		n, oobn, _, _, err := unix.Recvmsg(pr.conn, buf, oob, unix.MSG_CMSG_CLOEXEC)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return m, nil, os.NewSyscallError("recvmsg", err)
+		}
+		if n == 0 {
+			return m, nil, ErrGone
+		}
+		if oobn == 0 {
+			return m, nil, nil
+		}
+		fds, err := parseRights(oob[:oobn])
+		return m, fds, err
+	}
+}
+
+func parseRights(oob []byte) ([]int, error) {
+	msgs, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil, fmt.Errorf("read descriptors: %w", err)
+	}
+	var fds []int
+	for i := range msgs {
+		f, err := unix.ParseUnixRights(&msgs[i])
+		if err != nil {
+			return nil, fmt.Errorf("read descriptors: %w", err)
+		}
+		fds = append(fds, f...)
+	}
+	return fds, nil
+}
+
+// Conn is the supervisor's end of the report socket, for poll(2).
+func (pr *Process) Conn() int { return pr.conn }
+
+// Step is the name of the step that the message's op belongs to.
+func (pr *Process) Step(m Message) string {
+	if int(m.Op) < len(pr.stepOf) {
+		return pr.steps[pr.stepOf[m.Op]]
+	}
+	return "start"
+}
+
+// Signal sends sig to the first process, which passes it on to the command's process
+// group; [SignalTermAll] becomes a SIGTERM for everything in the world.
+func (pr *Process) Signal(sig syscall.Signal) error {
+	return unix.PidfdSendSignal(pr.PidFD, sig, nil, 0)
+}
+
+// Reap kills the first process, and with it the world, if it still runs, and waits for its
+// end. When it returns no process of the world is left.
+//
+// Source: pid_namespaces(7), "The namespace init process".
+func (pr *Process) Reap() error {
+	_ = unix.PidfdSendSignal(pr.PidFD, unix.SIGKILL, nil, 0)
+	var err error
+	for {
+		_, err = unix.Wait4(pr.PID, nil, 0, nil)
+		if err != unix.EINTR {
+			break
+		}
+	}
+	_ = unix.Close(pr.PidFD)
+	_ = unix.Close(pr.conn)
+	return os.NewSyscallError("wait4", err)
+}
