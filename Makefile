@@ -6,9 +6,9 @@ GO    ?= go
 BIN   ?= bin
 
 # -E names the first instruction of the programs: see internal/inherited.
-ENTRY   ?=
+ENTRY   ?= substrate_entry
 LDFLAGS := -s -w $(if $(ENTRY),-E $(ENTRY))
-BUILD   := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
+BUILD   := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test race validate lint fmt bench fuzz docs cross clean
