@@ -18,9 +18,8 @@ const copyRange = 128
 // hundreds of them instead of dozens.
 const bufSize = 512
 
-// ReceiveBuffer is the size in bytes to ask of setsockopt(2) for the socket: SO_RCVBUFFORCE where the caller has
-// CAP_NET_ADMIN in the first user namespace, else SO_RCVBUF, which net.core.rmem_max limits.
-// An event takes about 1.3 KB of it.
+// ReceiveBuffer is the size in bytes of the receive buffer that [New] asks for. Root gets it; others get what
+// net.core.rmem_max allows, usually 208 KiB doubled. An event takes about 1.3 KB of it.
 const ReceiveBuffer = 4 << 20
 
 // Bind returns the request that connects a NETLINK_NETFILTER socket with an NFLOG group, to be sent in one
