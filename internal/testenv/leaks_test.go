@@ -85,3 +85,32 @@ func TestLeaksQuiet(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A directory with mounts in it is removed without reaching into them.
+func TestTempDir(t *testing.T) {
+	InRoot(t, func(t *testing.T) {
+		source := t.TempDir()
+		if err := os.WriteFile(source+"/precious", nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var dir string
+		t.Run("mounts", func(t *testing.T) {
+			dir = TempDir(t)
+			odd := dir + "/a b\n"
+			if err := os.Mkdir(odd, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				if err := unix.Mount(source, odd, "", unix.MS_BIND, ""); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+		if _, err := os.Stat(dir); !os.IsNotExist(err) {
+			t.Errorf("%s is still there", dir)
+		}
+		if _, err := os.Stat(source + "/precious"); err != nil {
+			t.Errorf("the clean-up reached into a mount: %v", err)
+		}
+	})
+}
