@@ -10,6 +10,9 @@ import (
 	"time"
 )
 
+// nonblock keeps a named pipe in the place of a trace from blocking a reader.
+const nonblock = syscall.O_NONBLOCK
+
 // file is an open trace. It is a bare descriptor: os.File would hand it to the
 // runtime's poller, which costs system calls and gives nothing for a regular file.
 type file struct {

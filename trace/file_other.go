@@ -8,6 +8,9 @@ import (
 	"time"
 )
 
+// nonblock has no meaning here.
+const nonblock = 0
+
 // file is an open trace on a system without flock(2). Lines are appended there as
 // everywhere; that a file was replaced is noticed only when it is opened again.
 type file struct {

@@ -1,7 +1,6 @@
-package trace
+package trace_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,12 +9,16 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"substrate/internal/tracecheck"
+	"substrate/trace"
 )
 
 // testStart and testComplete are the two lines of one ordinary command.
-func testStart(cmd string) *Record {
-	return &Record{
-		EventType: EventStart, SessionID: "ses_1", Component: ComponentShell, SpanID: NewSpanID(), Cmd: cmd,
+func testStart(cmd string) *trace.Record {
+	return &trace.Record{
+		EventType: trace.EventStart, SessionID: "ses_1", Component: trace.ComponentShell, SpanID: trace.NewSpanID(), Cmd: cmd,
 		Shell: "/bin/bash", ShellArgs: []string{"-c", cmd}, Cwd: "/home/u/src", Umask: "0022",
 		Env:        map[string]string{"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/home/u", "LANG": "C.UTF-8", "TERM": "xterm"},
 		EnvHashes:  map[string]string{"EDITOR": strings.Repeat("0f", 16)},
@@ -28,20 +31,41 @@ func testStart(cmd string) *Record {
 	}
 }
 
-func testComplete(start *Record) *Record {
+var testTime = time.Date(2025, 9, 10, 2, 20, 33, 123456789, time.UTC)
+
+// stamped is r as a Writer would complete it.
+func stamped(r *trace.Record) *trace.Record {
+	r.TraceSchemaVersion, r.TS = trace.SchemaVersion, trace.FormatTime(testTime)
+	return r
+}
+
+func testComplete(start *trace.Record) *trace.Record {
 	r := *start
-	r.EventType, r.TS = EventComplete, ""
-	r.Completion = &Completion{DurationMS: 12, Usage: Usage{UserMS: 3, SysMS: 2, MaxRSSKB: 3456}}
+	r.EventType, r.TS = trace.EventComplete, ""
+	r.Completion = &trace.Completion{DurationMS: 12, Usage: trace.Usage{UserMS: 3, SysMS: 2, MaxRSSKB: 3456}}
 	return &r
 }
 
+// readLines returns the lines of a trace. Each that ends as an object does must fit the schema.
 func readLines(t *testing.T, path string) []string {
 	t.Helper()
 	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
+	must(t, err)
+	if len(text) > 0 && text[len(text)-1] != '\n' {
+		t.Errorf("%s does not end with a newline", path)
 	}
-	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+	lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+	for i, line := range lines {
+		if !strings.HasSuffix(line, "}") {
+			continue
+		}
+		problems, err := tracecheck.Validate(strings.NewReader(line))
+		must(t, err)
+		for _, p := range problems {
+			t.Errorf("%s: line %d: %s", path, i+1, p)
+		}
+	}
+	return lines
 }
 
 // TRC1: directory 0700 and file 0600, whatever the umask.
@@ -51,7 +75,7 @@ func TestOpenModes(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "a", "b")
 			path := filepath.Join(dir, "trace.jsonl")
 			old := syscall.Umask(umask)
-			err := Append(path, testStart("true"), AppendOptions{Fsync: true})
+			err := trace.Append(path, testStart("true"), trace.AppendOptions{Fsync: true})
 			syscall.Umask(old)
 			if err != nil {
 				t.Fatal(err)
@@ -68,10 +92,8 @@ func TestOpenModes(t *testing.T) {
 // TRC2: a torn last line stays alone, and the next one begins on a fresh line.
 func TestWriteAfterTornLine(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "trace.jsonl")
-	w, err := Open(path, AppendOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	w, err := trace.Open(path, trace.AppendOptions{})
+	must(t, err)
 	defer w.Close()
 	tear := func() {
 		f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
@@ -110,12 +132,12 @@ func TestAppendToOddPlaces(t *testing.T) {
 	must(t, os.Symlink("real", link))
 	must(t, os.Symlink("new", dangling))
 	for _, path := range []string{fifo, sub, "/dev/null", "/dev/full"} {
-		if err := Append(path, testStart("true"), AppendOptions{}); !errors.Is(err, ErrNotRegular) {
-			t.Errorf("Append(%q) = %v, want ErrNotRegular", path, err)
+		if err := trace.Append(path, testStart("true"), trace.AppendOptions{}); !errors.Is(err, trace.ErrNotRegular) {
+			t.Errorf("Append(%q) = %v, want trace.ErrNotRegular", path, err)
 		}
 	}
 	for _, path := range []string{link, dangling} {
-		if err := Append(path, testStart("true"), AppendOptions{}); err != nil {
+		if err := trace.Append(path, testStart("true"), trace.AppendOptions{}); err != nil {
 			t.Errorf("Append(%q) = %v", path, err)
 		}
 	}
@@ -124,7 +146,7 @@ func TestAppendToOddPlaces(t *testing.T) {
 			t.Errorf("%s has %d lines, want 1", name, n)
 		}
 	}
-	if err := Append(filepath.Join(dir, "real", "trace.jsonl"), testStart("true"), AppendOptions{}); !errors.Is(err, syscall.ENOTDIR) {
+	if err := trace.Append(filepath.Join(dir, "real", "trace.jsonl"), testStart("true"), trace.AppendOptions{}); !errors.Is(err, syscall.ENOTDIR) {
 		t.Errorf("Append below a file = %v, want ENOTDIR", err)
 	}
 }
@@ -132,10 +154,8 @@ func TestAppendToOddPlaces(t *testing.T) {
 // TRC2: a writer that holds the old file open moves to the new one.
 func TestWriteFollowsReplacedFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "trace.jsonl")
-	w, err := Open(path, AppendOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	w, err := trace.Open(path, trace.AppendOptions{})
+	must(t, err)
 	defer w.Close()
 	must(t, w.Write(testStart("one")))
 	must(t, os.Rename(path, path+".1"))
@@ -155,56 +175,5 @@ func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
-	}
-}
-
-// TRC4: ids are UUIDv7 and sort in the order in which they were made.
-func TestNewSpanID(t *testing.T) {
-	last := ""
-	for range 10_000 {
-		id := NewSpanID()
-		if len(id) != 36 || !strings.HasPrefix(id, "spn_") || id[16] != '7' || !strings.ContainsRune("89ab", rune(id[20])) {
-			t.Fatalf("NewSpanID() = %q, which is no UUIDv7", id)
-		}
-		if id <= last {
-			t.Fatalf("NewSpanID() = %q after %q", id, last)
-		}
-		last = id
-	}
-}
-
-func BenchmarkAppendJSON(b *testing.B) {
-	r := testComplete(testStart("make test"))
-	var buf []byte
-	for b.Loop() {
-		buf = AppendJSON(buf[:0], r)
-	}
-	b.SetBytes(int64(len(buf)))
-}
-
-// BenchmarkAppend is what one command costs: one open and two lines.
-func BenchmarkAppend(b *testing.B) {
-	path := filepath.Join(b.TempDir(), "trace.jsonl")
-	start := testStart("make test")
-	complete := testComplete(start)
-	for b.Loop() {
-		w, err := Open(path, AppendOptions{})
-		must(b, err)
-		must(b, w.Write(start))
-		must(b, w.Write(complete))
-		must(b, w.Close())
-	}
-}
-
-func BenchmarkNewSpanID(b *testing.B) {
-	for b.Loop() {
-		NewSpanID()
-	}
-}
-
-func TestAppendJSONHasNoNewline(t *testing.T) {
-	r := testComplete(testStart("printf 'a\n\u2028b\r'"))
-	if line := AppendJSON(nil, r); bytes.ContainsAny(line, "\n\r\u2028") {
-		t.Errorf("AppendJSON = %q", line)
 	}
 }

@@ -1,0 +1,10 @@
+package fsdiff
+
+import _ "embed"
+
+// Schema is the JSON Schema of a [Diff]. It must not be changed.
+//
+// Source: JSON Schema, draft 2020-12.
+//
+//go:embed schema.json
+var Schema []byte

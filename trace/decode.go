@@ -1,0 +1,123 @@
+package trace
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"substrate/fsdiff"
+)
+
+// ErrForeign is wrapped by the error for a line that is no JSON object: torn, or
+// written by something else.
+var ErrForeign = errors.New("not a JSON object")
+
+// plain is a Record without its methods, so that encoding/json sees the fields.
+type plain Record
+
+// outerFields takes out of a line what Decode has to look at by itself.
+type outerFields struct {
+	plain
+	FSDiff json.RawMessage `json:"fs_diff"` // apart, so that a strange diff spoils nothing else
+	Exit   *int            `json:"exit"`    // nil if there is none
+}
+
+// Decode takes from line what it understands. Fields that are missing or of another type
+// are left zero, unknown fields are ignored, whatever version the line has. A
+// line without a string cmd has an empty Cmd. Completion is set if the line is a
+// command_complete, or an unknown event with an exit status.
+// The error wraps ErrForeign.
+func Decode(line []byte) (*Record, error) {
+	line = bytes.TrimSpace(line)
+	if len(line) == 0 || line[0] != '{' {
+		return nil, ErrForeign
+	}
+	var fields outerFields
+	var wrongType *json.UnmarshalTypeError
+	// After a field of the wrong type encoding/json goes on with the next one.
+	if err := json.Unmarshal(line, &fields); err != nil && !errors.As(err, &wrongType) {
+		return nil, fmt.Errorf("%w: %v", ErrForeign, err)
+	}
+	r := Record(fields.plain)
+	switch {
+	case r.EventType == EventStart:
+		r.Completion = nil
+	case r.Completion == nil && (r.EventType == EventComplete || fields.Exit != nil):
+		r.Completion = new(Completion)
+	case r.EventType != EventComplete && fields.Exit == nil:
+		r.Completion = nil
+	}
+	if r.Completion != nil {
+		if fields.Exit != nil {
+			r.Exit = *fields.Exit
+		}
+		r.FSDiff = decodeDiff(fields.FSDiff)
+	}
+	r.restoreBytes()
+	return &r, nil
+}
+
+// UnmarshalJSON does what [Decode] does.
+func (r *Record) UnmarshalJSON(line []byte) error {
+	decoded, err := Decode(line)
+	if err == nil {
+		*r = *decoded
+	}
+	return err
+}
+
+// decodeDiff returns nil for a diff that is absent or cannot be understood at all.
+func decodeDiff(text json.RawMessage) *fsdiff.Diff {
+	var wrongType *json.UnmarshalTypeError
+	if len(text) == 0 || text[0] != '{' {
+		return nil
+	}
+	d := new(fsdiff.Diff)
+	if err := json.Unmarshal(text, d); err != nil && !errors.As(err, &wrongType) {
+		return nil
+	}
+	return d
+}
+
+// restoreBytes puts the exact bytes of the B64 fields back where they belong. A
+// field that does not hold base64 is ignored.
+func (r *Record) restoreBytes() {
+	restore(&r.Cmd, &r.CmdB64)
+	restore(&r.Cwd, &r.CwdB64)
+	restoreList(r.Argv, &r.ArgvB64)
+	restoreList(r.ShellArgs, &r.ShellArgsB64)
+	for name, b64 := range r.EnvB64 {
+		value, known := r.Env[name]
+		if restore(&value, &b64); known {
+			r.Env[name] = value
+		}
+	}
+	r.EnvB64 = nil
+	if r.Script != nil {
+		restore(&r.Script.Path, &r.Script.PathB64)
+		restore(&r.Script.Text, &r.Script.TextB64)
+	}
+}
+
+func restore(value, b64 *string) {
+	if *b64 == "" {
+		return
+	}
+	if raw, err := base64.StdEncoding.DecodeString(*b64); err == nil {
+		*value = string(raw)
+	}
+	*b64 = ""
+}
+
+// restoreList restores all elements, or none if the two lists do not match.
+func restoreList(list []string, b64 *[]string) {
+	if len(*b64) == len(list) {
+		for i := range list {
+			text := (*b64)[i]
+			restore(&list[i], &text)
+		}
+	}
+	*b64 = nil
+}

@@ -1,0 +1,100 @@
+package trace
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// source is one open file of a trace.
+type source struct {
+	*os.File
+	size int64 // bytes, when it was opened: what is appended later is not read
+}
+
+// openAll opens the trace at path and its rotated files, newest first. They are
+// opened before any is read, so that a rotation in between hides no line. Only one
+// of them has to exist; if none does the error wraps [fs.ErrNotExist].
+func openAll(path string) ([]source, error) {
+	numbers, err := rotated(path)
+	if err != nil {
+		return nil, err
+	}
+	names := []string{path}
+	for _, n := range numbers {
+		names = append(names, path+"."+strconv.Itoa(n))
+	}
+	var sources []source
+	var missing error
+	for _, name := range names {
+		src, err := openSource(name)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			missing = errors.Join(missing, err)
+		case err != nil:
+			return nil, errors.Join(err, closeAll(sources))
+		case slices.ContainsFunc(sources, src.sameFile): // renamed while we were opening
+			if err := src.Close(); err != nil {
+				return nil, errors.Join(err, closeAll(sources))
+			}
+		default:
+			sources = append(sources, src)
+		}
+	}
+	if len(sources) == 0 {
+		return nil, fmt.Errorf("open trace: %w", missing)
+	}
+	return sources, nil
+}
+
+// rotated gives the numbers of the rotated files beside path, smallest and so newest first.
+func rotated(path string) ([]int, error) {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return nil, fmt.Errorf("look for rotated traces: %w", err)
+	}
+	var numbers []int
+	for _, entry := range entries {
+		suffix, ok := strings.CutPrefix(entry.Name(), filepath.Base(path)+".")
+		if n, err := strconv.Atoi(suffix); ok && err == nil && n > 0 && suffix == strconv.Itoa(n) {
+			numbers = append(numbers, n)
+		}
+	}
+	slices.Sort(numbers)
+	return numbers, nil
+}
+
+// openSource opens one file for reading. It never waits: a named pipe is an error.
+func openSource(name string) (source, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|nonblock, 0)
+	if err != nil {
+		return source{}, err
+	}
+	st, err := f.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = notRegular(name)
+	}
+	if err != nil {
+		return source{}, errors.Join(fmt.Errorf("open trace: %w", err), f.Close())
+	}
+	return source{File: f, size: st.Size()}, nil
+}
+
+func (s source) sameFile(other source) bool {
+	a, errA := s.Stat()
+	b, errB := other.Stat()
+	return errA == nil && errB == nil && os.SameFile(a, b)
+}
+
+func closeAll(sources []source) error {
+	var err error
+	for _, src := range sources {
+		err = errors.Join(err, src.Close())
+	}
+	return err
+}

@@ -1,0 +1,200 @@
+package trace
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// ErrNotFound is wrapped by the error of [Find] if no span fits.
+var ErrNotFound = errors.New("no such span")
+
+// ErrAmbiguous is wrapped by the error of [Find] if several spans begin with the
+// prefix; its text names them.
+var ErrAmbiguous = errors.New("ambiguous span id")
+
+const (
+	idPrefix      = "spn_"
+	maxCandidates = 8 // that the text of ErrAmbiguous names
+)
+
+// Span is what the trace knows of one command.
+type Span struct {
+	Start    *Record // nil if compaction dropped it
+	Complete *Record // nil if the command still runs, or substrate was killed
+}
+
+// Last returns the line that says most: the complete line, or else the start line.
+func (s *Span) Last() *Record {
+	if s.Complete != nil {
+		return s.Complete
+	}
+	return s.Start
+}
+
+// ID returns the span id.
+func (s *Span) ID() string { return s.Last().SpanID }
+
+// Incomplete reports whether the end of the command is not recorded.
+func (s *Span) Incomplete() bool { return s.Complete == nil }
+
+// Find looks a span up in the trace at path; see [Reader.Find].
+func Find(path, ref string) (*Span, error) {
+	return (&Reader{Path: path}).Find(ref)
+}
+
+// Find looks a span up. A ref is a span id, a prefix of one that fits no other, with or
+// without spn_, or "last", or "last~N" for the Nth before the last. Last is the span whose
+// line was written last, complete or not; spans of shims do not count, nor do
+// those that the caller runs in, see Reader.Inside.
+// The error wraps ErrNotFound, also if there is no trace at all, or ErrAmbiguous.
+func (r *Reader) Find(ref string) (*Span, error) {
+	span, err := r.find(ref)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
+	return span, err
+}
+
+func (r *Reader) find(ref string) (*Span, error) {
+	if n, ok := lastRef(ref); ok {
+		id, err := r.resolveLast(n)
+		if err != nil {
+			return nil, err
+		}
+		return r.quiet().collect(id)
+	}
+	span, err := r.collect(ref)
+	if !errors.Is(err, ErrNotFound) {
+		return span, err
+	}
+	id, err := r.resolvePrefix(ref)
+	if err != nil {
+		return nil, err
+	}
+	return r.quiet().collect(id)
+}
+
+// quiet returns a reader of the same trace for a second pass, which would repeat the warnings.
+func (r *Reader) quiet() *Reader { return &Reader{Path: r.Path, Inside: r.Inside} }
+
+// lastRef takes "last" and "last~N" apart.
+func lastRef(ref string) (n int, ok bool) {
+	if ref == "last" {
+		return 0, true
+	}
+	digits, ok := strings.CutPrefix(ref, "last~")
+	n, err := strconv.Atoi(digits)
+	return n, ok && err == nil && n >= 0
+}
+
+// collect finds the lines of the span with exactly this id. A start line comes before
+// all other lines of its span, so reading from the end it is the last one to wait for.
+func (r *Reader) collect(id string) (*Span, error) {
+	var span Span
+	err := r.backwards(func(src source, l line) bool {
+		if l.whole && !hasSpanID(l.text, id+`"`) {
+			return false
+		}
+		record := r.decode(src, l, 0)
+		switch {
+		case record == nil || record.SpanID != id:
+		case record.Completion == nil:
+			span.Start = record
+		case span.Complete == nil:
+			span.Complete = record
+		}
+		return span.Start != nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if span.Last() == nil {
+		return nil, fmt.Errorf("%w: %s", ErrNotFound, id)
+	}
+	return &span, nil
+}
+
+// resolvePrefix finds the one id that begins with ref, or with spn_ and ref.
+func (r *Reader) resolvePrefix(ref string) (id string, err error) {
+	if ref == "" {
+		return "", fmt.Errorf("%w: the id is empty", ErrNotFound)
+	}
+	var ids []string
+	err = r.backwards(func(_ source, l line) bool {
+		if !hasSpanID(l.text, ref) && !hasSpanID(l.text, idPrefix+ref) {
+			return false
+		}
+		record, err := Decode(l.text)
+		if err != nil || slices.Contains(ids, record.SpanID) {
+			return false
+		}
+		if strings.HasPrefix(record.SpanID, ref) || strings.HasPrefix(record.SpanID, idPrefix+ref) {
+			ids = append(ids, record.SpanID)
+		}
+		return len(ids) > maxCandidates
+	})
+	switch {
+	case err != nil:
+		return "", err
+	case len(ids) == 0:
+		return "", fmt.Errorf("%w: %s", ErrNotFound, ref)
+	case len(ids) == 1:
+		return ids[0], nil
+	}
+	more := ""
+	if len(ids) > maxCandidates {
+		ids, more = ids[:maxCandidates], " and more"
+	}
+	return "", fmt.Errorf("%w: %s fits %s%s", ErrAmbiguous, ref, strings.Join(ids, ", "), more)
+}
+
+// resolveLast finds the id of the span that is n before the last.
+func (r *Reader) resolveLast(n int) (id string, err error) {
+	seen := make(map[string]bool)
+	around := map[string]bool{r.Inside: true} // the spans that the caller runs in; "" is none
+	err = r.backwards(func(src source, l line) bool {
+		record := r.decode(src, l, 0)
+		switch {
+		case record == nil || record.SpanID == "":
+		case around[record.SpanID]:
+			// The parent of a running command is running too, and its line comes further up.
+			around[record.ParentSpan] = true
+		case record.Component == ComponentShim || seen[record.SpanID]:
+		case len(seen) == n:
+			id = record.SpanID
+			return true
+		default:
+			seen[record.SpanID] = true
+		}
+		return false
+	})
+	if err == nil && id == "" {
+		err = fmt.Errorf("%w: the trace holds %d spans that are not a shim's", ErrNotFound, len(seen))
+	}
+	return id, err
+}
+
+// hasSpanID reports whether line has a span_id that begins with prefix. It is quick and
+// may say yes too often, for an object within the line, but never no too often for a line that
+// has no escapes in its id. A quoted "span_id" within a string cannot deceive it: there
+// the quotes are escaped.
+func hasSpanID(line []byte, prefix string) bool {
+	for {
+		_, rest, found := bytes.Cut(line, []byte(`"span_id"`))
+		if !found {
+			return false
+		}
+		value := bytes.TrimLeft(rest, " \t")
+		value, colon := bytes.CutPrefix(value, []byte(":"))
+		value, quote := bytes.CutPrefix(bytes.TrimLeft(value, " \t"), []byte(`"`))
+		if colon && quote && bytes.HasPrefix(value, []byte(prefix)) {
+			return true
+		}
+		line = rest
+	}
+}

@@ -1,0 +1,45 @@
+package trace_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"substrate/trace"
+)
+
+// TRC4: ids are UUIDv7 and sort in the order in which they were made.
+func TestNewSpanID(t *testing.T) {
+	last := ""
+	for range 10_000 {
+		id := trace.NewSpanID()
+		if len(id) != 36 || !strings.HasPrefix(id, "spn_") || id[16] != '7' || !strings.ContainsRune("89ab", rune(id[20])) {
+			t.Fatalf("trace.NewSpanID() = %q, which is no UUIDv7", id)
+		}
+		if id <= last {
+			t.Fatalf("trace.NewSpanID() = %q after %q", id, last)
+		}
+		last = id
+	}
+}
+
+// TRC4: times are UTC, with all nine digits.
+func TestFormatTime(t *testing.T) {
+	zone := time.FixedZone("", 2*3600)
+	for want, in := range map[string]time.Time{
+		"2025-09-10T02:20:33.000000000Z": time.Date(2025, 9, 10, 4, 20, 33, 0, zone),
+		"2025-01-02T03:04:05.120000000Z": time.Date(2025, 1, 2, 3, 4, 5, 120_000_000, time.UTC),
+	} {
+		if got := trace.FormatTime(in); got != want {
+			t.Errorf("FormatTime(%v) = %s, want %s", in, got, want)
+		}
+	}
+}
+
+func TestIDPrefixes(t *testing.T) {
+	for prefix, id := range map[string]string{"ses_": trace.NewSessionID(), "wld_": trace.NewWorldID()} {
+		if len(id) != 36 || !strings.HasPrefix(id, prefix) {
+			t.Errorf("id %q, want %s and 32 digits", id, prefix)
+		}
+	}
+}
