@@ -1,0 +1,217 @@
+package worldfs
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// dir is an open directory. It is shared by the jobs for what is in it and is closed with the
+// last of them, so that a deep tree needs few descriptors. A nil dir holds nothing.
+//
+// Everything is reached from an open directory by a single name: paths may be longer than
+// PATH_MAX, and no symlink is ever followed.
+type dir struct {
+	fd   int
+	refs atomic.Int32
+	back int // mode to restore when it is closed, -1 for none
+}
+
+func newDir(fd int) *dir {
+	d := &dir{fd: fd, back: -1}
+	d.refs.Store(1)
+	return d
+}
+
+// hold takes one more reference.
+func (d *dir) hold() *dir {
+	if d != nil {
+		d.refs.Add(1)
+	}
+	return d
+}
+
+// release drops a reference. The mode that force changed is restored with the last one; an error of
+// that has no one to go to, and the diff does not depend on it.
+func (d *dir) release() {
+	if d == nil || d.refs.Add(-1) > 0 {
+		return
+	}
+	if d.back >= 0 {
+		_ = unix.Fchmod(d.fd, uint32(d.back))
+	}
+	_ = unix.Close(d.fd)
+}
+
+// openRoot opens a directory by the path that the caller of Walk gave.
+func openRoot(path string) (*dir, error) {
+	fd, err := ignoringEINTR(func() (int, error) {
+		return unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	})
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return newDir(fd), nil
+}
+
+// openUpperDir opens a directory of an upper. If st says that its owner, the caller, may not read or
+// enter it, it is opened to them until the last reference is gone.
+func openUpperDir(parent *dir, name string, st *unix.Stat_t) (*dir, error) {
+	if st.Mode&0o500 != 0o500 && isOurs(st) {
+		return forceDir(parent, name, st)
+	}
+	fd, err := openat(parent.fd, name, unix.O_DIRECTORY)
+	if err != nil {
+		return nil, err
+	}
+	return newDir(fd), nil
+}
+
+// isOurs tells whether the caller is an ordinary user who owns the file, and so may change a mode that is in the way.
+func isOurs(st *unix.Stat_t) bool {
+	euid := os.Geteuid()
+	return euid != 0 && int(st.Uid) == euid
+}
+
+// forceDir gives the owner all rights to a directory and opens it.
+func forceDir(parent *dir, name string, st *unix.Stat_t) (*dir, error) {
+	handle, err := unix.Openat(parent.fd, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(handle)
+	if err := chmodHandle(handle, st.Mode|0o700); err != nil {
+		return nil, err
+	}
+	fd, err := openat(handle, ".", unix.O_DIRECTORY)
+	if err != nil {
+		return nil, errors.Join(err, chmodHandle(handle, st.Mode))
+	}
+	d := newDir(fd)
+	d.back = int(st.Mode & 0o7777)
+	return d, nil
+}
+
+// chmodHandle changes the mode of what an O_PATH descriptor refers to, which fchmod(2) refuses.
+func chmodHandle(fd int, mode uint32) error {
+	return unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), mode&0o7777)
+}
+
+// openLowerDir opens a directory of the lower, or returns nil if there is none. What is mounted on it on
+// the host is not looked into: the overlay does not see it either.
+func openLowerDir(parent *dir, name string) (*dir, error) {
+	if parent == nil {
+		return nil, nil
+	}
+	how := unix.OpenHow{
+		Flags:   unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_NOATIME,
+		Resolve: unix.RESOLVE_NO_XDEV | unix.RESOLVE_NO_MAGICLINKS,
+	}
+	fd, err := unix.Openat2(parent.fd, name, &how)
+	if errors.Is(err, unix.EPERM) { // O_NOATIME is for the owner
+		how.Flags &^= unix.O_NOATIME
+		fd, err = unix.Openat2(parent.fd, name, &how)
+	}
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EAGAIN) {
+		fd, err = openat(parent.fd, name, unix.O_DIRECTORY) // before Linux 5.6, or refused by a filter
+	}
+	switch {
+	case err == nil:
+		return newDir(fd), nil
+	case isAbsent(err) || errors.Is(err, unix.EXDEV):
+		return nil, nil
+	}
+	return nil, err
+}
+
+// openLowerPath is openLowerDir for a path of several names.
+func openLowerPath(root *dir, path string) (*dir, error) {
+	d := root.hold()
+	for name := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
+		next, err := openLowerDir(d, name)
+		d.release()
+		if next == nil || err != nil {
+			return nil, err
+		}
+		d = next
+	}
+	return d, nil
+}
+
+// openat opens for reading, without following a symlink, waiting for a writer of a fifo, or, where it may, changing
+// the access time.
+func openat(dirfd int, name string, flags int) (int, error) {
+	flags |= unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY
+	return ignoringEINTR(func() (int, error) {
+		fd, err := unix.Openat(dirfd, name, flags|unix.O_NOATIME, 0)
+		if errors.Is(err, unix.EPERM) {
+			fd, err = unix.Openat(dirfd, name, flags, 0)
+		}
+		return fd, err
+	})
+}
+
+// isAbsent tells whether the error means that there is nothing, or no directory, of that name.
+func isAbsent(err error) bool {
+	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP)
+}
+
+func ignoringEINTR[T any](f func() (T, error)) (T, error) {
+	for {
+		v, err := f()
+		if !errors.Is(err, syscall.EINTR) {
+			return v, err
+		}
+	}
+}
+
+// direntBuffers are for names; a directory with 10,000 names is read in few calls.
+var direntBuffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
+
+// names calls f for each name in the directory but "." and "..", with its inode number. Name
+// stays valid. The position of the descriptor is moved back to the start first.
+//
+// Source: getdents64(2), "struct linux_dirent64".
+func (d *dir) names(f func(name string, ino uint64)) error {
+	if d == nil {
+		return nil
+	}
+	if _, err := unix.Seek(d.fd, 0, unix.SEEK_SET); err != nil {
+		return fmt.Errorf("rewind directory: %w", err)
+	}
+	buf := direntBuffers.Get().(*[]byte)
+	defer direntBuffers.Put(buf)
+	for {
+		n, err := ignoringEINTR(func() (int, error) { return unix.Getdents(d.fd, *buf) })
+		if err != nil {
+			return fmt.Errorf("read directory: %w", err)
+		}
+		if n <= 0 {
+			return nil
+		}
+		eachName((*buf)[:n], f)
+	}
+}
+
+// eachName cuts what getdents64 returned into names. One string holds all of them.
+func eachName(b []byte, f func(name string, ino uint64)) {
+	const head = 19 // d_ino 8, d_off 8, d_reclen 2, d_type 1
+	for text := string(b); len(b) >= head; {
+		length := int(binary.NativeEndian.Uint16(b[16:]))
+		end := bytes.IndexByte(b[head:length], 0)
+		name := text[head : head+end]
+		if name != "." && name != ".." {
+			f(name, binary.NativeEndian.Uint64(b))
+		}
+		b, text = b[length:], text[length:]
+	}
+}

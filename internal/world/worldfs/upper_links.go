@@ -1,0 +1,179 @@
+package worldfs
+
+import (
+	"encoding/hex"
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"substrate/fsdiff"
+)
+
+// links is the index of an overlay that is mounted with index=on. There the names of a file of the lower
+// that has several stay names of one file: when one of them is copied up, the copy is put into the index
+// under the file handle of the original, and every other name shows the copy from then on, without an entry
+// of its own in the upper. Even if the name that was written to is deleted again, the others show
+// what was written. So for these files the index is the truth and not the upper.
+//
+// Source: overlayfs.rst, "Inode properties", "index".
+type links struct {
+	dir    *dir
+	copies map[handle]string // name in the index, by the handle of the original
+	files  map[inode]*link   // what was met of them
+}
+
+// handle is a file handle as the kernel makes it, without the part that names the file system:
+// an overlay has one lower.
+type handle struct {
+	kind  byte
+	bytes string
+}
+
+// inode names a file of the lower; a btrfs has the same number once in each subvolume.
+type inode struct{ dev, ino uint64 }
+
+func (n *node) inode() inode { return inode{uint64(n.st.Dev), n.st.Ino} }
+
+// link is a file of the lower that has several names and a copy in the index.
+type link struct {
+	copy    *node
+	changed bool   // the copy differs from the original
+	path    string // of the first name that was met, in the world
+	names   uint64 // how many names the original has
+	met     uint64 // how many of them were compared
+}
+
+// openLinks reads the index. It returns nil if there is none or nothing in it.
+//
+// Source: Linux fs/overlayfs/overlayfs.h, struct ovl_fb; ovl_get_index_name.
+func openLinks(path string) (*links, error) {
+	if path == "" {
+		return nil, nil
+	}
+	d, err := openRoot(path)
+	if errors.Is(err, unix.ENOENT) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	const header, magic = 21, 0xfb // version, magic, length, flags, type, 16 bytes of UUID
+	k := &links{dir: d, copies: make(map[handle]string), files: make(map[inode]*link)}
+	err = d.names(func(name string, _ uint64) {
+		if b, err := hex.DecodeString(name); err == nil && len(b) > header && b[1] == magic {
+			k.copies[handle{b[4], string(b[header:])}] = name
+		}
+	})
+	if err != nil || len(k.copies) == 0 {
+		d.release()
+		return nil, err
+	}
+	return k, nil
+}
+
+// copyOf returns the copy of a file of the lower, nil if it has none.
+func (k *links) copyOf(n *node) *node {
+	if k == nil || n == nil || n.isDir() || n.st.Nlink < 2 {
+		return nil
+	}
+	h, _, err := unix.NameToHandleAt(n.d.fd, n.name, 0)
+	if err != nil {
+		return nil // a file system without handles has no index
+	}
+	name, found := k.copies[handle{byte(h.Type()), string(h.Bytes())}]
+	if !found {
+		return nil
+	}
+	c := &node{d: k.dir, name: name, upper: true}
+	if err := unix.Fstatat(k.dir.fd, name, &c.st, unix.AT_SYMLINK_NOFOLLOW); err != nil || c.isDeviceWhiteout() {
+		return nil
+	}
+	return c
+}
+
+// throughIndex returns what the world shows for a file of the lower that has no entry in the upper.
+func (w *walker) throughIndex(j *job, n *node) *node {
+	if c := j.l.links.copyOf(n); c != nil {
+		return c
+	}
+	return n
+}
+
+// siblings are the files with several names that were met in one directory and are changed.
+type siblings struct {
+	met   map[uint64]*link // by inode number, all on one device as the directory is
+	upper map[string]bool  // the names that the upper has, which are compared by themselves
+}
+
+// newSiblings returns nil where no file can have another name that changes with it.
+func newSiblings(l *layer) *siblings {
+	if l.links == nil {
+		return nil
+	}
+	return &siblings{met: make(map[uint64]*link), upper: make(map[string]bool)}
+}
+
+func (s *siblings) inUpper(names []string) {
+	if s == nil {
+		return
+	}
+	for _, name := range names {
+		s.upper[name] = true
+	}
+}
+
+// sawLink counts a name of the lower, and remembers the file if its other names are changed too.
+func (w *walker) sawLink(j *job, name string, before *node, s *siblings) {
+	c := j.l.links.copyOf(before)
+	if c == nil {
+		return
+	}
+	f := j.l.links.files[before.inode()]
+	if f == nil {
+		f = &link{copy: c, path: j.l.base + j.rel + "/" + name, names: before.st.Nlink}
+		f.changed = w.changed(j, &view{}, c, before)
+		j.l.links.files[before.inode()] = f
+	}
+	f.met++
+	if f.changed {
+		s.met[before.st.Ino] = f
+	}
+}
+
+// addSiblings adds the names beside those that were met in a directory which change with them. Names elsewhere
+// could only be found by a search of everything; see noteLinks.
+func (w *walker) addSiblings(j *job, v *view, s *siblings) {
+	if s == nil || len(s.met) == 0 || !v.same {
+		return // where the lower part is another than before, every name was compared
+	}
+	var names []string
+	err := v.was.names(func(name string, ino uint64) {
+		if s.met[ino] != nil && !s.upper[name] {
+			names = append(names, name)
+		}
+	})
+	if err != nil {
+		w.unknown(j, "", err)
+	}
+	for _, name := range names {
+		n := w.lowerNode(j, v.was, name)
+		if n == nil || s.met[n.st.Ino] == nil || j.l.skip[j.l.base+j.rel+"/"+name] {
+			continue
+		}
+		f := s.met[n.st.Ino]
+		f.met++
+		w.emit(j, "/"+name, fsdiff.Modify, f.copy, n)
+	}
+}
+
+// noteLinks names the files that have other names which changed too but were not met.
+func (w *walker) noteLinks(l *layer) {
+	if l.links == nil {
+		return
+	}
+	for _, f := range l.links.files {
+		if f.changed && f.met < f.names {
+			w.note("hard-links: %s has %d other names that change with it and are not listed", fsdiff.Escape(f.path), f.names-f.met)
+		}
+	}
+}
