@@ -14,12 +14,12 @@ var passed = []string{
 
 // environment computes what a replay sees: the recorded values of the passed
 // variables and what the caller asks for by name. Everything else is cleared, above
-// all the credentials of clouds and agents. A span that recorded no environment
-// gets the passed variables from the caller's.
+// all the credentials of clouds and agents. A span of another program, which recorded
+// no environment, gets the passed variables of the caller.
 func environment(span trace.Record, o Options) []string {
 	env := map[string]string{}
 	recorded := span.Env
-	if recorded == nil {
+	if recorded == nil && foreign(span) {
 		recorded = toMap(o.Environ)
 	}
 	for name, value := range recorded {
@@ -29,18 +29,7 @@ func environment(span trace.Record, o Options) []string {
 	}
 	// PWD is not a choice but a fact: shells keep a logical cwd only if it is right.
 	env["PWD"] = span.Cwd
-	own := toMap(o.Environ)
-	for _, e := range o.Env {
-		name, value, given := strings.Cut(e, "=")
-		if !given {
-			v, set := own[name]
-			if !set {
-				continue
-			}
-			value = v
-		}
-		env[name] = value
-	}
+	add(env, o.Env, o.Environ)
 	return fromMap(env)
 }
 
@@ -58,10 +47,50 @@ func isPassed(name string) bool {
 	return false
 }
 
-// isSecret says whether a name looks like a credential.
+// isSecret says whether a variable holds, or leads to, credentials of clouds and agents.
 func isSecret(name string) bool {
-	return strings.HasSuffix(name, "_TOKEN") || strings.Contains(name, "_SECRET") ||
-		strings.HasSuffix(name, "_API_KEY") || strings.HasSuffix(name, "_PASSWORD")
+	switch name {
+	case "SSH_AUTH_SOCK", "GPG_AGENT_INFO", "DBUS_SESSION_BUS_ADDRESS":
+		return true
+	}
+	for _, prefix := range []string{"AWS_", "GCP_", "GOOGLE_", "AZURE_"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return strings.HasSuffix(name, "_TOKEN") || strings.Contains(name, "_SECRET") || strings.HasSuffix(name, "_API_KEY")
+}
+
+// Inherit computes the environment of a new command in a world: the caller's, without
+// the credentials that RPL3 names unless extra, the values of --env, asks for them.
+func Inherit(environ, extra []string) []string {
+	env := toMap(environ)
+	for name := range env {
+		if isSecret(name) {
+			delete(env, name)
+		}
+	}
+	add(env, extra, environ)
+	return fromMap(env)
+}
+
+// add puts what --env asks for into env: NAME from environ, NAME=VALUE as it is.
+func add(env map[string]string, extra, environ []string) {
+	if len(extra) == 0 {
+		return
+	}
+	own := toMap(environ)
+	for _, e := range extra {
+		name, value, given := strings.Cut(e, "=")
+		if !given {
+			v, set := own[name]
+			if !set {
+				continue
+			}
+			value = v
+		}
+		env[name] = value
+	}
 }
 
 // toMap reads NAME=VALUE pairs; of two with the same name the first counts, as in getenv(3).

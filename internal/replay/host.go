@@ -21,8 +21,8 @@ import (
 // defaultGrace is the time between SIGTERM and SIGKILL if the command names none.
 const defaultGrace = 2 * time.Second
 
-// forwarded are the signals that reach the command when they are sent to us (RPL10).
-var forwarded = []os.Signal{
+// Forwarded are the signals that reach the command when they are sent to us (RPL10).
+var Forwarded = []os.Signal{
 	syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2,
 }
 
@@ -49,7 +49,7 @@ func RunHost(c world.Command) (*world.Result, error) {
 		return res, nil
 	}
 	sigs := make(chan os.Signal, 8)
-	for _, s := range forwarded {
+	for _, s := range Forwarded {
 		if !signal.Ignored(s) { // what nohup ignores stays ignored
 			signal.Notify(sigs, s)
 		}

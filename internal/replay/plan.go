@@ -94,9 +94,8 @@ func NewPlan(span trace.Record, o Options) (Plan, error) {
 // recorded shell with its recorded arguments, or bash -lc for spans of other programs.
 // Nothing is re-quoted and nothing joined from tokens.
 func (p *Plan) setArgv(span trace.Record) error {
-	own := span.TraceSchemaVersion > 0 // foreign spans may call re-joined tokens argv
 	switch {
-	case own && len(span.Argv) > 0:
+	case !foreign(span) && len(span.Argv) > 0:
 		p.Path, p.Argv, p.Mode = span.Argv[0], span.Argv, "argv"
 	case span.Shell != "":
 		p.Shell, p.Path = span.Shell, span.Shell
@@ -121,6 +120,10 @@ func (p Plan) Command() world.Command {
 	return world.Command{Path: p.Path, Argv: p.Argv, Dir: p.Cwd, Env: p.Env, Umask: p.Umask}
 }
 
+// foreign says whether another program wrote the span. Such a span may call re-joined tokens
+// argv, and does not tell its environment.
+func foreign(span trace.Record) bool { return span.TraceSchemaVersion < 1 }
+
 // checkCwd makes sure that the command can start where it did.
 func checkCwd(span trace.Record) error {
 	if !filepath.IsAbs(span.Cwd) {
@@ -131,7 +134,7 @@ func checkCwd(span trace.Record) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return &Error{
 			Err:  fmt.Errorf("working directory %s of span %s does not exist any more", span.Cwd, span.SpanID),
-			Hint: "make it again: mkdir -p " + shellQuote(span.Cwd),
+			Hint: "make it again: mkdir -p " + ShellQuote(span.Cwd),
 		}
 	case err != nil:
 		return &Error{
@@ -153,8 +156,8 @@ func umask(s string) int {
 	return int(n)
 }
 
-// shellQuote makes s one word of a POSIX shell, for commands in hints.
-func shellQuote(s string) string {
+// ShellQuote makes s one word of a POSIX shell, for commands in hints.
+func ShellQuote(s string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+:@%", r)
 	}

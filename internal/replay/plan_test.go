@@ -137,15 +137,38 @@ func TestEnvironment(t *testing.T) {
 		},
 		{"overridden", map[string]string{"PATH": "/rec"}, []string{"PATH"}, []string{"PATH=/now", "PWD=/w"}},
 		{"recorded without any", map[string]string{}, nil, []string{"PWD=/w"}},
-		{"foreign", nil, nil, []string{"PATH=/now", "PWD=/w"}},
+		{"recorded with none set", nil, nil, []string{"PWD=/w"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := environment(trace.Record{Env: tt.span, Cwd: "/w"}, Options{Env: tt.extra, Environ: environ})
+			span := trace.Record{TraceSchemaVersion: 1, Env: tt.span, Cwd: "/w"}
+			got := environment(span, Options{Env: tt.extra, Environ: environ})
 			if d := cmp.Diff(tt.want, got); d != "" {
 				t.Errorf("environment differs (-want +got):\n%s", d)
 			}
 		})
+	}
+}
+
+// RPL2, RPL3: a span of another program tells no environment, so the caller's counts.
+func TestEnvironmentOfForeignSpan(t *testing.T) {
+	got := environment(trace.Record{Cwd: "/w"}, Options{Environ: []string{"PATH=/now", "HOME=/h", "FOO=1", "A_TOKEN=1"}})
+	if d := cmp.Diff([]string{"HOME=/h", "PATH=/now", "PWD=/w"}, got); d != "" {
+		t.Errorf("environment differs (-want +got):\n%s", d)
+	}
+}
+
+// RPL3: a new command keeps the caller's environment but for credentials.
+func TestInherit(t *testing.T) {
+	environ := []string{
+		"FOO=a=b", "AWS_REGION=x", "GCP_A=x", "GOOGLE_B=x", "AZURE_C=x", "GH_TOKEN=t", "MY_SECRET_X=x", "X_API_KEY=x",
+		"SSH_AUTH_SOCK=x", "GPG_AGENT_INFO=x", "DBUS_SESSION_BUS_ADDRESS=x", "TOKENS=kept",
+	}
+	if d := cmp.Diff([]string{"FOO=a=b", "TOKENS=kept"}, Inherit(environ, nil)); d != "" {
+		t.Errorf("environment differs (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff([]string{"FOO=1", "GH_TOKEN=t", "TOKENS=kept"}, Inherit(environ, []string{"GH_TOKEN", "FOO=1"})); d != "" {
+		t.Errorf("environment with --env differs (-want +got):\n%s", d)
 	}
 }
 
@@ -184,8 +207,8 @@ func TestNestedShell(t *testing.T) {
 // A hint is a command that can be pasted.
 func TestShellQuote(t *testing.T) {
 	for in, want := range map[string]string{"/a/b": "/a/b", "a b": "'a b'", "it's": `'it'\''s'`, "": "''"} {
-		if got := shellQuote(in); got != want {
-			t.Errorf("shellQuote(%q) = %s, want %s", in, got, want)
+		if got := ShellQuote(in); got != want {
+			t.Errorf("ShellQuote(%q) = %s, want %s", in, got, want)
 		}
 	}
 }

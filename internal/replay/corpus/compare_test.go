@@ -1,0 +1,144 @@
+package corpus
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"sort"
+)
+
+// bytesDifference shows the surroundings of the first byte that differs.
+func bytesDifference(want, got []byte) []string {
+	if bytes.Equal(want, got) {
+		return nil
+	}
+	at := 0
+	for at < len(want) && at < len(got) && want[at] == got[at] {
+		at++
+	}
+	from := max(0, at-60)
+	part := func(b []byte) string {
+		return fmt.Sprintf("%d bytes, from byte %d: %q", len(b), from, b[min(from, len(b)):min(from+400, len(b))])
+	}
+	return []string{"got  " + part(got), "want " + part(want)}
+}
+
+// mapDifferences compares the kinds of change of each path.
+func mapDifferences(want, got map[string]string) []string {
+	var out []string
+	for path, kind := range want {
+		if got[path] != kind {
+			out = append(out, fmt.Sprintf("%q is listed as %q, want %q", path, got[path], kind))
+		}
+	}
+	for path, kind := range got {
+		if want[path] == "" {
+			out = append(out, fmt.Sprintf("%q is listed as %q, want it not listed", path, kind))
+		}
+	}
+	sort.Strings(out)
+	return out
+}
+
+// line is what the test reads of a line of the trace. It is not trace.Record, so that a
+// mistake there cannot hide itself.
+type line struct {
+	EventType string `json:"event_type"`
+	Component string `json:"component"`
+	SpanID    string `json:"span_id"`
+	Cmd       string `json:"cmd"`
+	CmdB64    string `json:"cmd_b64"`
+	Exit      int    `json:"exit"`
+	FSDiff    *struct {
+		Entries []struct {
+			Path    string `json:"path"`
+			PathB64 string `json:"path_b64"`
+			Kind    string `json:"kind"`
+		} `json:"entries"`
+	} `json:"fs_diff"`
+}
+
+// readTrace reads all lines of the snippet's trace.
+func (p *place) readTrace() ([]line, error) {
+	f, err := os.Open(p.trace())
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var lines []line
+	in := bufio.NewReader(f)
+	for {
+		text, err := in.ReadBytes('\n')
+		if len(text) == 0 {
+			return lines, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("line %d is torn", len(lines)+1)
+		}
+		var l line
+		if err := json.Unmarshal(text, &l); err != nil {
+			return nil, fmt.Errorf("line %d: %w", len(lines)+1, err)
+		}
+		lines = append(lines, l)
+	}
+}
+
+// recordedSpan finds the span of run B: one start line and one complete line with the exact command
+// and the exit status (REC3, REC4). It gives the id also where the lines are wrong.
+func (p *place) recordedSpan(status int) (string, error) {
+	lines, err := p.readTrace()
+	if err != nil {
+		return "", err
+	}
+	if len(lines) == 0 {
+		return "", errors.New("is empty")
+	}
+	id := lines[0].SpanID
+	if len(lines) != 2 || lines[0].EventType != "command_start" || lines[1].EventType != "command_complete" || lines[1].SpanID != id {
+		return id, fmt.Errorf("want a start and a complete line, got %.500q", fmt.Sprintf("%+v", lines))
+	}
+	for _, l := range lines {
+		cmd, err := textOrBase64(l.Cmd, l.CmdB64)
+		if err != nil || cmd != p.s.cmd || l.Component != "shell" {
+			return id, fmt.Errorf("%s: cmd is %.200q, component %q, %v", l.EventType, cmd, l.Component, err)
+		}
+	}
+	if _, excused := p.s.excused("B", "status", p.id.name); lines[1].Exit != status && !excused {
+		return id, fmt.Errorf("exit is %d, want %d", lines[1].Exit, status)
+	}
+	return id, nil
+}
+
+// replayedDiff is the list of changes in the last complete line: path → kind.
+func (p *place) replayedDiff() (map[string]string, error) {
+	lines, err := p.readTrace()
+	if err != nil {
+		return nil, err
+	}
+	last := lines[len(lines)-1]
+	if last.EventType != "command_complete" || last.Component != "replay" || last.FSDiff == nil {
+		return nil, fmt.Errorf("the last line is %.300q, want the complete line of a replay with fs_diff", fmt.Sprintf("%+v", last))
+	}
+	out := map[string]string{}
+	for _, e := range last.FSDiff.Entries {
+		path, err := textOrBase64(e.Path, e.PathB64)
+		if err != nil {
+			return nil, err
+		}
+		out[path] = e.Kind
+	}
+	return out, nil
+}
+
+// textOrBase64 gives the exact bytes of a string in the trace.
+func textOrBase64(text, b64 string) (string, error) {
+	if b64 == "" {
+		return text, nil
+	}
+	raw, err := base64.StdEncoding.DecodeString(b64)
+	return string(raw), err
+}

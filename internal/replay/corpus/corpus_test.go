@@ -1,0 +1,267 @@
+// Package corpus proves RPL1: hundreds of commands give byte for byte what bash gives, when they are
+// recorded, when they are replayed on the host, and when they are replayed in a world.
+//
+// The commands are in testdata; testdata/README.md says how to add one. Each is run in a directory that is
+// made anew, with the same path and the same files, every time:
+//
+//	A  bash -c CMD                               what is right
+//	B  substrate -c CMD                          recorded
+//	C  substrate --replay SPAN --no-world        on the host
+//	D  substrate --replay SPAN --world           in a world
+//
+// Standard output, standard error and exit status of B, C and D must be those of A. B and C must leave
+// the same files as A. D must leave the directory as it found it, and the diff in
+// its span must list exactly what A changed there. All of it is done as root and as an ordinary user, if root runs the
+// tests, else as the caller.
+//
+// To see only whether new snippets are the same each time in plain bash:
+//
+//	go test ./internal/replay/corpus -args -runs=A
+package corpus
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"substrate/internal/testenv"
+)
+
+var (
+	runs    = flag.String("runs", "BCD", "which runs are compared with plain bash: letters of ABCD, A being bash once more")
+	workers = flag.Int("workers", 4, "how many snippets run at once")
+)
+
+// leastSnippets is the size of the corpus that was promised.
+const leastSnippets = 350
+
+// TestCorpus runs every snippet (RPL1; also REC1, REC4, RPL3, DIF3).
+func TestCorpus(t *testing.T) {
+	all, err := loadSnippets("testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) < leastSnippets {
+		t.Fatalf("%d snippets, want at least %d", len(all), leastSnippets)
+	}
+	defer syscall.Umask(syscall.Umask(0o022))
+	base := newBase(t)
+	bin := ""
+	if strings.ContainsAny(*runs, "BCD") {
+		bin = build(t, base)
+	}
+	for _, id := range identities(t, base) {
+		t.Run(id.name, func(t *testing.T) {
+			if id.uid != 0 && strings.Contains(*runs, "D") {
+				testenv.NeedUserns(t)
+			}
+			runAll(t, all, id, bin)
+		})
+	}
+}
+
+// runAll hands the snippets to a few workers. Many of them sleep, so there may be more than processors.
+func runAll(t *testing.T, all []*snippet, id *identity, bin string) {
+	queue := make(chan *snippet)
+	var wait sync.WaitGroup
+	for range *workers {
+		wait.Go(func() {
+			for s := range queue {
+				t.Run(s.topic+"/"+s.name, func(t *testing.T) { judge(t, newPlace(id, s), bin) })
+			}
+		})
+	}
+	for _, s := range all {
+		if s.only == "" || s.only == id.name {
+			queue <- s
+		}
+	}
+	close(queue)
+	wait.Wait()
+}
+
+// newBase makes a directory that every identity may enter.
+func newBase(t *testing.T) string {
+	t.Helper()
+	base, err := os.MkdirTemp("", "substrate-corpus-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(base); err != nil {
+			t.Errorf("remove %s: %v", base, err)
+		}
+	})
+	if base, err = filepath.EvalSymlinks(base); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(base, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return base
+}
+
+// build makes the program as `make build` does, entry point included.
+func build(t *testing.T, base string) string {
+	t.Helper()
+	bin := filepath.Join(base, "bin", "substrate")
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -E substrate_entry",
+		"-o", bin, "substrate/cmd/substrate")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build substrate: %v\n%s", err, out)
+	}
+	if err := os.Chmod(filepath.Dir(bin), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return bin
+}
+
+// identities are root and an ordinary user for root, else the caller alone.
+func identities(t *testing.T, base string) []*identity {
+	t.Helper()
+	user := &identity{name: "user", uid: os.Getuid(), gid: os.Getgid()}
+	list := []*identity{user}
+	if os.Getuid() == 0 {
+		list = []*identity{
+			{name: "root"},
+			{name: "user", uid: testenv.UID, gid: testenv.UID, switched: true},
+		}
+	}
+	for _, id := range list {
+		id.base = filepath.Join(base, id.name)
+		for _, d := range []string{"", "run", "state"} {
+			dir := filepath.Join(id.base, d)
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := id.own(dir); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Chmod(id.base, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return list
+}
+
+// judge runs one snippet in all ways and compares.
+func judge(t *testing.T, p *place, bin string) {
+	t.Cleanup(func() {
+		for _, dir := range []string{p.dir, p.store} {
+			if err := p.remove(dir); err != nil {
+				t.Errorf("remove %s: %v", dir, err)
+			}
+		}
+	})
+	if err := p.openStore(); err != nil {
+		t.Fatal(err)
+	}
+	want := p.try(t, "A", p.plain)
+	if want == nil {
+		return
+	}
+	if strings.Contains(*runs, "A") {
+		compare(t, p, "A", want, p.try(t, "A", p.plain))
+	}
+	if bin == "" {
+		return
+	}
+	compare(t, p, "B", want, p.try(t, "B", func() (outcome, error) { return p.recorded(bin) }))
+	span, err := p.recordedSpan(want.status)
+	if err != nil {
+		t.Errorf("the trace of run B: %v", err)
+	}
+	if span == "" {
+		return
+	}
+	if strings.Contains(*runs, "C") {
+		compare(t, p, "C", want, p.try(t, "C", func() (outcome, error) { return p.replayed(bin, span, "--no-world") }))
+	}
+	if strings.Contains(*runs, "D") {
+		got := p.try(t, "D", func() (outcome, error) { return p.replayed(bin, span, "--world") })
+		compareWorld(t, p, want, got)
+	}
+}
+
+// trial is a run and the files around it.
+type trial struct {
+	outcome
+	before, after tree
+}
+
+// try makes the place fresh and runs something in it; nil if that was not possible.
+func (p *place) try(t *testing.T, name string, run func() (outcome, error)) *trial {
+	t.Helper()
+	var r trial
+	var err error
+	if r.before, err = p.fresh(); err != nil {
+		t.Errorf("run %s: make a fresh directory: %v", name, err)
+		return nil
+	}
+	if r.outcome, err = run(); err != nil {
+		t.Errorf("run %s: %v", name, err)
+		return nil
+	}
+	if r.after, err = p.snapshot(); err != nil {
+		t.Errorf("run %s: %v", name, err)
+		return nil
+	}
+	return &r
+}
+
+// compare reports where a run on the host differs from plain bash.
+func compare(t *testing.T, p *place, name string, want, got *trial) {
+	t.Helper()
+	if got == nil {
+		return
+	}
+	compareOutcome(t, p, name, want, got)
+	p.check(t, name, "files", differences(want.after, got.after, false))
+}
+
+// compareWorld reports where a run in a world differs, what it did to the host, and what its diff has wrong.
+func compareWorld(t *testing.T, p *place, want, got *trial) {
+	t.Helper()
+	if got == nil {
+		return
+	}
+	compareOutcome(t, p, "D", want, got)
+	p.check(t, "D", "files", differences(got.before, got.after, true))
+	entries, err := p.replayedDiff()
+	if err != nil {
+		t.Errorf("the trace of run D: %v", err)
+		return
+	}
+	p.check(t, "D", "diff", mapDifferences(changes(want.before, want.after, p.cwd()), entries))
+}
+
+// compareOutcome compares what can be seen from outside.
+func compareOutcome(t *testing.T, p *place, name string, want, got *trial) {
+	t.Helper()
+	p.check(t, name, "stdout", bytesDifference(want.stdout, got.stdout))
+	p.check(t, name, "stderr", bytesDifference(want.stderr, got.stderr))
+	if got.status != want.status {
+		p.check(t, name, "status", []string{fmt.Sprintf("%d, want %d", got.status, want.status)})
+	}
+}
+
+// check reports differences unless an exception covers them.
+func (p *place) check(t *testing.T, run, part string, diffs []string) {
+	t.Helper()
+	if len(diffs) == 0 {
+		return
+	}
+	if reason, ok := p.s.excused(run, part, p.id.name); ok {
+		t.Logf("run %s: %s differs, as it may: %s", run, part, reason)
+		return
+	}
+	t.Errorf("run %s as %s: %s of %.200q differs from bash -c:\n  %s", run, p.id.name, part, p.s.cmd, strings.Join(diffs, "\n  "))
+}

@@ -1,0 +1,188 @@
+package corpus
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// givenTime is the time of every file that is there before a command runs, so that listings are equal.
+var givenTime = time.Date(2024, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// identity is who runs the commands.
+type identity struct {
+	name     string // "root" or "user"
+	uid, gid int
+	switched bool   // the runner is somebody else and switches to it
+	base     string // directory of its own for everything below
+}
+
+// attr gives a process a session of its own, so that there is no terminal and signals to
+// its group stay there, and the identity.
+func (id *identity) attr() *syscall.SysProcAttr {
+	attr := &syscall.SysProcAttr{Setsid: true}
+	if id.switched {
+		attr.Credential = &syscall.Credential{Uid: uint32(id.uid), Gid: uint32(id.gid)}
+	}
+	return attr
+}
+
+// own gives a file to the identity.
+func (id *identity) own(path string) error {
+	if !id.switched {
+		return nil
+	}
+	return os.Lchown(path, id.uid, id.gid)
+}
+
+// place is where one snippet runs. Its paths are the same in all runs.
+type place struct {
+	id    *identity
+	s     *snippet
+	dir   string // holds work and home
+	store string // holds the trace, outside dir
+}
+
+func newPlace(id *identity, s *snippet) *place {
+	return &place{id: id, s: s, dir: filepath.Join(id.base, "case", s.name), store: filepath.Join(id.base, "store", s.name)}
+}
+
+func (p *place) work() string  { return filepath.Join(p.dir, "work") }
+func (p *place) home() string  { return filepath.Join(p.dir, "home") }
+func (p *place) trace() string { return filepath.Join(p.store, "trace.jsonl") }
+func (p *place) cwd() string   { return filepath.Join(p.work(), p.s.cwd) }
+
+// stdinPath is the file that serves as stdin.
+func (p *place) stdinPath() string {
+	if p.s.stdin == nil {
+		return os.DevNull
+	}
+	return filepath.Join(p.store, "stdin")
+}
+
+// snapshot takes both directories in, but for a store that substrate may make in the home.
+func (p *place) snapshot() (tree, error) {
+	return snapshot([]string{filepath.Join(p.home(), ".substrate")}, p.work(), p.home())
+}
+
+// fresh makes the directories anew and returns what is in them.
+func (p *place) fresh() (tree, error) {
+	if err := p.remove(p.dir); err != nil {
+		return nil, err
+	}
+	for _, d := range []string{p.dir, p.work(), p.home()} {
+		if err := p.mkdir(d); err != nil {
+			return nil, err
+		}
+	}
+	for _, e := range p.s.setup {
+		if err := p.add(e); err != nil {
+			return nil, fmt.Errorf("set up %s: %w", e.path, err)
+		}
+	}
+	if err := p.age(); err != nil {
+		return nil, err
+	}
+	return p.snapshot()
+}
+
+// openStore makes the directory for the trace and the file for stdin.
+func (p *place) openStore() error {
+	if err := p.mkdir(p.store); err != nil {
+		return err
+	}
+	if p.s.stdin == nil {
+		return nil
+	}
+	if err := os.WriteFile(p.stdinPath(), []byte(*p.s.stdin), 0o644); err != nil {
+		return err
+	}
+	return p.id.own(p.stdinPath())
+}
+
+// mkdir makes a directory and its parents, owned by the identity.
+func (p *place) mkdir(dir string) error {
+	err := os.Mkdir(dir, 0o755)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := p.mkdir(filepath.Dir(dir)); err != nil {
+			return err
+		}
+		err = os.Mkdir(dir, 0o755)
+	}
+	if err != nil {
+		return err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return err
+	}
+	return p.id.own(dir)
+}
+
+// resolve finds the absolute path of a name in a set-up entry.
+func (p *place) resolve(name string) string {
+	if rel, ok := strings.CutPrefix(name, "~/"); ok {
+		return filepath.Join(p.home(), rel)
+	}
+	return p.work() + "/" + name
+}
+
+// add makes one entry.
+func (p *place) add(e entry) error {
+	path := p.resolve(e.path)
+	if e.kind == "dir" {
+		return p.mkdir(path)
+	}
+	if err := p.mkdir(filepath.Dir(path)); err != nil {
+		return err
+	}
+	switch e.kind {
+	case "symlink":
+		if err := os.Symlink(e.target, path); err != nil {
+			return err
+		}
+	case "hardlink":
+		return os.Link(p.resolve(e.target), path)
+	default:
+		if err := os.WriteFile(path, []byte(e.data), 0o600); err != nil {
+			return err
+		}
+		if err := os.Chmod(path, e.mode); err != nil {
+			return err
+		}
+	}
+	return p.id.own(path)
+}
+
+// age gives everything in the work directory the same old time.
+func (p *place) age() error {
+	at := syscall.NsecToTimespec(givenTime.UnixNano())
+	return filepath.WalkDir(p.work(), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.Type()&fs.ModeSymlink != 0 {
+			return err
+		}
+		return syscall.UtimesNano(path, []syscall.Timespec{at, at})
+	})
+}
+
+// remove deletes a directory that commands may have closed.
+func (p *place) remove(dir string) error {
+	if err := os.RemoveAll(dir); err == nil {
+		return nil
+	}
+	// An error here shows again in RemoveAll.
+	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, _ error) error {
+		if d != nil && d.IsDir() {
+			_ = os.Chmod(path, 0o700)
+		}
+		return nil
+	})
+	return os.RemoveAll(dir)
+}
