@@ -42,9 +42,9 @@ func fork(args *cloneArgs, st *childState) (pid uintptr, errno syscall.Errno) {
 //
 //go:norace
 //go:noinline
-func forkOld(flags uintptr, st *childState) (pid uintptr, errno syscall.Errno) {
+func forkOld(flags uintptr, pidfd *int32, st *childState) (pid uintptr, errno syscall.Errno) {
 	beforeFork()
-	pid, _, errno = syscall.RawSyscall6(unix.SYS_CLONE, flags, 0, 0, 0, 0, 0)
+	pid, _, errno = syscall.RawSyscall6(unix.SYS_CLONE, flags, 0, uintptr(unsafe.Pointer(pidfd)), 0, 0, 0)
 	if errno != 0 || pid != 0 {
 		afterFork()
 		return pid, errno

@@ -16,10 +16,10 @@ type Setup struct {
 	Namespaces
 	UID, GID int // of the caller: mapped to themselves in a user namespace
 
-	Staging  string // existing directory of the host on which the new root is built
-	Mounts   []mount.Mount
-	Memory   *Memory // uppers in memory; nil if they are on disk
-	Network  Network
+	Staging string // existing directory of the host on which the new root is built
+	Mounts  []mount.Mount
+	Memory  *Memory // uppers in memory; nil if they are on disk
+	Network Network
 
 	Command Command
 	Verbose bool // report each step at the moment it is done
@@ -86,6 +86,9 @@ func (s *Setup) program(peer int) (*Program, error) {
 	p.Call(unix.SYS_RT_SIGPROCMASK, Num(unix.SIG_BLOCK), all, oldMask, Num(8))
 	p.Call(unix.SYS_UMASK, Num(0))
 	s.dieWithSupervisor(p)
+	if s.Wait {
+		p.Call(unix.SYS_RECVFROM, Num(peer), p.Bytes(make([]byte, 8)), Num(1), Num(0), Num(0), Num(0))
+	}
 	s.stdio(p, peer)
 	if s.User {
 		s.userNS(p)

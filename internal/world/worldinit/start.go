@@ -16,6 +16,10 @@ type Namespaces struct {
 	User   bool // a user namespace, for callers without a root's capabilities
 	Net    bool
 	Cgroup int // descriptor of the cgroup's directory that the process starts in; -1 for none
+
+	// Wait is for kernels and seccomp filters that refuse clone3(2), with ENOSYS: the process is made by
+	// clone(2), and waits until it has been attached to its cgroup and [Process.Go] is called.
+	Wait bool
 }
 
 // Process is a running first process.
@@ -25,9 +29,6 @@ type Process struct {
 	conn   int // our end of the report socket
 	steps  []string
 	stepOf []uint8
-
-	// Waits is true if the child could not be started inside its cgroup and waits for [Process.Go].
-	Waits bool
 }
 
 // ErrGone is returned by Receive when the first process died without a last message.
@@ -63,10 +64,16 @@ func (p *Program) start(ns Namespaces, conn, peer int) (*Process, error) {
 	for i := range p.ops {
 		pr.stepOf[i] = p.ops[i].step
 	}
-	pid, errno := fork(args, st)
+	var pid uintptr
+	var errno syscall.Errno
+	if ns.Wait {
+		pid, errno = forkOld(uintptr(args.flags)|uintptr(args.exitSignal), &pidfd, st)
+	} else {
+		pid, errno = fork(args, st)
+	}
 	_ = unix.Close(peer)
 	if errno != 0 {
-		return nil, fmt.Errorf("clone3: %w", errno)
+		return nil, fmt.Errorf("clone: %w", errno)
 	}
 	pr.PID, pr.PidFD = int(pid), int(pidfd)
 	return pr, nil
@@ -122,6 +129,12 @@ func (pr *Process) Step(m Message) string {
 		return pr.steps[pr.stepOf[m.Op]]
 	}
 	return "start"
+}
+
+// Go lets a process that waits begin.
+func (pr *Process) Go() error {
+	_, err := unix.Write(pr.conn, []byte{1})
+	return os.NewSyscallError("write", err)
 }
 
 // Signal sends sig to the first process, which passes it on to the command's process

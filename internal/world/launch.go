@@ -1,0 +1,222 @@
+package world
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"syscall"
+
+	"substrate/internal/inherited"
+	"substrate/internal/probe"
+	"substrate/internal/world/egress"
+	"substrate/internal/world/netlog"
+	"substrate/internal/world/netns"
+	"substrate/internal/world/nft"
+	"substrate/internal/world/worldinit"
+)
+
+// logGroup is the NFLOG group of the rules. Groups belong to a network namespace, so any number will do.
+const logGroup = 1
+
+// dnsPort is where the stub resolver listens.
+const dnsPort = 53
+
+var errRanBefore = errors.New("this world has already run a command")
+
+func (w *World) newResult() *Result {
+	return &Result{
+		Strategy: "overlay", WorldID: w.ID, Name: w.Name,
+		Degraded: append([]Degradation(nil), w.degraded...),
+	}
+}
+
+// start forks the first process, with less isolation if the kernel refuses some of it: a world without a
+// cgroup or without a network namespace is a world, and says so.
+func (r *run) start() error {
+	if r.w.ran {
+		return errRanBefore
+	}
+	r.w.ran = true
+	setup, err := r.setup()
+	if err != nil {
+		return err
+	}
+	proc, err := setup.Start()
+	if err != nil && setup.Cgroup >= 0 {
+		if errors.Is(err, syscall.ENOSYS) {
+			setup.Wait = true // attached by hand below
+		}
+		setup.Cgroup = -1
+		if proc, err = setup.Start(); err == nil && !setup.Wait {
+			r.w.noGroup(errors.New("clone3 into the cgroup was refused"))
+		}
+	}
+	if err != nil && !setup.Wait {
+		setup.Net = false
+		if proc, err = setup.Start(); err == nil {
+			r.degrade("netns", "netns unavailable or insufficient privileges; skipping network scoping", true)
+		}
+	}
+	if err != nil {
+		return r.w.setupError("clone", err)
+	}
+	r.proc = proc
+	r.w.mu.Lock()
+	r.w.proc = proc
+	r.w.mu.Unlock()
+	return r.afterFork(setup)
+}
+
+// afterFork does what the supervisor has to do for the first process.
+func (r *run) afterFork(setup *worldinit.Setup) error {
+	w := r.w
+	if setup.Wait {
+		if w.group != nil {
+			if err := w.group.Add(r.proc.PID); err != nil {
+				w.noGroup(err)
+			}
+		}
+		if err := r.proc.Go(); err != nil {
+			return err
+		}
+	}
+	if w.group != nil {
+		w.observe("cgroup", "ok", true)
+	}
+	if w.spec.Root && setup.Net {
+		if err := w.bindNetns(r.proc.PID); err != nil {
+			r.degrade("netns-name", "the network namespace has no name for ip-netns(8): "+err.Error(), false)
+		}
+	}
+	return nil
+}
+
+// setup writes down what the first process shall do.
+func (r *run) setup() (*worldinit.Setup, error) {
+	w := r.w
+	network, err := w.network()
+	if err != nil {
+		return nil, err
+	}
+	s := &worldinit.Setup{
+		Namespaces: worldinit.Namespaces{User: !w.spec.Root, Net: true, Cgroup: -1},
+		UID:        os.Geteuid(), GID: os.Getegid(),
+		Staging: w.view.staging, Mounts: w.view.mounts, Memory: w.view.memory,
+		Network: network, Verbose: w.spec.Observe != nil,
+	}
+	if w.group != nil {
+		s.Cgroup = w.group.FD()
+	}
+	s.Command, err = r.command()
+	return s, err
+}
+
+// network prepares the netlink messages of the world.
+func (w *World) network() (worldinit.Network, error) {
+	v6 := netns.V6Enabled()
+	table, err := nft.Table(w.Name, logGroup, netns.Addrs(v6)...)
+	if err != nil {
+		return worldinit.Network{}, fmt.Errorf("prepare the rules: %w", err)
+	}
+	return worldinit.Network{
+		Links: netns.Batch(v6), LinksOnly: netns.LoopbackOnly(),
+		Rules: table.Batch(), Log: netlog.Bind(logGroup), DNS: egress.Sockaddr(netip.AddrPortFrom(netns.Addr4, dnsPort)),
+	}, nil
+}
+
+// command turns the Command into descriptors and strings.
+func (r *run) command() (worldinit.Command, error) {
+	c := r.cmd
+	out := worldinit.Command{
+		Paths: candidates(c), Argv: c.Argv, Env: c.Env, Dir: c.Dir, Umask: c.Umask,
+		TTY: c.TTY, Ignored: inherited.Ignored(), NoFile: noFile(),
+	}
+	for i, f := range []*os.File{c.Stdin, c.Stdout, c.Stderr} {
+		if f == nil {
+			null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+			if err != nil {
+				return out, fmt.Errorf("open stdio of the command: %w", err)
+			}
+			r.files = append(r.files, null)
+			f = null
+		}
+		out.Stdio[i] = int(f.Fd())
+	}
+	return out, nil
+}
+
+// defaultPath is searched if the command's environment has no PATH.
+//
+// Source: Linux execvp(3), "if this variable isn't defined".
+const defaultPath = "/bin:/usr/bin"
+
+// candidates are the files that execvp(3) would try for the command, in its order.
+func candidates(c *Command) []string {
+	if strings.Contains(c.Path, "/") {
+		return []string{c.Path}
+	}
+	path := defaultPath
+	for _, v := range c.Env {
+		if p, ok := strings.CutPrefix(v, "PATH="); ok {
+			path = p
+			break
+		}
+	}
+	var out []string
+	for dir := range strings.SplitSeq(path, ":") {
+		if dir == "" {
+			dir = "."
+		}
+		if c.Path != "" {
+			out = append(out, dir+"/"+c.Path)
+		}
+	}
+	return out
+}
+
+// setupError explains why a step of the set-up failed.
+func (w *World) setupError(step string, err error) error {
+	if dir, ok := strings.CutPrefix(step, "chdir "); ok {
+		return fmt.Errorf("enter the working directory %s in the world: %w", dir, err)
+	}
+	w.observe(step, err.Error(), false)
+	e := &probe.Error{What: "set up the world: " + step, Err: err}
+	switch {
+	case step == "clone" && !w.spec.Root, step == "userns":
+		e.What = "make a user namespace"
+		e.Remedy = usernsRemedy()
+	case step == "clone":
+		e.What = "make the namespaces of the world"
+		e.Remedy = "run as root with CAP_SYS_ADMIN, or as an ordinary user where user namespaces are allowed"
+	case errors.Is(err, syscall.ENODEV):
+		e.Remedy = "modprobe overlay"
+	case errors.Is(err, syscall.EPERM) && !w.spec.Root:
+		e.Remedy = usernsRemedy()
+	case errors.Is(err, syscall.EINVAL) && step == "overlay":
+		e.Remedy = "see the kernel log: dmesg | tail; a file system that cannot be an upper is avoided with SUBSTRATE_OVERLAY_ROOT=DIR or --upper tmpfs"
+	}
+	return e
+}
+
+// usernsSettings are the kernel's switches that keep users from making namespaces, each with the value that
+// allows it.
+var usernsSettings = []struct{ path, allows, remedy string }{
+	{"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "0", "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0 (or an AppArmor profile for substrate that allows userns)"},
+	{"/proc/sys/kernel/unprivileged_userns_clone", "1", "sysctl -w kernel.unprivileged_userns_clone=1"},
+}
+
+// usernsRemedy names the setting that refuses user namespaces here.
+func usernsRemedy() string {
+	for _, s := range usernsSettings {
+		text, err := os.ReadFile(s.path)
+		if err == nil && strings.TrimSpace(string(text)) != s.allows {
+			return s.remedy
+		}
+	}
+	if text, err := os.ReadFile("/proc/sys/user/max_user_namespaces"); err == nil && strings.TrimSpace(string(text)) == "0" {
+		return "sysctl -w user.max_user_namespaces=15000"
+	}
+	return "allow user namespaces (a container's seccomp profile may refuse them), or run as root"
+}

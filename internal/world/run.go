@@ -1,0 +1,324 @@
+package world
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"substrate/internal/inherited"
+	"substrate/internal/world/egress"
+	"substrate/internal/world/netlog"
+	"substrate/internal/world/worldinit"
+)
+
+// defaultGrace is the time between SIGTERM and SIGKILL after a timeout.
+const defaultGrace = 2 * time.Second
+
+// run is one command in a world, from fork to its end.
+type run struct {
+	w   *World
+	cmd *Command
+	res *Result
+
+	proc  *worldinit.Process
+	files []*os.File // opened here, closed at the end
+	log   int        // NFLOG socket, -1 without
+	dns   int        // socket of the stub resolver, -1 without
+	seen  netlog.Distinct
+	stub  egress.Stub
+	lost  bool // the kernel dropped reports of blocked packets
+	buf   []byte
+	tty   *terminal
+
+	mu       sync.Mutex // guards timedOut
+	timer    *time.Timer
+	timedOut bool
+}
+
+// Run runs cmd and waits until it has ended and no process of the world is left. An error means that the
+// command was not started, or that the supervisor lost sight of it; how the command itself
+// ended is in the Result. Run may be called once.
+func (w *World) Run(cmd Command) (*Result, error) {
+	// PR_SET_PDEATHSIG is bound to the thread that forks.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	r := &run{w: w, cmd: &cmd, res: w.newResult(), log: -1, dns: -1}
+	defer r.close()
+	if err := r.start(); err != nil {
+		return nil, err
+	}
+	r.res.Started = time.Now()
+	r.armTimeout()
+	err := r.supervise()
+	r.res.Duration = time.Since(r.res.Started)
+	if reapErr := r.reap(); err == nil {
+		err = reapErr
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.collect()
+	return r.res, nil
+}
+
+// supervise answers what the first process and the two sockets have to say, until the command has ended.
+func (r *run) supervise() error {
+	ended := false
+	for !ended {
+		fds := []unix.PollFd{{Fd: int32(r.proc.Conn()), Events: unix.POLLIN}, {Fd: int32(r.log), Events: unix.POLLIN}, {Fd: int32(r.dns), Events: unix.POLLIN}}
+		if _, err := unix.Poll(fds, -1); err != nil {
+			if errors.Is(err, unix.EINTR) {
+				continue
+			}
+			return fmt.Errorf("wait for the world: %w", err)
+		}
+		if fds[1].Revents != 0 {
+			r.readLog()
+		}
+		if fds[2].Revents != 0 {
+			r.answerDNS()
+		}
+		if fds[0].Revents != 0 {
+			var err error
+			if ended, err = r.message(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// message takes one message of the first process and says whether it was the last.
+func (r *run) message() (bool, error) {
+	m, fds, err := r.proc.Receive()
+	if errors.Is(err, worldinit.ErrGone) {
+		return true, r.gone()
+	}
+	if err != nil {
+		return true, err
+	}
+	step := r.proc.Step(m)
+	switch m.Kind {
+	case worldinit.MsgStep:
+		r.w.observe(step, "ok", true)
+	case worldinit.MsgDegrade:
+		r.degradeStep(step, syscall.Errno(m.Errno))
+	case worldinit.MsgFail:
+		return true, r.w.setupError(step, syscall.Errno(m.Errno))
+	case worldinit.MsgExec:
+		r.execFailed(syscall.Errno(m.Errno))
+	case worldinit.MsgFDs:
+		r.takeFDs(fds)
+	case worldinit.MsgExit:
+		r.exited(m)
+		return true, nil
+	}
+	return false, nil
+}
+
+// gone is the end of a first process that could not report: something killed it, after a
+// timeout we ourselves.
+func (r *run) gone() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.res.Signal = int(unix.SIGKILL)
+	r.res.Exit = 128 + r.res.Signal
+	if r.timedOut {
+		return nil
+	}
+	return errKilled
+}
+
+var errKilled = errors.New("the first process of the world was killed")
+
+func (r *run) exited(m worldinit.Message) {
+	ws := unix.WaitStatus(m.Status)
+	switch {
+	case r.res.ExecErr != nil: // the status is already known
+	case ws.Signaled():
+		r.res.Signal = int(ws.Signal())
+		r.res.Exit = 128 + r.res.Signal
+	default:
+		r.res.Exit = ws.ExitStatus()
+	}
+	r.res.Usage.User = time.Duration(m.Utime) * time.Microsecond
+	r.res.Usage.System = time.Duration(m.Stime) * time.Microsecond
+	r.res.Usage.MaxRSS = m.MaxRSS << 10
+}
+
+// execFailed turns the errno of execve into the status that a shell would give.
+//
+// Source: POSIX.1-2017 XCU, 2.8.2 "Exit Status for Commands".
+func (r *run) execFailed(errno syscall.Errno) {
+	r.res.ExecErr = fmt.Errorf("execute %s: %w", r.cmd.Path, errno)
+	r.res.Exit = 126
+	if errno == syscall.ENOENT || errno == syscall.ENOTDIR {
+		r.res.Exit = 127
+	}
+}
+
+// takeFDs sorts the descriptors of MsgFDs. Those that could not be had are copies of the report socket,
+// recognised by being no netlink, no inet, no directory.
+func (r *run) takeFDs(fds []int) {
+	for i, fd := range fds {
+		switch {
+		case i == worldinit.FDLog && isSocket(fd, unix.AF_NETLINK):
+			r.log = fd
+		case i == worldinit.FDDNS && isSocket(fd, unix.AF_INET):
+			r.dns = fd
+		case i == worldinit.FDUpper && r.w.upperInMemory():
+			r.w.memory = fd
+		case i == worldinit.FDMaster && r.cmd.TTY:
+			r.tty = newTerminal(fd, r.cmd.Stdin, r.cmd.Stdout)
+		default:
+			_ = unix.Close(fd)
+		}
+	}
+}
+
+func isSocket(fd, domain int) bool {
+	d, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	return err == nil && d == domain
+}
+
+func (r *run) armTimeout() {
+	if r.cmd.Timeout <= 0 {
+		return
+	}
+	grace := r.cmd.Grace
+	if grace <= 0 {
+		grace = defaultGrace
+	}
+	r.timer = time.AfterFunc(r.cmd.Timeout, func() {
+		r.mu.Lock()
+		r.timedOut = true
+		r.mu.Unlock()
+		_ = r.w.Signal(worldinit.SignalTermAll)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.timer = time.AfterFunc(grace, func() { _ = r.w.Signal(unix.SIGKILL) })
+	})
+}
+
+// reap ends whatever still runs in the world.
+func (r *run) reap() error {
+	r.mu.Lock()
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+	timedOut := r.timedOut
+	r.mu.Unlock()
+	err := r.w.endProcess()
+	if r.tty != nil {
+		r.tty.close()
+	}
+	if timedOut {
+		r.res.TimedOut = true
+		r.res.Exit = 124
+	}
+	return err
+}
+
+// collect gathers what the world leaves behind: the last network events, usage, and the diff.
+func (r *run) collect() {
+	r.readLog()
+	r.answerDNS()
+	r.res.Blocked = r.seen.Events()
+	r.res.Lookups = r.stub.Names()
+	if r.lost {
+		r.degrade("netlog", "the kernel dropped reports of blocked packets; the list of network attempts is incomplete", true)
+	}
+	if g := r.w.group; g != nil {
+		u := g.Usage()
+		r.res.Usage.MemoryPeak, r.res.Usage.OOMKills = u.MemoryPeak, u.OOMKills
+	}
+	r.w.diff(r.res)
+}
+
+func (r *run) degrade(name, message string, asked bool) {
+	r.res.Degraded = append(r.res.Degraded, Degradation{Name: name, Message: message, Asked: asked})
+}
+
+// degradeStep records that the first process had to leave a step out.
+func (r *run) degradeStep(step string, errno syscall.Errno) {
+	r.w.observe(step, errno.Error(), false)
+	if step == "nft" {
+		r.degrade("nft", "nft not available; netfilter scoping/logging disabled", true)
+		return
+	}
+	r.degrade(step, step+": "+errno.Error(), true)
+}
+
+// readLog takes all reports of blocked packets that are waiting.
+func (r *run) readLog() {
+	if r.log < 0 {
+		return
+	}
+	for {
+		n, _, err := unix.Recvfrom(r.log, r.buffer(), unix.MSG_DONTWAIT)
+		switch {
+		case errors.Is(err, unix.ENOBUFS):
+			r.lost = true
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return
+		default:
+			events, _ := netlog.Decode(r.buf[:n]) // what cannot be decoded was no packet of an attempt
+			for _, e := range events {
+				r.seen.Add(e)
+			}
+		}
+	}
+}
+
+// answerDNS answers all queries that are waiting.
+func (r *run) answerDNS() {
+	if r.dns < 0 {
+		return
+	}
+	for {
+		n, from, err := unix.Recvfrom(r.dns, r.buffer(), unix.MSG_DONTWAIT)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return
+		}
+		if reply := r.stub.Answer(r.buf[:n]); reply != nil {
+			_ = unix.Sendto(r.dns, reply, unix.MSG_DONTWAIT, from) // a client that is gone needs no answer
+		}
+	}
+}
+
+func (r *run) buffer() []byte {
+	if r.buf == nil {
+		r.buf = make([]byte, 64<<10)
+	}
+	return r.buf
+}
+
+func (r *run) close() {
+	for _, fd := range []int{r.log, r.dns} {
+		if fd >= 0 {
+			_ = unix.Close(fd)
+		}
+	}
+	for _, f := range r.files {
+		_ = f.Close()
+	}
+}
+
+// noFile is the soft limit of open files that the caller had, if the Go runtime has raised it.
+func noFile() *unix.Rlimit {
+	cur, hard, ok := inherited.NoFile()
+	if !ok {
+		return nil
+	}
+	return &unix.Rlimit{Cur: cur, Max: hard}
+}

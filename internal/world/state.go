@@ -1,0 +1,61 @@
+package world
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// The kinds of object that a world makes on the host.
+const (
+	kindState  = "state"  // the state directory itself: lock, world.json, staging
+	kindUpper  = "upper"  // a directory below an overlay root, with everything in it
+	kindCgroup = "cgroup" // a cgroup directory
+	kindNetns  = "netns"  // a named network namespace
+)
+
+// object is something on the host that has a name and must be removed again.
+type object struct {
+	Kind string `json:"kind"`
+	Path string `json:"path"` // for a netns its name
+}
+
+// state is the content of world.json. It is written before the first of its objects is made,
+// so it may name objects that are not there.
+type state struct {
+	ID      string    `json:"id"`
+	Name    string    `json:"name"`
+	Created time.Time `json:"created"`
+	PID     int       `json:"pid"` // of the supervisor
+	Cwd     string    `json:"cwd"`
+	Objects []object  `json:"objects"` // in the order in which they are made
+}
+
+const stateFile = "world.json"
+
+// write puts the state into dir. It is not synced: it names objects of a running machine, and those on disk that
+// outlive a power cut are found by their place.
+func (s *state) write(dir string) error {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("encode the state of world %s: %w", s.Name, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, stateFile), append(text, '\n'), 0o600); err != nil {
+		return fmt.Errorf("write the state of world %s: %w", s.Name, err)
+	}
+	return nil
+}
+
+// readState reads what write wrote. A missing or torn file gives a state that names only the
+// directory: nothing else had been made when the file was not whole.
+func readState(dir string) state {
+	s := state{}
+	text, err := os.ReadFile(filepath.Join(dir, stateFile))
+	if err != nil || json.Unmarshal(text, &s) != nil {
+		s = state{}
+	}
+	s.Name = filepath.Base(dir)
+	return s
+}

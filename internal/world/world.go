@@ -1,0 +1,300 @@
+package world
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"substrate/internal/world/cgroup"
+	"substrate/internal/world/netns"
+	"substrate/internal/world/worldinit"
+)
+
+// World is one world. It is used from one goroutine, but for [World.Signal].
+type World struct {
+	ID   string // wld_ and 32 hex digits
+	Name string // as given in Spec, or with _2, _3 …
+
+	spec     Spec
+	dir      string // state directory; locked by lock while the world lives
+	lock     int
+	upperDir string // below an overlay root; "" if the uppers are in memory
+	upperFD  int    // its lock, -1 without
+	memory   int    // tmpfs with the uppers once the world runs, -1 without
+	group    *cgroup.Group
+	view     *view
+	state    state
+	degraded []Degradation
+	ran      bool
+
+	mu   sync.Mutex // guards proc against Signal from other goroutines
+	proc *worldinit.Process
+}
+
+// New makes a world: its name and lock, its directories and its cgroup. No process
+// is started; that is done by [World.Run]. The caller must call [World.Close].
+//
+// Errors wrap [probe.ErrUnsupported] if this host cannot have such a world.
+func New(spec Spec) (*World, error) {
+	if err := CheckName(spec.Name); err != nil {
+		return nil, err
+	}
+	if spec.Strategy != "" && spec.Strategy != "overlay" {
+		return nil, fmt.Errorf("strategy %q is not known; this version has only overlay", spec.Strategy)
+	}
+	w := &World{ID: newID(), spec: spec, lock: -1, upperFD: -1, memory: -1}
+	if err := w.make(); err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	return w, nil
+}
+
+// newID is wld_ and a UUIDv7 in hex.
+//
+// Source: RFC 9562, section 5.7.
+func newID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails, see crypto/rand
+	ms := uint64(time.Now().UnixMilli())
+	for i := range 6 {
+		b[i] = byte(ms >> (40 - 8*i))
+	}
+	b[6], b[8] = b[6]&0x0f|0x70, b[8]&0x3f|0x80
+	return "wld_" + hex.EncodeToString(b[:])
+}
+
+// fault is called after each object was made; tests let the process die there.
+var fault = func(object) {}
+
+// made notes that an object exists.
+func (w *World) made(kind, path string) { fault(object{kind, path}) }
+
+// make is the part of New that can leave something behind.
+func (w *World) make() error {
+	collectQuietly(w.spec.Dirs)
+	worlds, err := worldsDir(w.spec.Dirs)
+	if err != nil {
+		return err
+	}
+	overlays, err := w.overlayRoot()
+	if err != nil {
+		return err
+	}
+	if err := w.takeName(worlds); err != nil {
+		return err
+	}
+	w.made(kindState, w.dir)
+	groupDir := w.planGroup()
+	w.state = state{ID: w.ID, Name: w.Name, Created: time.Now(), PID: os.Getpid(), Cwd: w.spec.Cwd}
+	w.state.Objects = []object{{kindState, w.dir}}
+	if overlays != "" {
+		w.upperDir = filepath.Join(overlays, w.Name)
+		w.state.Objects = append(w.state.Objects, object{kindUpper, w.upperDir})
+	}
+	if groupDir != "" {
+		w.state.Objects = append(w.state.Objects, object{kindCgroup, groupDir})
+	}
+	if w.spec.Root {
+		w.state.Objects = append(w.state.Objects, object{kindNetns, w.netnsName()})
+	}
+	if err := w.state.write(w.dir); err != nil {
+		return err
+	}
+	w.made("world.json", w.dir)
+	if err := w.makeUpperDir(); err != nil {
+		return err
+	}
+	if w.view, err = w.newView(); err != nil {
+		return err
+	}
+	w.makeGroup(groupDir)
+	return nil
+}
+
+// worldsDir is the directory of all state directories.
+func worldsDir(dirs Dirs) (string, error) {
+	run, err := usableRoot("the state of worlds", dirs.Run, nil)
+	if err != nil {
+		return "", err
+	}
+	worlds := filepath.Join(run, "worlds")
+	return worlds, makeRoot(worlds)
+}
+
+// overlayRoot chooses where the upper goes; "" means memory.
+func (w *World) overlayRoot() (string, error) {
+	if w.spec.Upper != "" {
+		return "", nil
+	}
+	dir, err := usableRoot("uppers", w.spec.Dirs.Overlay, canHoldUpper)
+	if err == nil {
+		return dir, nil
+	}
+	w.spec.Upper = "tmpfs:25%"
+	w.degraded = append(w.degraded, Degradation{
+		Name: "upper-disk", Asked: true,
+		Message: fmt.Sprintf("no disk can hold the changes, they are kept in memory, at most a quarter of it (%v)", err),
+	})
+	return "", nil
+}
+
+// takeName locks the first free of name, name_2, name_3 …
+func (w *World) takeName(worlds string) error {
+	for n := 1; ; {
+		name := nthName(w.spec.Name, n)
+		dir := filepath.Join(worlds, name)
+		fd, fresh, err := lockDir(dir)
+		switch {
+		case errors.Is(err, errTaken):
+			n++
+			continue
+		case err != nil:
+			return err
+		case !fresh:
+			// A crash left it: clean up, then begin anew.
+			if err := removeWorld(readState(dir), dir, w.spec.Dirs); err != nil {
+				_ = unix.Close(fd)
+				n++
+				continue
+			}
+			_ = unix.Close(fd)
+			continue
+		}
+		w.Name, w.dir, w.lock = name, dir, fd
+		return CheckName(name)
+	}
+}
+
+func (w *World) netnsName() string { return "substrate-" + w.Name }
+
+// planGroup decides where the cgroup goes; "" if there is none to be had.
+func (w *World) planGroup() string {
+	parent, err := cgroup.Parent(w.spec.Root)
+	if err != nil {
+		w.noGroup(err)
+		return ""
+	}
+	return filepath.Join(parent, w.Name)
+}
+
+func (w *World) noGroup(err error) {
+	w.observe("cgroup", err.Error(), false)
+	w.degraded = append(w.degraded, Degradation{
+		Name: "cgroup", Asked: true,
+		Message: "cgroup v2 unavailable or insufficient privileges; skipping cgroup attach",
+	})
+}
+
+// makeGroup makes the cgroup. A world without one works; it is a degradation.
+func (w *World) makeGroup(dir string) {
+	if dir == "" {
+		return
+	}
+	g, err := cgroup.New(dir)
+	if err != nil {
+		w.noGroup(err)
+		return
+	}
+	w.group = g
+	w.made(kindCgroup, dir)
+	for _, c := range g.Missing {
+		w.degraded = append(w.degraded, Degradation{Name: "cgroup." + c, Message: "cgroup controller " + c + " is not available"})
+	}
+}
+
+// makeUpperDir makes and locks the directory of the uppers. Its own lock keeps a gc that looks in
+// another run-time root from taking it for a leftover.
+func (w *World) makeUpperDir() error {
+	if w.upperDir == "" {
+		return nil
+	}
+	for {
+		fd, fresh, err := lockDir(w.upperDir)
+		if err != nil {
+			return fmt.Errorf("take the upper of world %s: %w", w.Name, err)
+		}
+		if fresh {
+			w.upperFD = fd
+			w.made(kindUpper, w.upperDir)
+			return nil
+		}
+		// A power cut left it: its state directory was in memory.
+		err = removeTree(w.upperDir)
+		_ = unix.Close(fd)
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// observe reports a step to the caller.
+func (w *World) observe(name, detail string, ok bool) {
+	if w.spec.Observe != nil {
+		w.spec.Observe(Step{Name: name, Detail: detail, OK: ok})
+	}
+}
+
+// Signal sends sig to the command's process group. It does nothing before the command runs and
+// after it has ended. It may be called from any goroutine.
+func (w *World) Signal(sig syscall.Signal) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.proc == nil {
+		return nil
+	}
+	return w.proc.Signal(sig)
+}
+
+// endProcess ends all processes of the world and waits for them.
+func (w *World) endProcess() error {
+	w.mu.Lock()
+	proc := w.proc
+	w.proc = nil
+	w.mu.Unlock()
+	if proc == nil {
+		return nil
+	}
+	return proc.Reap()
+}
+
+// Close kills what still runs in the world and removes everything that New and Run made. It is
+// safe to call twice.
+func (w *World) Close() error {
+	err := w.endProcess()
+	if w.memory >= 0 {
+		_ = unix.Close(w.memory)
+		w.memory = -1
+	}
+	if w.group != nil {
+		err = errors.Join(err, w.group.Close())
+		w.group = nil
+	}
+	if w.lock < 0 {
+		return err
+	}
+	err = errors.Join(err, removeObjects(w.state.Objects))
+	for _, fd := range []int{w.upperFD, w.lock} {
+		if fd >= 0 {
+			_ = unix.Close(fd)
+		}
+	}
+	w.upperFD, w.lock = -1, -1
+	return err
+}
+
+// bindNetns gives the network namespace of the first process its name.
+func (w *World) bindNetns(pid int) error {
+	if err := netns.Bind(pid, w.netnsName()); err != nil {
+		return err
+	}
+	w.made(kindNetns, w.netnsName())
+	return nil
+}
