@@ -23,23 +23,32 @@ const NoSkip = "SUBSTRATE_NO_SKIP"
 // ordinary is the uid and gid of the ordinary user.
 const ordinary = 12345
 
-// Each runs body twice, as the subtests "root" and "user", each in a new network namespace whose lo is
-// down: as root without a user namespace, and as an ordinary user in a user namespace where only
+// Each runs body twice, as the subtests "root" and "user", each in new network and mount namespaces where lo is
+// down and no mount is shared with the host: by [Root], and as an ordinary user in a user namespace where only
 // the caller's own ids are mapped.
-// Run by somebody who is not root, the first is skipped.
 func Each(t *testing.T, body func(t *testing.T)) {
-	for _, who := range []string{"root", "user"} {
-		t.Run(who, func(t *testing.T) {
-			if os.Getenv(stage) == "inside" {
-				body(t)
-				return
+	Root(t, body)
+	inside(t, "user", body)
+}
+
+// Root runs body as the subtest "root" in such namespaces, as root without a user namespace. It is skipped
+// for somebody who is not root.
+func Root(t *testing.T, body func(t *testing.T)) { inside(t, "root", body) }
+
+func inside(t *testing.T, who string, body func(t *testing.T)) {
+	t.Run(who, func(t *testing.T) {
+		if os.Getenv(stage) == "inside" {
+			if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); who == "root" && err != nil {
+				t.Fatalf("make mounts private: %v", err)
 			}
-			if who == "root" && os.Getuid() != 0 {
-				Skip(t, "needs root")
-			}
-			again(t, who)
-		})
-	}
+			body(t)
+			return
+		}
+		if who == "root" && os.Getuid() != 0 {
+			Skip(t, "needs root")
+		}
+		again(t, who)
+	})
 }
 
 // Skip skips the test, or fails it if skips are not wanted.

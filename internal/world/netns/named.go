@@ -1,0 +1,126 @@
+package netns
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Dir holds the files of named network namespaces.
+//
+// Source: ip-netns(8).
+const Dir = "/run/netns"
+
+// Prefix begins the name of every namespace that we make. Others are never touched.
+const Prefix = "substrate-"
+
+// ErrName is the error for a name that is not [Prefix] and more, or not [A-Za-z0-9_-]{1,80}.
+var ErrName = errors.New("not a name for a network namespace")
+
+// ErrForeign is the error for a file that has our name but was not made by us.
+var ErrForeign = errors.New("not made by substrate")
+
+// maxStack is how many mounts [Unbind] takes off one file.
+const maxStack = 16
+
+// Bind gives the network namespace of the process pid a name: /run/netns/NAME, as `ip netns add` would. The file
+// keeps the namespace alive until [Unbind]. /run/netns is made if it is missing. The error is
+// [ErrName], or wraps [fs.ErrExist] if the name is taken. The caller needs CAP_SYS_ADMIN, and must
+// hold the process so that pid cannot become another's.
+//
+// Unlike ip-netns(8), Bind does not make /run/netns a shared mount of its own, which would outlive the world.
+// Where /run is not shared either, a process in another mount namespace does not see the name.
+func Bind(pid int, name string) error {
+	path, err := file(name)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE|os.O_EXCL, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = os.Mkdir(Dir, 0o755); err == nil || errors.Is(err, fs.ErrExist) {
+			f, err = os.OpenFile(path, os.O_RDONLY|os.O_CREATE|os.O_EXCL, 0)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("name a network namespace: %w", err)
+	}
+	f.Close() //nolint:errcheck // nothing was written
+	ns := "/proc/" + strconv.Itoa(pid) + "/ns/net"
+	if err := unix.Mount(ns, path, "", unix.MS_BIND, ""); err != nil {
+		return errors.Join(fmt.Errorf("bind %s to %s: %w", ns, path, err), Unbind(name))
+	}
+	return nil
+}
+
+// Unbind takes away what [Bind] made, also what is left of a Bind that was interrupted. That there is nothing is no
+// error. The namespace goes on as long as it has processes. The error is [ErrName], or [ErrForeign] if the
+// file is not an empty one, or something else than a network namespace is mounted on it; nothing is changed then.
+func Unbind(name string) error {
+	path, err := file(name)
+	if err != nil {
+		return err
+	}
+	for range maxStack {
+		var st unix.Statfs_t
+		err := statfs(path, &st)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("look at %s: %w", path, err)
+		}
+		if st.Type != unix.NSFS_MAGIC {
+			return unlink(path)
+		}
+		if err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil && !errors.Is(err, unix.EINVAL) {
+			return fmt.Errorf("unmount %s: %w", path, err)
+		}
+	}
+	return fmt.Errorf("unmount %s: still mounted after %d times: %w", path, maxStack, ErrForeign)
+}
+
+// statfs tells about the file system of path itself, not of what a link there points to.
+func statfs(path string, st *unix.Statfs_t) error {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd) //nolint:errcheck // nothing was written
+	return unix.Fstatfs(fd, st)
+}
+
+// unlink removes the file that Bind makes, and no other.
+func unlink(path string) error {
+	fi, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look at %s: %w", path, err)
+	}
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	if !fi.Mode().IsRegular() || fi.Size() != 0 || fi.Mode().Perm() != 0 || !ok || int(st.Uid) != os.Geteuid() {
+		return fmt.Errorf("remove %s: %w", path, ErrForeign)
+	}
+	if err := unix.Unlink(path); err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("remove %s: %w", path, err)
+	}
+	return nil
+}
+
+// file returns the path of a namespace's file.
+func file(name string) (string, error) {
+	rest, ours := strings.CutPrefix(name, Prefix)
+	if !ours || rest == "" || len(name) > 80 || strings.Trim(rest, nameBytes) != "" {
+		return "", fmt.Errorf("%w: %q", ErrName, name)
+	}
+	return Dir + "/" + name, nil
+}
+
+const nameBytes = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
