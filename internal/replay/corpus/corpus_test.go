@@ -168,6 +168,7 @@ func judge(t *testing.T, p *place, bin string) {
 	if want == nil {
 		return
 	}
+	t.Logf("status %d\nstdout %.600q\nstderr %.600q", want.status, want.stdout, want.stderr)
 	if strings.Contains(*runs, "A") {
 		compare(t, p, "A", want, p.try(t, "A", p.plain))
 	}
