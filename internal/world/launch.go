@@ -72,6 +72,7 @@ func (r *run) start() error {
 // afterFork does what the supervisor has to do for the first process.
 func (r *run) afterFork(setup *worldinit.Setup) error {
 	w := r.w
+	w.made("process", "")
 	if setup.Wait {
 		if w.group != nil {
 			if err := w.group.Add(r.proc.PID); err != nil {

@@ -5,14 +5,21 @@ import (
 	"testing"
 )
 
-func spec(t testing.TB) Spec {
-	dir := t.TempDir()
-	cwd, _ := os.Getwd()
-	return Spec{Name: "spn_test", Dirs: Dirs{Run: []string{dir + "/run"}, Overlay: []string{dir + "/ov"}}, Cwd: cwd, Root: os.Geteuid() == 0}
+// testSpec is a world whose state lies in dir.
+func testSpec(t testing.TB, dir string) Spec {
+	t.Helper()
+	cwd, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Spec{
+		Name: "spn_test", Cwd: cwd, Root: os.Geteuid() == 0,
+		Dirs: Dirs{Run: []string{dir + "/run"}, Overlay: []string{dir + "/overlay"}},
+	}
 }
 
 func TestRun(t *testing.T) {
-	w, err := New(spec(t))
+	w, err := New(testSpec(t, t.TempDir()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,8 +32,9 @@ func TestRun(t *testing.T) {
 }
 
 func BenchmarkTrue(b *testing.B) {
+	dir := b.TempDir()
 	for b.Loop() {
-		w, err := New(spec(b))
+		w, err := New(testSpec(b, dir))
 		if err != nil {
 			b.Fatal(err)
 		}

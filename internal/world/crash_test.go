@@ -1,0 +1,222 @@
+package world
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"substrate/internal/testenv"
+	"substrate/internal/world/cgroup"
+)
+
+// The environment of a supervisor that shall die.
+const (
+	crashAt  = "SUBSTRATE_TEST_CRASH_AT"
+	crashDir = "SUBSTRATE_TEST_CRASH_DIR"
+)
+
+// crashPoints are the moments after which a supervisor is killed: each kind of object
+// that world.json can name, and what has no name.
+func crashPoints(root bool) []string {
+	points := []string{kindState, "world.json", kindUpper, "process", "running"}
+	if root {
+		points = append(points, kindNetns)
+		if _, err := cgroup.Mount(); err == nil {
+			points = append(points, kindCgroup)
+		}
+	}
+	return points
+}
+
+// TestCrashingSupervisor is no test: it is the process that the crash tests kill.
+func TestCrashingSupervisor(t *testing.T) {
+	point := os.Getenv(crashAt)
+	if point == "" {
+		return
+	}
+	fault = func(o object) {
+		if o.Kind == point {
+			_ = unix.Kill(os.Getpid(), unix.SIGKILL)
+			select {}
+		}
+	}
+	w, err := New(testSpec(t, os.Getenv(crashDir)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const script = "echo x > /tmp/made-inside; echo ready; exec sleep 1000"
+	r, wr, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		buf := make([]byte, 16)
+		if n, _ := r.Read(buf); n > 0 {
+			fault(object{"running", ""})
+		}
+	}()
+	_, err = w.Run(Command{Path: "/bin/sh", Argv: []string{"sh", "-c", script}, Dir: "/", Umask: 0o22, Stdout: wr})
+	t.Fatalf("Run came back: %v", err)
+}
+
+// crash runs a supervisor in dir that dies at point.
+func crash(t *testing.T, dir, point string) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestCrashingSupervisor$", "-test.v")
+	cmd.Env = append(os.Environ(), crashAt+"="+point, crashDir+"="+dir)
+	out, err := cmd.CombinedOutput()
+	if ws := cmd.ProcessState.Sys().(interface{ Signaled() bool }); !ws.Signaled() {
+		t.Fatalf("the supervisor did not reach %q: %v\n%s", point, err, out)
+	}
+}
+
+// WLD8: whatever a supervisor had made when SIGKILL met it, gc finds and removes, and nothing else.
+func TestCrash(t *testing.T) {
+	run := func(t *testing.T) {
+		for _, point := range crashPoints(os.Geteuid() == 0) {
+			t.Run(point, func(t *testing.T) { crashAndCollect(t, point) })
+		}
+	}
+	t.Run("root", func(t *testing.T) { testenv.NeedRoot(t); testenv.InRoot(t, run) })
+	t.Run("user", func(t *testing.T) { testenv.NeedUserns(t); testenv.AsUser(t, run) })
+}
+
+func crashAndCollect(t *testing.T, point string) {
+	dir := testenv.TempDir(t)
+	testenv.Leaks(t, dir)
+	precious := filepath.Join(dir, "precious")
+	if err := os.WriteFile(precious, []byte("data"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	spec := testSpec(t, dir)
+	crash(t, dir, point)
+	list, err := List(spec.Dirs)
+	if err != nil || len(list) != 1 || list[0].Alive {
+		t.Fatalf("List after a crash at %s = %+v, %v; want one dead world", point, list, err)
+	}
+	if dry, err := GC(spec.Dirs, true); err != nil || len(dry) != 1 || dry[0].Removed {
+		t.Errorf("GC without doing = %+v, %v", dry, err)
+	}
+	gone, err := GC(spec.Dirs, false)
+	if err != nil || len(gone) != 1 || !gone[0].Removed {
+		t.Fatalf("GC after a crash at %s = %+v, %v; want it removed", point, gone, err)
+	}
+	if list, err := List(spec.Dirs); err != nil || len(list) != 0 {
+		t.Errorf("List after GC = %+v, %v; want nothing", list, err)
+	}
+	for _, d := range append(spec.Dirs.Overlay, filepath.Join(spec.Dirs.Run[0], "worlds")) {
+		if left, _ := os.ReadDir(d); len(left) > 0 {
+			t.Errorf("%s still holds %v", d, left)
+		}
+	}
+	if got, err := os.ReadFile(precious); err != nil || !bytes.Equal(got, []byte("data")) {
+		t.Errorf("the user's file reads %q, %v", got, err)
+	}
+	for _, d := range []string{"run", "overlay"} {
+		if err := os.RemoveAll(filepath.Join(dir, d)); err != nil {
+			t.Error(err)
+		}
+	}
+	_ = os.Remove(precious)
+}
+
+// A new world clears the way for itself: the leftovers of its own name among them.
+func TestCrashThenNew(t *testing.T) {
+	testenv.NeedRoot(t)
+	testenv.InRoot(t, func(t *testing.T) {
+		dir := testenv.TempDir(t)
+		crash(t, dir, kindUpper)
+		w, err := New(testSpec(t, dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w.Name != "spn_test" {
+			t.Errorf("name is %q, want that of the dead world", w.Name)
+		}
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// WLD9: removal does not reach into a mount, nor through a symlink, wherever it was planted.
+func TestRemovalSparesMounts(t *testing.T) {
+	testenv.NeedRoot(t)
+	testenv.InRoot(t, func(t *testing.T) {
+		dir := testenv.TempDir(t)
+		home := filepath.Join(dir, "home")
+		file := filepath.Join(home, "a", "file")
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte("data"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		spec := testSpec(t, dir)
+		crash(t, dir, "running")
+		upper := filepath.Join(spec.Dirs.Overlay[0], "spn_test")
+		inner := filepath.Join(upper, "planted", "deep")
+		if err := os.MkdirAll(inner, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(home, filepath.Join(upper, "planted", "link")); err != nil {
+			t.Fatal(err)
+		}
+		for _, at := range []string{inner, filepath.Join(spec.Dirs.Run[0], "worlds", "spn_test", "root")} {
+			if err := unix.Mount(home, at, "", unix.MS_BIND, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		gone, err := GC(spec.Dirs, false)
+		if err != nil || len(gone) != 1 || gone[0].Removed || !strings.Contains(gone[0].Error, "deep") {
+			t.Errorf("GC with a mount in its way = %+v, %v; want an error that names it", gone, err)
+		}
+		if got, err := os.ReadFile(file); err != nil || string(got) != "data" {
+			t.Fatalf("the file below the mount reads %q, %v", got, err)
+		}
+		for _, at := range []string{inner, filepath.Join(spec.Dirs.Run[0], "worlds", "spn_test", "root")} {
+			if err := unix.Unmount(at, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if gone, err := GC(spec.Dirs, false); err != nil || len(gone) != 1 || !gone[0].Removed {
+			t.Errorf("GC after the mounts are gone = %+v, %v", gone, err)
+		}
+		if got, err := os.ReadFile(file); err != nil || string(got) != "data" {
+			t.Errorf("the file behind the symlink reads %q, %v", got, err)
+		}
+	})
+}
+
+// What stands in world.json is only believed if the world could have made it.
+func TestForgedState(t *testing.T) {
+	dirs := Dirs{Overlay: []string{"/var/lib/substrate/overlay"}}
+	for _, o := range []object{
+		{kindUpper, "/home/user"},
+		{kindUpper, "/var/lib/substrate/overlay/other"},
+		{kindUpper, "/var/lib/substrate/overlay/../../../home/spn_x"},
+		{kindUpper, "/var/lib/substrate/overlay/spn_x/../../x"},
+		{kindCgroup, "/sys/fs/cgroup/system.slice"},
+		{kindCgroup, "/sys/fs/cgroup/substrate/other"},
+		{kindNetns, "production"},
+		{"mount", "/"},
+	} {
+		if plausible(o, "spn_x", dirs) == nil {
+			t.Errorf("plausible(%v) took it", o)
+		}
+	}
+	for _, o := range []object{
+		{kindUpper, "/var/lib/substrate/overlay/spn_x"},
+		{kindCgroup, "/sys/fs/cgroup/unified/substrate/spn_x"},
+		{kindNetns, "substrate-spn_x"},
+	} {
+		if err := plausible(o, "spn_x", dirs); err != nil {
+			t.Errorf("plausible(%v) = %v", o, err)
+		}
+	}
+}
