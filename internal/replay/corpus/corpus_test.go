@@ -25,6 +25,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -51,6 +52,9 @@ func TestCorpus(t *testing.T) {
 		t.Fatalf("%d snippets, want at least %d", len(all), leastSnippets)
 	}
 	defer syscall.Umask(syscall.Umask(0o022))
+	if err := keepDescriptors(); err != nil {
+		t.Fatal(err)
+	}
 	base := newBase(t)
 	bin := ""
 	if strings.ContainsAny(*runs, "BCD") {
@@ -84,6 +88,21 @@ func runAll(t *testing.T, all []*snippet, id *identity, bin string) {
 	}
 	close(queue)
 	wait.Wait()
+}
+
+// keepDescriptors keeps what we inherited beyond 0, 1 and 2 from the commands: plain bash and substrate -c would
+// pass it on, as they should, but a replay would not (RPL4).
+func keepDescriptors() error {
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 {
+			syscall.CloseOnExec(fd)
+		}
+	}
+	return nil
 }
 
 // newBase makes a directory that every identity may enter.

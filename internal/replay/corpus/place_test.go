@@ -151,7 +151,7 @@ func (p *place) add(e entry) error {
 	case "hardlink":
 		return os.Link(p.resolve(e.target), path)
 	default:
-		if err := os.WriteFile(path, []byte(e.data), 0o600); err != nil {
+		if err := writeFile(path, e.data); err != nil {
 			return err
 		}
 		if err := os.Chmod(path, e.mode); err != nil {
@@ -159,6 +159,14 @@ func (p *place) add(e entry) error {
 		}
 	}
 	return p.id.own(path)
+}
+
+// writeFile writes while no process is being forked: one that held the file open for writing for a moment
+// would make it "Text file busy" for those that execute it.
+func writeFile(path, data string) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	return os.WriteFile(path, []byte(data), 0o600)
 }
 
 // age gives everything in the work directory the same old time.

@@ -190,15 +190,16 @@ func (p *place) recorded(bin string) (outcome, error) {
 	return p.process(bin, append([]string{"substrate"}, p.s.shellWords()...), p.ours()).run()
 }
 
-// replayed runs the recorded span again; the caller stands elsewhere and with another umask, since a
-// replay must bring its own.
+// replayed runs the recorded span again; the caller stands elsewhere, with another umask and other
+// variables, since a replay must bring its own.
 func (p *place) replayed(bin, span, mode string) (outcome, error) {
 	argv := []string{"substrate", "--replay", span, mode, "--no-report"}
 	if p.s.stdin != nil {
 		argv = append(argv, "--stdin", p.stdinPath())
 	}
-	proc := p.process(bin, argv, p.ours())
-	proc.dir, proc.stdin, proc.umask = "/", os.DevNull, 0o022
+	proc := p.process(bin, argv, append(p.ours(), "PATH=/usr/bin:/bin", "LANG=C", "LC_TIME=POSIX", "TERM=other", "TZ=EST5", "USER=caller",
+		"CALLERS_OWN=1", "BASH_ENV=/no/such/file", "SHELLOPTS=xtrace", "SHLVL=7"))
+	proc.dir, proc.stdin, proc.umask = "/", os.DevNull, 0o027
 	return proc.run()
 }
 
