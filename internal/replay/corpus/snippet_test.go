@@ -152,7 +152,9 @@ func (s *snippet) section(word, rest, text string) (err error) {
 		rest, err = maybeQuoted(rest)
 		s.env = append(s.env, rest)
 	case "only":
-		s.only = rest
+		if s.only = rest; rest != "root" && rest != "user" {
+			return fmt.Errorf("want root or user")
+		}
 	case "umask":
 		mask, perr := strconv.ParseUint(rest, 8, 9)
 		s.umask, err = int(mask), perr
@@ -198,7 +200,7 @@ func (s *snippet) fileSection(rest, text string) (err error) {
 func (s *snippet) exceptSection(rest string) error {
 	head, reason, ok := strings.Cut(rest, ": ")
 	words := strings.Fields(head)
-	if !ok || reason == "" || len(words) < 2 || len(words) > 3 || strings.Trim(words[0], "BCD") != "" {
+	if !ok || reason == "" || len(words) < 2 || len(words) > 3 || strings.Trim(words[0], "BCD") != "" || !knownParts(words[1]) {
 		return fmt.Errorf("want RUNS PARTS [root|user]: REASON")
 	}
 	e := exception{runs: words[0], parts: words[1], reason: reason}
@@ -207,6 +209,16 @@ func (s *snippet) exceptSection(rest string) error {
 	}
 	s.exceptions = append(s.exceptions, e)
 	return nil
+}
+
+// knownParts says whether each of the comma-separated words is a part that is compared.
+func knownParts(list string) bool {
+	for _, part := range strings.Split(list, ",") {
+		if !strings.Contains(" stdout stderr status files diff ", " "+part+" ") {
+			return false
+		}
+	}
+	return true
 }
 
 // textOrQuoted gives the text with the end that it should have, or, if the form is "quoted", what its lines
