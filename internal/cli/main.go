@@ -6,19 +6,53 @@
 // subcommands is only built if the first word names one.
 package cli
 
-import "os"
+import (
+	"os"
+
+	"substrate/internal/config"
+)
+
+// programVersion is the version of this program. The makefile may set another one.
+var programVersion = "0.1.0-dev"
 
 // Main runs the program with the arguments and files of the process, and gives its
 // exit status.
 func Main() int {
+	env := os.Environ()
 	a := &app{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
-		name: os.Args[0], args: os.Args[1:], env: os.Environ(),
+		name: os.Args[0], args: os.Args[1:], env: env, cfg: config.Load(env),
 	}
 	return a.run()
 }
 
 // run decides between the hot path and the tree of subcommands.
 func (a *app) run() int {
-	return a.runTree(a.args)
+	if len(a.args) == 0 {
+		return a.runShell()
+	}
+	switch first := a.args[0]; {
+	case first == "--version":
+		return a.say(version())
+	case first == "--help":
+		return a.runTree([]string{"--help"})
+	case isSubcommand(first):
+		return a.runTree(a.args)
+	}
+	words, ours, err := translate(a.args)
+	switch {
+	case err != nil:
+		return a.report(err)
+	case ours:
+		return a.runTree(words)
+	}
+	return a.runShell()
+}
+
+// say writes text to standard output.
+func (a *app) say(text string) int {
+	if _, err := a.stdout.WriteString(text); err != nil {
+		return a.report(err)
+	}
+	return 0
 }

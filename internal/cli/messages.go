@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"substrate/internal/config"
 )
 
 // The exit statuses that are ours and not the command's.
@@ -47,7 +49,8 @@ type app struct {
 	args   []string // without the name of the program
 	name   string   // argv[0]; it begins with "-" for a login shell
 	env    []string // the environment as it was inherited
-	status int      // exit status of a run without error
+	cfg    config.Config
+	status int // exit status of a run without error
 }
 
 // warn says that something is not as it should be, and that we go on.

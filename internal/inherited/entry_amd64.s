@@ -3,6 +3,7 @@
 #include "textflag.h"
 
 #define SYS_rt_sigaction 13
+#define SYS_rt_sigprocmask 14
 #define SYS_fcntl 72
 #define SYS_prlimit64 302
 #define SIG_IGN 1
@@ -39,6 +40,13 @@ next:
 	CMPL	BX, $64
 	JLE	signals
 	MOVQ	R13, ·ignored(SB)
+
+	MOVL	$SYS_rt_sigprocmask, AX
+	XORL	DI, DI
+	XORL	SI, SI			// set nothing
+	LEAQ	·blocked(SB), DX	// tell what is set
+	MOVL	$8, R10			// size of a signal set
+	SYSCALL
 
 	MOVL	$SYS_prlimit64, AX
 	XORL	DI, DI			// of this process

@@ -4,6 +4,7 @@
 
 #define SYS_fcntl 25
 #define SYS_rt_sigaction 134
+#define SYS_rt_sigprocmask 135
 #define SYS_prlimit64 261
 #define SIG_IGN 1
 #define RLIMIT_NOFILE 7
@@ -41,6 +42,13 @@ next:
 	CMP	$64, R20
 	BLE	signals
 	MOVD	R21, ·ignored(SB)
+
+	MOVD	$0, R0
+	MOVD	$0, R1			// set nothing
+	MOVD	$·blocked(SB), R2	// tell what is set
+	MOVD	$8, R3			// size of a signal set
+	MOVD	$SYS_rt_sigprocmask, R8
+	SVC
 
 	MOVD	$0, R0			// of this process
 	MOVD	$RLIMIT_NOFILE, R1

@@ -1,0 +1,99 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"unsafe"
+
+	"substrate/internal/record"
+	"substrate/internal/shell"
+)
+
+// runShell does what bash would do with the same arguments, and records it.
+func (a *app) runShell() int {
+	inv, err := shell.Parse(a.args)
+	if err != nil {
+		f := &failure{err: err, status: exitUsage, hint: "run `substrate --help`"}
+		if errors.Is(err, shell.ErrNotYet) {
+			f.hint = ""
+		}
+		return a.report(f)
+	}
+	login := strings.HasPrefix(a.name, "-")
+	if a.cfg.InWorld {
+		return a.exec(inv, login)
+	}
+	if inv.Kind == shell.FromStdin && a.stdinIsTerminal() {
+		a.hint("this session is not recorded; `substrate -c CMD` records a command")
+		return a.exec(inv, login)
+	}
+	rec := record.New(a.cfg, func(err error) { a.warn("%v", err) })
+	status, err := shell.Run(a.cfg, rec, inv, a.env)
+	if err != nil {
+		return a.report(&failure{err: err, status: status})
+	}
+	return status
+}
+
+// exec replaces this program by the shell.
+func (a *app) exec(inv shell.Invocation, login bool) int {
+	status, err := shell.Exec(a.cfg, inv, a.env, login)
+	return a.report(&failure{err: err, status: status})
+}
+
+// stdinIsTerminal asks as isatty(3) does.
+func (a *app) stdinIsTerminal() bool {
+	var termios [64]byte
+	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, 0, syscall.TCGETS, uintptr(unsafe.Pointer(&termios)))
+	return errno == 0
+}
+
+// translate turns the spellings of subcommands that begin with two dashes into the
+// subcommands: --replay SPAN, --trace SPAN, --doctor. Other flags stay as they are. It says no
+// if args has none of them.
+func translate(args []string) ([]string, bool, error) {
+	if len(args) == 0 || !strings.HasPrefix(args[0], "--") || args[0] == "--" || shell.IsOption(args[0]) {
+		return nil, false, nil
+	}
+	if args[0] == "--doctor" {
+		return append([]string{"world", "doctor"}, args[1:]...), true, nil
+	}
+	for i, arg := range args {
+		name, value, hasValue := strings.Cut(arg, "=")
+		if arg == "--" || arg == "-c" || (name != "--replay" && name != "--trace") {
+			if arg == "--" || arg == "-c" {
+				break
+			}
+			continue
+		}
+		rest := args[i+1:]
+		if !hasValue {
+			if len(rest) == 0 {
+				return nil, true, usagef("option %s needs a span id, or `last`", name)
+			}
+			value, rest = rest[0], rest[1:]
+		}
+		return spelledOut(name, value, append(append([]string(nil), args[:i]...), rest...)), true, nil
+	}
+	return nil, false, nil
+}
+
+// spelledOut gives the subcommand for --replay or --trace with its span and other flags.
+func spelledOut(name, span string, flags []string) []string {
+	words := []string{"replay"}
+	if name == "--trace" {
+		words = []string{"trace", "show"}
+	}
+	for _, f := range flags {
+		if f == "--replay-verbose" {
+			f = "--verbose"
+		}
+		words = append(words, f)
+	}
+	return append(words, span)
+}
+
+// version is the text of --version.
+func version() string { return fmt.Sprintf("substrate %s\n", programVersion) }

@@ -1,0 +1,200 @@
+// Package record makes one span of one execution.
+//
+// [Recorder.Begin] writes the start line before the command runs, [Span.End] the complete
+// line after it ended: exactly one of each, whatever happened in between. What a span
+// holds is what an exact re-run needs; values of variables that nobody needs are stored
+// as hashes only. A trace that cannot be written never keeps a command from running:
+// there is one warning, and that is all. Running the command, and the file that the
+// lines go to, are left to others.
+package record
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"substrate/internal/config"
+	"substrate/trace"
+)
+
+// errNoPlace is the reason why nothing can be recorded without a home directory.
+var errNoPlace = errors.New("no home directory; set SHIM_TRACE_LOG to record all the same")
+
+// UmaskUnknown asks Begin to find out the umask of this process.
+const UmaskUnknown = -1
+
+// Command is what is about to run, and how.
+type Command struct {
+	Component string // trace.ComponentShell …
+	SpanID    string // "" for a new one; a world is named after its span before that begins
+	Cmd       string // the raw command, as the user knows it
+	Argv      []string
+	Shell     string // path of the shell, if one runs it
+	ShellArgs []string
+	Script    *trace.Script
+	Cwd       string   // "" for the working directory of this process
+	Umask     int      // UmaskUnknown for that of this process
+	Env       []string // the environment that the command was given by its caller
+	Name      string   // what the command's own children call it; "" for the base name of Shell or Argv[0]
+	ReplayOf  string
+}
+
+// Recorder writes spans to one trace. It may be used by several goroutines.
+type Recorder struct {
+	cfg  config.Config
+	warn func(error)
+
+	mu     sync.Mutex
+	writer *trace.Writer
+	warned bool
+}
+
+// New makes a recorder for the trace that cfg names. The function warn is called at
+// most once, with the reason why a line could not be written; the command runs all the
+// same (REC9).
+func New(cfg config.Config, warn func(error)) *Recorder {
+	return &Recorder{cfg: cfg, warn: warn}
+}
+
+// Span is a command that has begun.
+type Span struct {
+	recorder *Recorder
+	record   trace.Record
+	began    time.Time
+	names    []string // call stack for the children, this command the last
+	once     sync.Once
+}
+
+// Begin writes the start line of c. The span is never nil.
+func (r *Recorder) Begin(c Command) *Span {
+	s := &Span{recorder: r, began: time.Now(), record: trace.Record{
+		TS:        "",
+		EventType: trace.EventStart,
+		SessionID: r.cfg.SessionID,
+		Component: c.Component,
+		SpanID:    c.SpanID, ParentSpan: r.cfg.ParentSpan,
+		Cmd: c.Cmd, Argv: c.Argv, Shell: c.Shell, ShellArgs: c.ShellArgs, Script: c.Script,
+		Cwd:     c.Cwd,
+		Umask:   umask(c.Umask),
+		AgentID: r.cfg.AgentID,
+		Host:    hostName(),
+		UID:     r.cfg.UID, GID: r.cfg.GID, PID: os.Getpid(),
+		Depth: r.cfg.Depth, Caller: r.cfg.Caller, CallStack: r.cfg.CallStack,
+		ReplayOf: c.ReplayOf,
+	}}
+	if s.record.SessionID == "" {
+		s.record.SessionID = trace.NewSessionID()
+	}
+	if s.record.SpanID == "" {
+		s.record.SpanID = trace.NewSpanID()
+	}
+	if s.record.Cwd == "" {
+		s.record.Cwd = workingDir()
+	}
+	s.record.Env, s.record.EnvHashes = environment(c.Env, r.cfg.ShimDir)
+	s.names = append(append([]string(nil), r.cfg.CallStack...), c.name())
+	r.write(&s.record)
+	return s
+}
+
+// ID is the id of the span.
+func (s *Span) ID() string { return s.record.SpanID }
+
+// SessionID is the id of the session that the span belongs to.
+func (s *Span) SessionID() string { return s.record.SessionID }
+
+// Elapsed is the time since the span began.
+func (s *Span) Elapsed() time.Duration { return time.Since(s.began) }
+
+// End writes the complete line. Only the first call counts, so that it can be deferred
+// with what is true if nothing better becomes known. The lists of done may be nil.
+func (s *Span) End(done trace.Completion) {
+	s.once.Do(func() {
+		if done.ScopesUsed == nil {
+			done.ScopesUsed = []string{}
+		}
+		if done.DegradedComponents == nil {
+			done.DegradedComponents = []string{}
+		}
+		s.record.EventType = trace.EventComplete
+		s.record.Completion = &done
+		s.recorder.write(&s.record)
+	})
+}
+
+// Close closes the trace. A span that is still open may write after it all the same.
+func (r *Recorder) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.writer == nil {
+		return nil
+	}
+	return r.writer.Close()
+}
+
+// write appends one line. It tries again for each line, because a full disk may have
+// been emptied while the command ran.
+func (r *Recorder) write(line *trace.Record) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.append(line); err != nil && !r.warned {
+		r.warned = true
+		r.warn(fmt.Errorf("this command is not recorded: %w", err))
+	}
+}
+
+// append opens the trace if it is not open yet.
+func (r *Recorder) append(line *trace.Record) error {
+	if r.cfg.Trace == "" {
+		return errNoPlace
+	}
+	if r.writer == nil {
+		w, err := trace.Open(r.cfg.Trace, trace.AppendOptions{Fsync: r.cfg.Fsync})
+		if err != nil {
+			return err
+		}
+		r.writer = w
+	}
+	return r.writer.Write(line)
+}
+
+// hostName is the name of this machine. uname(2) is one system call where os.Hostname
+// reads a file.
+func hostName() string {
+	var u syscall.Utsname
+	if syscall.Uname(&u) != nil {
+		return ""
+	}
+	name := make([]byte, 0, len(u.Nodename))
+	for _, c := range u.Nodename { // int8 on one architecture, uint8 on another
+		if c == 0 {
+			break
+		}
+		name = append(name, byte(c))
+	}
+	return string(name)
+}
+
+// workingDir is the working directory; "" if it was removed.
+func workingDir() string {
+	dir, err := os.Getwd()
+	if err != nil {
+		return ""
+	}
+	return dir
+}
+
+// umask gives the form of the trace. It can only be asked for by setting it; in between,
+// files that another thread makes get fewer rights and never more.
+//
+// Source: umask(2), NOTES.
+func umask(known int) string {
+	if known == UmaskUnknown {
+		known = syscall.Umask(0o077)
+		syscall.Umask(known)
+	}
+	return fmt.Sprintf("%04o", known)
+}

@@ -1,0 +1,202 @@
+// Package shell gives a command, a script or a pipe to the user's shell as bash itself
+// would take it, and records it.
+//
+// [Parse] takes bash's own command line apart, [Run] starts the shell as a child in the
+// same process group and on the same terminal, waits, and gives the exit status.
+// Nothing stands between the shell and its files: it inherits them, and our own
+// messages are left to the caller. How a span is written is decided in package record.
+package shell
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"substrate/internal/config"
+	"substrate/internal/inherited"
+	"substrate/internal/record"
+	"substrate/trace"
+)
+
+// Exit statuses for a shell that cannot be started.
+//
+// Source: bash(1), EXIT STATUS.
+const (
+	statusFailure       = 125 // of ours
+	statusNotExecutable = 126
+	statusNotFound      = 127
+)
+
+// stdinCmd is the cmd of a span whose commands came on standard input.
+//
+// Source: REC2.
+const stdinCmd = "<stdin>"
+
+// Run runs inv with the shell that it or cfg names, and records it with rec. The status
+// is the shell's own, 128+n if signal n killed it. If the shell could not be started
+// the error says why and the status is 126 or 127; any other error is a failure of ours.
+//
+// The signals of this process are passed on to the shell from now on, for good.
+func Run(cfg config.Config, rec *record.Recorder, inv Invocation, env []string) (status int, err error) {
+	path, lookErr := inv.shellPath(cfg, env)
+	inherited.CatchSignals()
+	span := rec.Begin(inv.command(path, env))
+	done := trace.Completion{Exit: statusNotFound}
+	defer func() {
+		done.DurationMS = span.Elapsed().Milliseconds()
+		span.End(done)
+	}()
+	if lookErr != nil {
+		return done.Exit, lookErr
+	}
+	pid, err := inv.start(path, span.Environ(env), env)
+	if err != nil {
+		done.Exit = startStatus(err)
+		return done.Exit, fmt.Errorf("start %s: %w", path, err)
+	}
+	inherited.PassSignalsTo(pid)
+	end, err := wait(pid)
+	done.Exit, done.TermSignal, done.Usage = end.exit, end.signal, end.usage
+	return done.Exit, err
+}
+
+// start starts the shell. If our few variables are what makes the environment too long, the
+// command gets the one that it would have had without us.
+func (inv Invocation) start(path string, env, plain []string) (int, error) {
+	argv := inv.argv(path)
+	pid, err := inherited.Start(path, argv, env)
+	if errors.Is(err, syscall.E2BIG) {
+		return inherited.Start(path, argv, plain)
+	}
+	return pid, err
+}
+
+// Exec replaces this program by the shell and records nothing: a shell on a terminal that
+// nobody watches yet, and commands inside a world. With login the shell is told that it
+// is a login shell in the way of login(1). It returns only with an error and the status for it.
+func Exec(cfg config.Config, inv Invocation, env []string, login bool) (status int, err error) {
+	path, err := inv.shellPath(cfg, env)
+	if err != nil {
+		return statusNotFound, err
+	}
+	argv := inv.argv(path)
+	if login {
+		argv[0] = "-" + argv[0]
+	}
+	err = inherited.Exec(path, argv, env)
+	return startStatus(err), fmt.Errorf("start %s: %w", path, err)
+}
+
+// startStatus is the exit status for a program that could not be executed.
+func startStatus(err error) int {
+	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENOTDIR) {
+		return statusNotFound
+	}
+	return statusNotExecutable
+}
+
+// argv is what the shell at path is started with.
+func (inv Invocation) argv(path string) []string {
+	return append([]string{filepath.Base(path)}, inv.Args...)
+}
+
+// shellPath is the shell to start. A name without a slash is looked for on PATH. If that fails
+// the path is the bare name, for the span.
+func (inv Invocation) shellPath(cfg config.Config, env []string) (string, error) {
+	name := inv.Shell
+	if name == "" {
+		name = cfg.Shell
+	}
+	if strings.Contains(name, "/") {
+		return name, nil
+	}
+	if path := search(name, env, 0o111); path != "" {
+		return path, nil
+	}
+	return name, fmt.Errorf("shell %s: %w on PATH", name, errNotFound)
+}
+
+var errNotFound = errors.New("not found")
+
+// search looks for a regular file with one of the bits of mode along the PATH of env; "" if there is none.
+func search(name string, env []string, mode os.FileMode) string {
+	for _, dir := range filepath.SplitList(variable(env, "PATH")) {
+		path := filepath.Join(dir, name)
+		if st, err := os.Stat(path); err == nil && st.Mode().IsRegular() && st.Mode()&mode != 0 {
+			return path
+		}
+	}
+	return ""
+}
+
+// variable is the value of a variable in env.
+func variable(env []string, name string) string {
+	for _, entry := range env {
+		if value, ok := strings.CutPrefix(entry, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// command is what the span says.
+func (inv Invocation) command(path string, env []string) record.Command {
+	c := record.Command{
+		Component: trace.ComponentShell,
+		Shell:     path,
+		ShellArgs: inv.Args,
+		Umask:     record.UmaskUnknown,
+		Env:       env,
+	}
+	switch inv.Kind {
+	case FromCommand:
+		c.Cmd = inv.Command
+	case FromScript:
+		c.Cmd = Quote(inv.Script)
+		c.Script = readScript(inv.Script[0], env)
+	case FromStdin:
+		c.Cmd = stdinCmd
+	}
+	return c
+}
+
+// readScript finds a script as bash does: by its name, and if that has no slash and there
+// is no such file, along PATH. Whether it can be run is for the shell to say.
+//
+// Source: bash(1), ARGUMENTS.
+func readScript(name string, env []string) *trace.Script {
+	path := name
+	if _, err := os.Stat(path); err != nil && !strings.Contains(name, "/") {
+		if found := search(name, env, 0o444); found != "" {
+			path = found
+		}
+	}
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	script, _ := record.Script(path) // without a hash if it could not be read
+	return script
+}
+
+// Quote joins words to a line that a shell would take apart again. It is for people to
+// read; what was run stands in the arguments.
+func Quote(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = w
+		if w == "" || strings.ContainsFunc(w, special) {
+			quoted[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(quoted, " ")
+}
+
+// special says whether a shell may give a meaning to r.
+func special(r rune) bool {
+	plain := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' ||
+		strings.ContainsRune("_-./:=@%+,", r) || r > 0x7f
+	return !plain
+}

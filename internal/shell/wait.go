@@ -1,0 +1,110 @@
+package shell
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"substrate/internal/inherited"
+	"substrate/trace"
+)
+
+// ending is how a child ended.
+type ending struct {
+	exit   int // 128+n if signal n killed it
+	signal int // n, or 0
+	usage  trace.Usage
+}
+
+// Values of waitid(2).
+const (
+	byPID      = 1 // P_PID
+	whenEnded  = 0x4
+	whenStop   = 0x2 // WSTOPPED
+	whenGoesOn = 0x8 // WCONTINUED
+	doNotWait  = 0x1 // WNOHANG
+	doNotTake  = 0x01000000
+)
+
+// stopped is the only si_code that await is told beside those of a child that ended.
+const stopped = 5 // CLD_STOPPED
+
+// childEvent is what waitid(2) says of a child: the head of siginfo_t.
+type childEvent struct {
+	signo, errno, code int32
+	_                  int32
+	pid                int32 // 0 if there is nothing to say
+	_                  [108]byte
+}
+
+// wait waits until the child ended. While the child is stopped this process is stopped
+// too, by the same signal, so that the shell above sees its job stop; when it goes on,
+// the child does.
+func wait(pid int) (ending, error) {
+	runtime.LockOSThread() // for StopBy
+	defer runtime.UnlockOSThread()
+	for {
+		// Look first and leave the child a zombie: once it is reaped, another process
+		// may take its id, and no signal must go there.
+		event, err := waitid(pid, whenEnded|whenStop|doNotTake)
+		if err != nil {
+			return ending{exit: statusFailure}, fmt.Errorf("wait for the shell: %w", err)
+		}
+		if event.code != stopped {
+			inherited.PassSignalsTo(0)
+		}
+		var status syscall.WaitStatus
+		var usage syscall.Rusage
+		got, err := syscall.Wait4(pid, &status, syscall.WNOHANG|syscall.WUNTRACED, &usage)
+		switch {
+		case errors.Is(err, syscall.EINTR), err == nil && got == 0:
+			continue
+		case err != nil:
+			return ending{exit: statusFailure}, fmt.Errorf("wait for the shell: %w", err)
+		case !status.Stopped():
+			return end(status, usage), nil
+		}
+		inherited.StopBy(status.StopSignal())
+		goOn(pid)
+	}
+}
+
+// goOn lets the child go on unless it does already: most often both of us were sent
+// SIGCONT, and a command that has a trap for it should see it once.
+func goOn(pid int) {
+	event, err := waitid(pid, whenGoesOn|doNotWait)
+	if err != nil || event.pid == 0 {
+		_ = syscall.Kill(pid, syscall.SIGCONT) // it may have ended
+	}
+}
+
+// waitid returns what happened to the child.
+func waitid(pid, options int) (event childEvent, err error) {
+	for {
+		_, _, errno := syscall.Syscall6(syscall.SYS_WAITID, byPID, uintptr(pid),
+			uintptr(unsafe.Pointer(&event)), uintptr(options), 0, 0)
+		if errno == 0 {
+			return event, nil
+		}
+		if errno != syscall.EINTR {
+			return event, errno
+		}
+	}
+}
+
+// end takes apart what wait4 said.
+func end(status syscall.WaitStatus, usage syscall.Rusage) ending {
+	e := ending{exit: status.ExitStatus(), usage: trace.Usage{
+		UserMS:   time.Duration(usage.Utime.Nano()).Milliseconds(),
+		SysMS:    time.Duration(usage.Stime.Nano()).Milliseconds(),
+		MaxRSSKB: usage.Maxrss,
+	}}
+	if status.Signaled() {
+		e.signal = int(status.Signal())
+		e.exit = 128 + e.signal
+	}
+	return e
+}
