@@ -7,6 +7,7 @@ package oracle
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -47,7 +48,11 @@ func Look(root string) (Tree, error) {
 		if err != nil {
 			return err
 		}
-		t[rel], err = look(path)
+		f, err := look(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // listed, but cannot be reached: a command cannot see it either
+		}
+		t[rel] = f
 		return err
 	})
 	return t, err

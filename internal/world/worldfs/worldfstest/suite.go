@@ -1,0 +1,213 @@
+// Package worldfstest is the suite that every file view must pass: a table of cases, and
+// random histories judged by an oracle.
+//
+// A view covers a directory copy-on-write and says afterwards what was changed through it. The suite makes the
+// directory, changes it through the view, and compares the answer with what the case wants and
+// with a full walk before and after (package oracle). How a view is mounted is left to the caller.
+package worldfstest
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"substrate/fsdiff"
+	"substrate/internal/world/worldfs/worldfstest/oracle"
+)
+
+// View is a directory seen through a strategy.
+type View interface {
+	Root() string                // where the covered directory is to be changed
+	Diff() (*fsdiff.Diff, error) // what was changed, with Root as its root; called once, at the end
+	Notes() []string             // what Diff had to say beside that
+	Close() error                // gives everything back
+}
+
+// Strategy makes views.
+type Strategy struct {
+	Open func(lower, scratch string) (View, error) // covers lower; scratch is an empty directory on the wanted file system
+	Dirs []string                                  // directories to work in, on different file systems
+	User bool                                      // the caller is an ordinary user: cases that need more are left out
+	// Deviations says, by the name of the case, what this strategy gives instead. The entries must be true: a case that
+	// passes as the others do fails.
+	Deviations map[string]Deviation
+}
+
+// Deviation is a known difference of a strategy.
+type Deviation struct {
+	Want []string // as in Case
+	// Wrong says that the list is not what the oracle sees. Otherwise the command itself met something else in the view, and the
+	// list is right.
+	Wrong bool
+}
+
+// Case is one row of the table.
+type Case struct {
+	Name   string                  // begins with the requirement it proves
+	Root   bool                    // needs root
+	Before string                  // bash, in the directory, before it is covered
+	Do     string                  // bash, in the view
+	Also   func(root string) error // after Do, in the view
+	First  func(root string) error // after Before, in the directory
+	Want   []string                // the lines of a report, without the two spaces
+}
+
+// Run runs all cases.
+func Run(t *testing.T, s Strategy) {
+	for _, c := range Cases() {
+		t.Run(c.Name, func(t *testing.T) {
+			if c.Root && s.User {
+				t.Skip("needs root")
+			}
+			for _, dir := range s.Dirs {
+				runCase(t, s, c, dir)
+			}
+		})
+	}
+}
+
+func runCase(t *testing.T, s Strategy, c Case, dir string) {
+	t.Helper()
+	lower := makeDirs(t, dir, "lower")
+	if err := c.run(lower, c.Before, c.First); err != nil {
+		t.Fatalf("before: %v", err)
+	}
+	age(t, lower)
+	d, changes, notes := observe(t, s, lower, makeDirs(t, dir, "scratch"), func(root string) {
+		if err := c.run(root, c.Do, c.Also); err != nil {
+			t.Fatalf("do: %v", err)
+		}
+	})
+	deviation, deviates := s.Deviations[c.Name]
+	if !deviation.Wrong {
+		if diff := Judge(d, changes, notes); diff != "" {
+			t.Errorf("%s: against the oracle (-oracle +got):\n%s", dir, diff)
+		}
+	}
+	got := linesOf(d)
+	diff := cmp.Diff(sorted(c.Want), got)
+	if deviates && diff == "" {
+		t.Errorf("%s: no longer deviates", dir)
+	}
+	if deviates {
+		diff = cmp.Diff(sorted(deviation.Want), got)
+	}
+	if diff != "" {
+		t.Errorf("%s: (-want +got):\n%s", dir, diff)
+	}
+}
+
+// linesOf returns the diff as a case writes it.
+func linesOf(d *fsdiff.Diff) []string {
+	lines := []string{}
+	for i := range d.Entries {
+		e := d.Entries[i]
+		if e.Raw() == d.Root {
+			e.Path = "ROOT"
+		}
+		lines = append(lines, strings.TrimPrefix(fsdiff.Line(&e), "  "))
+	}
+	return sorted(lines)
+}
+
+// sorted orders lines by their paths.
+func sorted(lines []string) []string {
+	lines = append([]string{}, lines...)
+	slices.SortFunc(lines, func(a, b string) int { return strings.Compare(a[2:], b[2:]) })
+	return lines
+}
+
+// observe covers lower, changes it, and returns what the view and what the oracle saw.
+func observe(t *testing.T, s Strategy, lower, scratch string, change func(root string)) (*fsdiff.Diff, []oracle.Change, []string) {
+	t.Helper()
+	var v View
+	var before, after, kept oracle.Tree
+	WithCapabilities(t, func() {
+		var err error
+		if v, err = s.Open(lower, scratch); err != nil {
+			t.Fatalf("open view: %v", err)
+		}
+		before = look(t, v.Root())
+		kept = look(t, lower)
+	})
+	defer WithCapabilities(t, func() {
+		if err := v.Close(); err != nil {
+			t.Errorf("close view: %v", err)
+		}
+	})
+	change(v.Root())
+	WithCapabilities(t, func() { after = look(t, v.Root()) })
+	d, err := v.Diff()
+	if err != nil {
+		t.Fatalf("Diff: %v", err)
+	}
+	WithCapabilities(t, func() {
+		if diff := cmp.Diff(kept, look(t, lower)); diff != "" {
+			t.Errorf("WLD1: the covered directory changed:\n%s", diff)
+		}
+	})
+	return d, oracle.Compare(before, after), v.Notes()
+}
+
+func look(t *testing.T, root string) oracle.Tree {
+	t.Helper()
+	tree, err := oracle.Look(root)
+	if err != nil {
+		t.Fatalf("oracle: %v", err)
+	}
+	return tree
+}
+
+// run runs the script and the function of one side of a case.
+func (c *Case) run(dir, script string, f func(string) error) error {
+	if script != "" {
+		cmd := exec.Command("/bin/bash", "-e", "-c", script)
+		cmd.Dir = dir
+		cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "OLD=2001-02-03 04:05:06.123456789 UTC"}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%w\n%s", err, out)
+		}
+	}
+	if f != nil {
+		return f(dir)
+	}
+	return nil
+}
+
+// age sets all times to long ago, so that a change shows even if the clock is coarse.
+func age(t *testing.T, root string) {
+	t.Helper()
+	old := unix.NsecToTimespec(time.Date(2001, 2, 3, 4, 5, 6, 123456789, time.UTC).UnixNano())
+	err := filepath.WalkDir(root, func(p string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return unix.UtimesNanoAt(unix.AT_FDCWD, p, []unix.Timespec{old, old}, unix.AT_SYMLINK_NOFOLLOW)
+	})
+	if err != nil {
+		t.Fatalf("set times: %v", err)
+	}
+}
+
+// makeDirs makes a fresh directory.
+func makeDirs(t *testing.T, parent, name string) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(parent, name+"-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { WithCapabilities(t, func() { removeAll(t, dir) }) })
+	return dir
+}
