@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"substrate/fsdiff"
 )
@@ -21,7 +22,7 @@ type plain Record
 type outerFields struct {
 	plain
 	FSDiff json.RawMessage `json:"fs_diff"` // apart, so that a strange diff spoils nothing else
-	Exit   *int            `json:"exit"`    // nil if there is none
+	Exit   json.RawMessage `json:"exit"`    // apart, because encoding/json gives 0 for what is no integer
 }
 
 // Decode takes from line what it understands. Fields that are missing or of another type
@@ -41,18 +42,20 @@ func Decode(line []byte) (*Record, error) {
 		return nil, fmt.Errorf("%w: %v", ErrForeign, err)
 	}
 	r := Record(fields.plain)
+	exit, exitErr := strconv.Atoi(string(fields.Exit))
+	if exitErr != nil {
+		exit = 0
+	}
 	switch {
 	case r.EventType == EventStart:
 		r.Completion = nil
-	case r.Completion == nil && (r.EventType == EventComplete || fields.Exit != nil):
+	case r.Completion == nil && (r.EventType == EventComplete || exitErr == nil):
 		r.Completion = new(Completion)
-	case r.EventType != EventComplete && fields.Exit == nil:
+	case r.EventType != EventComplete && exitErr != nil:
 		r.Completion = nil
 	}
 	if r.Completion != nil {
-		if fields.Exit != nil {
-			r.Exit = *fields.Exit
-		}
+		r.Exit = exit
 		r.FSDiff = decodeDiff(fields.FSDiff)
 	}
 	r.restoreBytes()

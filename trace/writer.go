@@ -20,9 +20,9 @@ var ErrNotRegular = errors.New("not a regular file")
 var ErrLocked = errors.New("locked by another process")
 
 const (
-	lockWait     = 5 * time.Second       // for the shared lock of a writer
-	healWait     = 50 * time.Millisecond // for the exclusive lock to mend a torn line
-	reopenLimit  = 100                   // how often a file may be replaced below a writer
+	lockWait     = 5 * time.Second // for the shared lock of a writer
+	confirmTries = 50              // how often a writer looks again at a torn line, at least a millisecond each
+	reopenLimit  = 100             // how often a file may be replaced below a writer
 	firstBufSize = 4096
 )
 
@@ -132,10 +132,11 @@ func (w *Writer) append() error {
 	}
 	line := w.buf[1:]
 	if size != w.end && w.torn(size) {
-		if size, err = w.acquireForMending(); err != nil {
+		var torn bool
+		if size, torn, err = w.confirmTorn(); err != nil {
 			return err
 		}
-		if w.torn(size) {
+		if torn {
 			line = w.buf
 		}
 	}
@@ -151,19 +152,32 @@ func (w *Writer) append() error {
 	return errors.Join(err, w.file.unlock())
 }
 
-// acquireForMending replaces the shared lock by an exclusive one: a last line without
-// an end may be one that another writer is just writing, and under the exclusive lock
-// there is no other writer. On a busy trace it may not be had; then a blank line is
-// the worst that follows, and readers skip those.
-func (w *Writer) acquireForMending() (size int64, err error) {
-	if err := w.file.unlock(); err != nil {
-		return 0, err
+// confirmTorn looks again at a last line that has no end, for it may be one that another
+// writer is just writing. Under the exclusive lock there is no other writer. On a busy trace
+// that lock may not be had, but then the end of the file soon is the end of a line at some
+// moment. If neither happens the line counts as torn: a blank line is the worst
+// that follows, and readers skip those.
+func (w *Writer) confirmTorn() (size int64, torn bool, err error) {
+	for range confirmTries {
+		if err := w.file.unlock(); err != nil {
+			return 0, false, err
+		}
+		size, err = w.acquire(true, 0)
+		if err == nil {
+			return size, w.torn(size), nil
+		}
+		if !errors.Is(err, ErrLocked) {
+			return 0, false, err
+		}
+		time.Sleep(time.Millisecond)
+		if size, err = w.acquire(false, lockWait); err != nil {
+			return 0, false, err
+		}
+		if !w.torn(size) {
+			return size, false, nil
+		}
 	}
-	size, err = w.acquire(true, healWait)
-	if errors.Is(err, ErrLocked) {
-		return w.acquire(false, lockWait)
-	}
-	return size, err
+	return size, true, nil
 }
 
 // acquire takes the lock on the file that is at the path now, and returns its size.

@@ -3,6 +3,7 @@ package trace_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -176,4 +177,11 @@ func must(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func isLocked(err error) bool { return errors.Is(err, trace.ErrLocked) }
+
+// isFull reports whether err is what a full disk gives: some bytes written, or none.
+func isFull(err error) bool {
+	return errors.Is(err, io.ErrShortWrite) || errors.Is(err, syscall.ENOSPC)
 }
