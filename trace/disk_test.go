@@ -5,6 +5,7 @@ package trace_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -74,4 +75,9 @@ func runInMountNamespace(t *testing.T) {
 	case err != nil || !strings.Contains(string(out), "--- PASS: TestFullDisk"):
 		t.Errorf("in the namespace: %v\n%s", err, out)
 	}
+}
+
+// isFull reports whether err is what a full disk gives: some bytes written, or none.
+func isFull(err error) bool {
+	return errors.Is(err, io.ErrShortWrite) || errors.Is(err, syscall.ENOSPC)
 }

@@ -3,6 +3,7 @@
 package trace_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -200,7 +201,7 @@ func TestWriteToLockedTrace(t *testing.T) {
 	must(t, syscall.Flock(int(f.Fd()), syscall.LOCK_EX))
 	began := time.Now()
 	err = trace.Append(path, testStart("x"), trace.AppendOptions{})
-	if took := time.Since(began); !isLocked(err) || took > 20*time.Second {
+	if took := time.Since(began); !errors.Is(err, trace.ErrLocked) || took > 20*time.Second {
 		t.Errorf("Append = %v after %v, want ErrLocked after 5 s", err, took)
 	}
 }
