@@ -3,8 +3,6 @@ package replay
 import (
 	"path"
 	"strings"
-
-	"mvdan.cc/sh/v3/syntax"
 )
 
 // shells are the programs whose -c flag takes a command.
@@ -55,70 +53,55 @@ func options(args []string) (n int, command bool) {
 // nestedShell returns how a command starts a shell of its own if it is one simple
 // command that does so with a -c flag, as in `bash -lc 'make'`: "bash -lc". Else "".
 func nestedShell(cmd string) string {
-	// Most commands name no shell, and parsing is the dearer part.
-	if !strings.Contains(cmd, "sh") {
+	args, ok := simpleCommand(cmd)
+	if !ok {
 		return ""
 	}
-	file, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(strings.NewReader(cmd), "")
-	if err != nil || len(file.Stmts) != 1 {
+	for len(args) > 0 && isAssignment(args[0]) {
+		args = args[1:]
+	}
+	known := leading(args)
+	if len(known) < 2 || !isShell(known[0]) {
 		return ""
 	}
-	stmt := file.Stmts[0]
-	call, ok := stmt.Cmd.(*syntax.CallExpr)
-	if !ok || stmt.Negated || stmt.Background || stmt.Coprocess {
-		return ""
-	}
-	words := leadingWords(call.Args)
-	if len(words) < 2 || !isShell(words[0]) {
-		return ""
-	}
-	n, command := options(words[1:])
+	n, command := options(known[1:])
 	// The command itself must follow the options; it may be a word we cannot know.
-	if !command || n+1 >= len(call.Args) {
+	if !command || n+1 >= len(args) {
 		return ""
 	}
-	words = append([]string{path.Base(words[0])}, words[1:1+n]...)
-	if last := words[len(words)-1]; last == "--" {
-		words = words[:len(words)-1]
+	known[0] = path.Base(known[0])
+	known = known[:1+n]
+	if known[n] == "--" || known[n] == "-" {
+		known = known[:n]
 	}
-	return strings.Join(words, " ")
+	return strings.Join(known, " ")
 }
 
-// leadingWords returns the text of the words before the first that is expanded.
-func leadingWords(args []*syntax.Word) []string {
-	var words []string
+// leading returns the words before the first that is expanded.
+func leading(args []word) []string {
+	var out []string
 	for _, w := range args {
-		text, ok := staticText(w)
-		if !ok {
+		if w.expanded {
 			break
 		}
-		words = append(words, text)
+		out = append(out, w.text)
 	}
-	return words
+	return out
 }
 
-// staticText returns what a word stands for if no expansion is in it.
-func staticText(w *syntax.Word) (string, bool) {
-	var b strings.Builder
-	for _, part := range w.Parts {
-		switch p := part.(type) {
-		case *syntax.Lit:
-			b.WriteString(strings.ReplaceAll(p.Value, `\`, ""))
-		case *syntax.SglQuoted:
-			b.WriteString(p.Value)
-		case *syntax.DblQuoted:
-			for _, inner := range p.Parts {
-				lit, ok := inner.(*syntax.Lit)
-				if !ok {
-					return "", false
-				}
-				b.WriteString(lit.Value)
-			}
-		default:
-			return "", false
+// isAssignment says whether a word in front of a command sets a variable.
+func isAssignment(w word) bool {
+	name, _, ok := strings.Cut(w.text, "=")
+	if !ok || name == "" || w.quoted == 0 || w.quoted <= len(name) {
+		return false
+	}
+	for i, r := range name {
+		letter := r == '_' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+		if !letter && (i == 0 || r < '0' || r > '9') {
+			return false
 		}
 	}
-	return b.String(), true
+	return true
 }
 
 // isShell says whether a program, by name or path, is a shell with a -c flag.

@@ -195,7 +195,7 @@ func TestNestedShell(t *testing.T) {
 		"trash -c x":                       "",
 		"":                                 "",
 		"bash -o":                          "",
-		"bash -lc 'x' <<EOF\nhello\nEOF\n": "bash -lc",
+		"bash -lc 'x' <<EOF\nhello\nEOF\n": "", // here-documents are not looked into
 	}
 	for cmd, want := range tests {
 		if got := nestedShell(cmd); got != want {
