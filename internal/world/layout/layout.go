@@ -97,6 +97,7 @@ type Copy struct {
 type FS interface {
 	Lstat(path string) (Stat, error)
 	ReadDir(path string) ([]Entry, error) // sorted by name
+	IsEmpty(path string) bool             // a directory that can be listed and holds nothing
 	Readlink(path string) (string, error)
 	Rights(path string) uint32 // what the caller may do, ACLs included: 4 read, 2 write, 1 execute or search
 }

@@ -142,34 +142,26 @@ func top(n *node, below map[int][]*node) *node {
 // attach gives n its children: those that no other child of n stands before.
 func attach(n *node, below map[int][]*node) {
 	all := below[n.id]
-	sort.SliceStable(all, func(i, j int) bool { return all[i].path < all[j].path })
+	sort.SliceStable(all, func(i, j int) bool { return pathLess(all[i].path, all[j].path) })
+	var last *node
 	for _, c := range all {
-		if c.path == n.path || !within(c.path, n.path) || covered(c, all) {
+		if c.path == n.path || !within(c.path, n.path) || last != nil && within(c.path, last.path) {
 			continue
 		}
-		c = top(c, below)
-		n.children = append(n.children, c)
-		attach(c, below)
+		last = top(c, below)
+		n.children = append(n.children, last)
+		attach(last, below)
 	}
 }
 
-// covered says whether another mount on the same parent hides c.
-func covered(c *node, siblings []*node) bool {
-	for i, other := range siblings {
-		if other == c {
-			continue
-		}
-		if other.path == c.path {
-			if i > 0 && siblings[i-1] == other { // the first of equals stands for all: top finds the last
-				return true
-			}
-			continue
-		}
-		if within(c.path, other.path) {
-			return true
+// pathLess orders paths so that a directory stands right before what is below it.
+func pathLess(a, b string) bool {
+	for i := 0; i < len(a) && i < len(b); i++ {
+		if a[i] != b[i] {
+			return a[i] == '/' || b[i] != '/' && a[i] < b[i]
 		}
 	}
-	return false
+	return len(a) < len(b)
 }
 
 // within says whether path is dir or lies below it.

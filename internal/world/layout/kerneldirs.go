@@ -1,0 +1,193 @@
+package layout
+
+import (
+	"path"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"substrate/internal/world/mount"
+)
+
+// sealed flags what must neither run nor be a device.
+const sealed = mount.NoSuid | mount.NoDev | mount.NoExec
+
+// readOnlyProc are the parts of proc through which root could change the host (WLD4), maskedProc those that would show its memory and keys.
+var (
+	readOnlyProc = [...]string{"sys", "sysrq-trigger", "irq", "bus", "fs", "acpi"}
+	maskedProc   = [...]string{"kcore", "keys", "timer_list", "sched_debug"}
+)
+
+// devices are the device files of a world.
+var devices = [...]string{"null", "zero", "full", "random", "urandom", "tty"}
+
+// devLinks are the symlinks in /dev.
+//
+// Source: Linux Documentation/admin-guide/devices.rst, "Compulsory links"; Documentation/filesystems/devpts.rst.
+var devLinks = [...][2]string{
+	{"fd", "/proc/self/fd"}, {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"}, {"stderr", "/proc/self/fd/2"}, {"ptmx", "pts/ptmx"},
+}
+
+// kernelDirs makes proc, sys, dev and run new.
+func (p *planner) kernelDirs() {
+	for _, dir := range fresh {
+		if st, err := p.FS.Lstat(dir); err != nil || st.Mode&syscall.S_IFMT != syscall.S_IFDIR {
+			p.note("the host has no directory %s: none in the world", dir)
+			continue
+		}
+		switch dir {
+		case "/proc":
+			p.proc()
+		case "/sys":
+			p.sys()
+		case "/dev":
+			p.dev()
+		case "/run":
+			p.run()
+		}
+	}
+}
+
+func (p *planner) proc() {
+	p.add(mount.Mount{Kind: mount.Proc, Step: "proc", Target: "/proc", Flags: sealed})
+	if p.User {
+		return // the files belong to the host's root, who is nobody here
+	}
+	for _, name := range readOnlyProc {
+		target := "/proc/" + name
+		p.add(mount.Mount{Kind: mount.Bind, Step: "proc", Target: target, Source: target, Inside: true, Flags: sealed | mount.ReadOnly, Optional: true})
+	}
+	for _, name := range maskedProc {
+		p.add(mount.Mount{Kind: mount.Bind, Step: "proc", Target: "/proc/" + name, Source: p.Empty, Flags: mount.ReadOnly | mount.NoDev, Optional: true})
+	}
+}
+
+func (p *planner) sys() {
+	p.add(mount.Mount{
+		Kind: mount.Sysfs, Step: "sys", Target: "/sys", Flags: sealed | mount.ReadOnly,
+		// Without a network namespace of its own a user may not mount one.
+		Else: []mount.Mount{{Kind: mount.RBind, Step: "sys", Target: "/sys", Source: "/sys", Flags: sealed | mount.ReadOnly}},
+	})
+}
+
+func (p *planner) dev() {
+	step := func(m mount.Mount) {
+		m.Step, m.Target = "dev", "/dev"+m.Target
+		p.add(m)
+	}
+	step(mount.Mount{Kind: mount.Tmpfs, Mode: p.dirMode(), Flags: mount.NoSuid | mount.NoDev})
+	for _, name := range devices {
+		step(mount.Mount{Kind: mount.File, Target: "/" + name, Mode: 0o666})
+		step(mount.Mount{Kind: mount.Bind, Target: "/" + name, Source: "/dev/" + name, Optional: name == "tty"})
+	}
+	for _, link := range devLinks {
+		step(mount.Mount{Kind: mount.Symlink, Target: "/" + link[0], Source: link[1]})
+	}
+	data := "newinstance,ptmxmode=0666,mode=0620"
+	if !p.User {
+		data += ",gid=5" // tty; a user namespace does not map it
+	}
+	step(mount.Mount{Kind: mount.Mkdir, Target: "/pts", Mode: 0o755})
+	step(mount.Mount{Kind: mount.Devpts, Target: "/pts", Flags: mount.NoSuid | mount.NoExec, Data: data})
+	step(mount.Mount{Kind: mount.Mkdir, Target: "/shm", Mode: 0o1777})
+}
+
+func (p *planner) run() {
+	step := func(kind mount.Kind, target string, mode uint32) {
+		p.add(mount.Mount{Kind: kind, Step: "run", Target: target, Mode: mode})
+	}
+	p.add(mount.Mount{Kind: mount.Tmpfs, Step: "run", Target: "/run", Mode: p.dirMode(), Flags: mount.NoSuid | mount.NoDev})
+	step(mount.Mkdir, "/run/lock", 0o1777)
+	step(mount.Mkdir, "/run/user", p.dirMode())
+	step(mount.Mkdir, p.runUser(), 0o700)
+	if p.varRunMounted() {
+		p.add(mount.Mount{Kind: mount.Bind, Step: "run", Target: varRun, Source: "/run", Inside: true, Flags: mount.NoSuid | mount.NoDev})
+	}
+}
+
+// runUser is the caller's directory for run-time files.
+func (p *planner) runUser() string { return "/run/user/" + strconv.Itoa(p.UID) }
+
+// dirMode is the mode of a directory that belongs to root on the host.
+func (p *planner) dirMode() uint32 {
+	if p.User {
+		return 0o555 // it belongs to the caller here
+	}
+	return 0o755
+}
+
+// freshCwd shows the working directory where it lies in a directory that is made new. The overlay keeps the host's
+// sockets out of reach.
+func (p *planner) freshCwd() {
+	if p.Cwd == "" {
+		return
+	}
+	at := p.real(p.Cwd)
+	n, isRemote := p.mountOf(at.path)
+	switch {
+	case !p.isFresh(at.path) && isRemote:
+		p.note("the working directory %s is on %s: read-only in the world", p.Cwd, n.fstype)
+		return
+	case !p.isFresh(at.path):
+		return
+	}
+	base := ""
+	for _, dir := range []string{"/dev/shm", p.runUser(), "/run/lock", "/run"} {
+		if at.path == dir {
+			return // made already
+		}
+		if within(at.path, dir) && base == "" {
+			base = dir
+		}
+	}
+	if base == "" || isRemote || !at.exists || n.class() != real || p.User && n.hasBelow(at.path) {
+		p.note("the working directory %s is not carried over", p.Cwd)
+		return
+	}
+	p.mkdirs(base, at.path)
+	p.overlay(at.path, at.path, at.stat, n.flags)
+	p.cwdAt = at.path
+}
+
+// mkdirs makes the directories below base that lead to dir, and dir.
+func (p *planner) mkdirs(base, dir string) {
+	name := base
+	for _, part := range strings.Split(strings.TrimPrefix(dir, base+"/"), "/") {
+		name += "/" + part
+		p.add(mount.Mount{Kind: mount.Mkdir, Step: "run", Target: name, Mode: 0o755})
+	}
+}
+
+// findResolv finds out which file a reader of /etc/resolv.conf opens.
+func (p *planner) findResolv() {
+	at := p.real("/etc/resolv.conf")
+	switch {
+	case at.exists && at.stat.Mode&syscall.S_IFMT == syscall.S_IFREG, within(at.path, "/run"):
+		p.resolv = at.path
+	case at.path != "/etc/resolv.conf":
+		p.note("/etc/resolv.conf leads to %s, which cannot be replaced", at.path)
+	}
+}
+
+// showResolv shows Input.Resolv in that place.
+func (p *planner) showResolv() {
+	if p.resolv == "" {
+		return
+	}
+	if within(p.resolv, "/run") {
+		if dir := path.Dir(p.resolv); dir != "/run" {
+			p.mkdirs("/run", dir)
+		}
+		p.add(mount.Mount{Kind: mount.File, Step: "run", Target: p.resolv, Mode: 0o644})
+	}
+	p.bind(p.resolv, p.Resolv, mount.ReadOnly|mount.NoSuid|mount.NoDev|mount.NoExec)
+}
+
+// hide covers what the caller wants hidden. What lies in a directory that was made new is not there anyway.
+func (p *planner) hide() {
+	for _, dir := range p.hidden {
+		if !p.isFresh(dir) || p.cwdAt != "" && within(dir, p.cwdAt) {
+			p.mask(dir, "overlay", true)
+		}
+	}
+}

@@ -1,0 +1,177 @@
+package layout
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Create makes the shadow directory: it copies the files, symlinks and fifos that the plan names, and makes the mount points. What has vanished
+// from the host since is left out. Files share their blocks with the originals where the file system can.
+// The caller runs with the rights that the plan was made with.
+func (s *Shadow) Create() error {
+	if err := os.Mkdir(s.Place, 0o700); err != nil {
+		return fmt.Errorf("make shadow of %s: %w", s.Path, err)
+	}
+	for _, e := range s.Entries {
+		source, place := filepath.Join(s.Path, e.Name), filepath.Join(s.Place, e.Name)
+		err := createEntry(source, place, e)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("shadow of %s: %w", source, err)
+		}
+	}
+	return setMeta(s.Path, s.Place, s.Stat)
+}
+
+// createEntry makes one name of a shadow.
+func createEntry(source, place string, e ShadowEntry) error {
+	mode := e.Stat.Mode & 0o7777
+	switch kind := e.Stat.Mode & unix.S_IFMT; {
+	case e.Empty && kind == unix.S_IFDIR:
+		if err := os.Mkdir(place, 0o700); err != nil {
+			return err
+		}
+		return unix.Chmod(place, mode)
+	case e.Empty:
+		if err := unix.Mknod(place, unix.S_IFREG|0o600, 0); err != nil {
+			return err
+		}
+		return unix.Chmod(place, mode)
+	case kind == unix.S_IFLNK:
+		text, err := os.Readlink(source)
+		if err != nil {
+			return err
+		}
+		if err := os.Symlink(text, place); err != nil {
+			return err
+		}
+		return setTimes(place, e.Stat)
+	case kind == unix.S_IFIFO:
+		if err := unix.Mkfifo(place, 0o600); err != nil {
+			return err
+		}
+		return setMeta(source, place, e.Stat)
+	default:
+		return copyFile(source, place)
+	}
+}
+
+// Create makes the copy, with mode, owner, mtime and extended attributes as far as the caller may set them.
+func (c Copy) Create() error {
+	if err := copyFile(c.Path, c.Place); err != nil {
+		return fmt.Errorf("copy %s: %w", c.Path, err)
+	}
+	return nil
+}
+
+// copyFile copies a regular file to a new name. It opens nothing else, whatever took the file's place meanwhile.
+func copyFile(source, place string) error {
+	in, err := os.OpenFile(source, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(in.Fd()), &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return fmt.Errorf("no longer a regular file: %w", os.ErrNotExist)
+	}
+	out, err := os.OpenFile(place, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return err
+	}
+	err = copyData(out, in, st.Size)
+	if closeErr := out.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return err
+	}
+	return setMeta(source, place, Stat{
+		Mode: st.Mode, UID: int(st.Uid), GID: int(st.Gid), MtimeSec: int64(st.Mtim.Sec), MtimeNsec: int64(st.Mtim.Nsec),
+	})
+}
+
+// copyData shares the blocks, else copies what is not a hole.
+//
+// Source: ioctl_ficlone(2); lseek(2), SEEK_DATA.
+func copyData(out, in *os.File, size int64) error {
+	if unix.IoctlFileClone(int(out.Fd()), int(in.Fd())) == nil {
+		return nil
+	}
+	if err := out.Truncate(size); err != nil {
+		return err
+	}
+	for at := int64(0); at < size; {
+		data, err := in.Seek(at, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) {
+			return nil // a hole to the end
+		}
+		if err != nil {
+			return err
+		}
+		hole, err := in.Seek(data, unix.SEEK_HOLE)
+		if err != nil {
+			return err
+		}
+		if _, err := in.Seek(data, io.SeekStart); err != nil {
+			return err
+		}
+		if _, err := out.Seek(data, io.SeekStart); err != nil {
+			return err
+		}
+		if _, err := io.CopyN(out, in, hole-data); err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		at = hole
+	}
+	return nil
+}
+
+// setMeta gives place the metadata of st and the extended attributes of source. Owners and attributes that the
+// caller may not set are left out.
+func setMeta(source, place string, st Stat) error {
+	if err := os.Lchown(place, st.UID, st.GID); err != nil && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EINVAL) {
+		return err
+	}
+	copyXattrs(source, place)
+	if err := unix.Chmod(place, st.Mode&0o7777); err != nil { // after chown, which clears setuid
+		return err
+	}
+	return setTimes(place, st)
+}
+
+// setTimes gives place the mtime of st, also as its atime.
+func setTimes(place string, st Stat) error {
+	mtime := unix.NsecToTimespec(st.MtimeSec*1e9 + st.MtimeNsec)
+	return unix.UtimesNanoAt(unix.AT_FDCWD, place, []unix.Timespec{mtime, mtime}, unix.AT_SYMLINK_NOFOLLOW)
+}
+
+// copyXattrs copies the extended attributes, but for those that overlay would take for its own marks.
+func copyXattrs(source, place string) {
+	size, err := unix.Llistxattr(source, nil)
+	if err != nil || size == 0 {
+		return
+	}
+	names := make([]byte, size)
+	size, err = unix.Llistxattr(source, names)
+	if err != nil {
+		return
+	}
+	value := make([]byte, 64<<10)
+	for name := range strings.SplitSeq(strings.TrimSuffix(string(names[:size]), "\x00"), "\x00") {
+		if strings.HasPrefix(name, "user.overlay.") || strings.HasPrefix(name, "trusted.") {
+			continue
+		}
+		if n, err := unix.Lgetxattr(source, name, value); err == nil {
+			_ = unix.Lsetxattr(place, name, value[:n], 0) // not every attribute is the caller's to set
+		}
+	}
+}
