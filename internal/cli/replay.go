@@ -2,17 +2,147 @@ package cli
 
 import (
 	"errors"
+	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"substrate/fsdiff"
+	"substrate/internal/config"
+	"substrate/internal/replay"
+	"substrate/trace"
 )
 
-// addReplay adds the subcommand replay and those below it.
+// replayFlags are the flags of `replay`.
+type replayFlags struct {
+	runFlags
+	world   bool
+	noWorld bool
+	stdin   string
+	schema  bool
+}
+
+// register adds the flags to a set.
+func (f *replayFlags) register(fs *pflag.FlagSet) {
+	f.runFlags.register(fs)
+	fs.BoolVar(&f.world, "world", false, "replay in a world, as SUBSTRATE_REPLAY_USE_WORLD=1 does")
+	fs.BoolVar(&f.noWorld, "no-world", false, "replay on the host itself")
+	fs.StringVar(&f.stdin, "stdin", "", "file to use as standard input (default: nothing)")
+	fs.BoolVar(&f.verbose, "replay-verbose", false, "the same as --verbose")
+	fs.BoolVar(&f.schema, "json-schema", false, "print the JSON Schema of --json and exit")
+}
+
+// addReplay adds the subcommand replay.
 func addReplay(root *cobra.Command, a *app) {
-	root.AddCommand(&cobra.Command{
-		Use:   "replay",
-		Short: "not yet available",
-		RunE: func(*cobra.Command, []string) error {
-			return failed(errors.New("replay: not yet available"))
+	var f replayFlags
+	cmd := &cobra.Command{
+		Use:   "replay [flags] SPAN",
+		Short: "run a recorded command again, on the host or in a world",
+		Long: `Run a recorded command again, exactly as it was recorded, from the machine as it is now.
+
+SPAN is a span id, an unambiguous prefix of one, "last" or "last~N". The command gets the recorded
+PATH, HOME, LANG and the like, what --env adds, and nothing else; its standard input is empty unless
+--stdin names a file. The exit status is the command's own.`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if !f.schema && len(args) != 1 {
+				return errors.New("replay needs one SPAN: an id, a prefix of one, or last")
+			}
+			return nil
 		},
-	})
+		RunE: func(_ *cobra.Command, args []string) error {
+			if f.schema {
+				_, err := a.stdout.Write(replay.Schema())
+				return failed(err)
+			}
+			return a.replay(f, args[0])
+		},
+	}
+	f.register(cmd.Flags())
+	root.AddCommand(cmd)
+}
+
+// replay runs the span that ref names again.
+func (a *app) replay(f replayFlags, ref string) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	cfg := config.Load(a.env)
+	isolate, err := f.isolation(cfg)
+	if err != nil {
+		return err
+	}
+	span, err := replay.Target(a.reader(cfg), ref)
+	if err != nil {
+		return withRemedy(err)
+	}
+	plan, err := replay.NewPlan(span, replay.Options{Env: f.env, Environ: a.env, Stdin: f.stdin})
+	if err != nil {
+		return withRemedy(err)
+	}
+	e := &execution{
+		a: a, cfg: cfg, flags: f.runFlags, plan: plan, component: trace.ComponentReplay, span: &span, isolate: isolate,
+	}
+	e.introduce()
+	return e.run()
+}
+
+// isolation decides between host and world (RPL5). Who requires a world gets one, or nothing is
+// run at all.
+func (f *replayFlags) isolation(cfg config.Config) (bool, error) {
+	require := f.requireWorld || cfg.RequireWorld
+	switch {
+	case f.world && f.noWorld:
+		return false, usagef("--world and --no-world exclude each other")
+	case f.noWorld && require:
+		return false, &failure{
+			err:  errors.New("a world is required, so the command is not run on the host"),
+			hint: "leave --no-world out, or --require-world and SUBSTRATE_REQUIRE_WORLD",
+		}
+	case f.noWorld:
+		return false, nil
+	}
+	return f.world || require || cfg.UseWorld, nil
+}
+
+// reader opens the trace, and says what it cannot understand.
+func (a *app) reader(cfg config.Config) *trace.Reader {
+	return &trace.Reader{
+		Path: cfg.Trace, Inside: cfg.ParentSpan,
+		Warn: func(w trace.Warning) {
+			if errors.Is(w.Err, trace.ErrTorn) {
+				a.warn("%s", w)
+			}
+		},
+	}
+}
+
+// introduce prints what is about to be run (RPL8).
+func (e *execution) introduce() {
+	if !e.flags.verbose {
+		return
+	}
+	e.say("span_id", e.plan.ReplayOf)
+	e.say("cmd", oneLine(e.plan.Cmd))
+	e.say("cwd", fsdiff.Escape(e.plan.Cwd))
+	e.say("mode", oneLine(e.plan.Mode))
+	if !e.isolate {
+		e.say("isolation", "off, running on the host")
+	}
+}
+
+// oneLine escapes a command only if it would not fit on a line of a terminal as it is, so
+// that the usual one can be read and copied.
+func oneLine(s string) string {
+	escaped := fsdiff.Escape(s)
+	if strings.ReplaceAll(escaped, `\\`, `\`) == s {
+		return s
+	}
+	return escaped
+}
+
+// print writes a result to standard output.
+func (a *app) print(text string) error {
+	_, err := io.WriteString(a.stdout, text)
+	return failed(err)
 }

@@ -1,18 +1,290 @@
 package cli
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"substrate/fsdiff"
+	"substrate/internal/config"
+	"substrate/internal/replay"
+	"substrate/internal/world"
+	"substrate/trace"
 )
 
 // addWorld adds the subcommand world and those below it.
 func addWorld(root *cobra.Command, a *app) {
-	root.AddCommand(&cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "world",
-		Short: "not yet available",
-		RunE: func(*cobra.Command, []string) error {
-			return failed(errors.New("world: not yet available"))
+		Short: "throw-away views of the machine: run, list, gc",
+	}
+	cmd.AddCommand(worldRunCommand(a), worldListCommand(a), worldGCCommand(a))
+	root.AddCommand(cmd)
+}
+
+// worldRunFlags are the flags of `world run`.
+type worldRunFlags struct {
+	runFlags
+	command string
+	cwd     string
+}
+
+// flagSet gives the flags of `world run`. They end at the first word that is none, so
+// that those of the command stay the command's.
+func (f *worldRunFlags) flagSet() *pflag.FlagSet {
+	fs := pflag.NewFlagSet("world run", pflag.ContinueOnError)
+	fs.SetInterspersed(false)
+	f.register(fs)
+	fs.StringVarP(&f.command, "command", "c", "", "give this command to the shell; words that follow are its $0, $1 …")
+	fs.StringVarP(&f.cwd, "cwd", "C", "", "run in this directory")
+	return fs
+}
+
+// worldRunCommand is for help and completion. Parsing is left to worldRun, which the
+// hot path calls without building this tree.
+func worldRunCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "run [flags] -- ARGV… | -c CMD [NAME ARG…]",
+		Short: "run a command in a world and show what it changes",
+		Long: `Run a command in a throw-away, copy-on-write view of the whole machine. Its changes are listed and
+then thrown away; the host stays as it is. The command has your terminal, standard input and environment, but
+for credentials (AWS_*, *_TOKEN, SSH_AUTH_SOCK …), which it gets only by --env NAME.`,
+		DisableFlagParsing: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			err := a.worldRun(args)
+			if errors.Is(err, pflag.ErrHelp) {
+				return cmd.Help()
+			}
+			return err
 		},
-	})
+	}
+	cmd.Flags().AddFlagSet(new(worldRunFlags).flagSet())
+	return cmd
+}
+
+// worldRun runs a new command in a world (WLD11). The error is [pflag.ErrHelp] if help was
+// asked for.
+func (a *app) worldRun(args []string) error {
+	var f worldRunFlags
+	fs := f.flagSet()
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	if err := f.check(); err != nil {
+		return err
+	}
+	if len(fs.Args()) == 0 && !fs.Changed("command") {
+		return usagef("world run needs -- ARGV… or -c CMD")
+	}
+	cfg := config.Load(a.env)
+	plan, err := a.worldPlan(&f, cfg, fs.Args(), fs.Changed("command"))
+	if err != nil {
+		return failed(err)
+	}
+	e := &execution{
+		a: a, cfg: cfg, flags: f.runFlags, plan: plan, component: trace.ComponentWorld,
+		isolate: true, stdin: a.stdin, tty: !f.json && terminal(a.stdin) && terminal(a.stdout),
+	}
+	if cfg.InWorld {
+		return e.straight()
+	}
+	return e.run()
+}
+
+// worldPlan says what to execute for `world run`.
+func (a *app) worldPlan(f *worldRunFlags, cfg config.Config, args []string, shell bool) (replay.Plan, error) {
+	cwd, err := workingDir(f.cwd)
+	if err != nil {
+		return replay.Plan{}, err
+	}
+	p := replay.Plan{Cwd: cwd, Env: replay.Inherit(a.env, f.env), Umask: currentUmask()}
+	if !shell {
+		p.Path, p.Argv, p.Mode = args[0], args, "argv"
+		p.Cmd = words(args)
+		return p, nil
+	}
+	p.Shell, p.Path, p.Cmd = cfg.Shell, cfg.Shell, f.command
+	name := filepath.Base(cfg.Shell)
+	p.Argv = append([]string{name, "-c", f.command}, args...)
+	p.Mode = name + " -c"
+	return p, nil
+}
+
+// workingDir is where the command starts: the named directory, else ours. Getwd prefers
+// $PWD, so a directory that was entered through a symlink keeps its name.
+func workingDir(dir string) (string, error) {
+	if dir != "" {
+		abs, err := filepath.Abs(dir)
+		if err != nil {
+			return "", fmt.Errorf("find the directory %s: %w", dir, err)
+		}
+		if info, err := os.Stat(abs); err != nil {
+			return "", fmt.Errorf("working directory: %w", err)
+		} else if !info.IsDir() {
+			return "", fmt.Errorf("working directory %s is not a directory", abs)
+		}
+		return abs, nil
+	}
+	cwd, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("find the working directory: %w", err)
+	}
+	return cwd, nil
+}
+
+// currentUmask reads the umask, which can only be done by setting it. Nothing else
+// makes files at this point.
+//
+// Source: umask(2).
+func currentUmask() int {
+	mask := syscall.Umask(0)
+	syscall.Umask(mask)
+	return mask
+}
+
+// terminal says whether a file is a terminal.
+func terminal(f *os.File) bool { return f != nil && term.IsTerminal(int(f.Fd())) }
+
+// straight runs the command without a world and without a record, because this
+// process is in a world already.
+func (e *execution) straight() error {
+	cmd := e.plan.Command()
+	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Timeout = e.a.stdin, e.a.stdout, e.a.stderr, e.flags.timeout
+	res, err := replay.RunHost(cmd)
+	if err != nil {
+		return failed(err)
+	}
+	if res.ExecErr != nil {
+		message(e.a.stderr, "error", execText(e.plan.Path, res.ExecErr))
+	}
+	e.a.status = res.Exit
+	return nil
+}
+
+// worldListCommand is `world list`.
+func worldListCommand(a *app) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "show living and left-over worlds",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			states, err := world.List(worldDirs(config.Load(a.env)))
+			if err != nil {
+				return withRemedy(fmt.Errorf("list worlds: %w", err))
+			}
+			if asJSON {
+				return a.printJSON(struct {
+					Worlds []world.Listed `json:"worlds"`
+				}{append([]world.Listed{}, states...)})
+			}
+			return a.print(worldTable(states, time.Now()))
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	return cmd
+}
+
+// worldGCCommand is `world gc`.
+func worldGCCommand(a *app) *cobra.Command {
+	var asJSON, dryRun bool
+	cmd := &cobra.Command{
+		Use:   "gc",
+		Short: "remove what crashed worlds left behind; living worlds are never touched",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			found, err := world.GC(worldDirs(config.Load(a.env)), dryRun)
+			if printErr := a.printLeftovers(found, asJSON, dryRun); printErr != nil {
+				return printErr
+			}
+			if err != nil {
+				return withRemedy(fmt.Errorf("remove left-over worlds: %w", err))
+			}
+			return leftOver(found, dryRun)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only say what would be removed")
+	return cmd
+}
+
+// printLeftovers says what gc found and did.
+func (a *app) printLeftovers(found []world.Listed, asJSON, dryRun bool) error {
+	if asJSON {
+		return a.printJSON(struct {
+			DryRun bool           `json:"dry_run"`
+			Worlds []world.Listed `json:"worlds"`
+		}{dryRun, append([]world.Listed{}, found...)})
+	}
+	if len(found) == 0 {
+		return a.print("nothing left over\n")
+	}
+	var b strings.Builder
+	for _, l := range found {
+		switch {
+		case l.Error != "":
+			fmt.Fprintf(&b, "kept %s: %s\n", l.Name, l.Error)
+		case dryRun:
+			fmt.Fprintf(&b, "would remove %s\n", l.Name)
+		default:
+			fmt.Fprintf(&b, "removed %s\n", l.Name)
+		}
+	}
+	return a.print(b.String())
+}
+
+// leftOver is the error of a gc that could not remove everything.
+func leftOver(found []world.Listed, dryRun bool) error {
+	kept := 0
+	for _, l := range found {
+		if !dryRun && !l.Removed {
+			kept++
+		}
+	}
+	if kept == 0 {
+		return nil
+	}
+	return failed(fmt.Errorf("%d left-over worlds could not be removed", kept))
+}
+
+// printJSON prints one object and a newline.
+func (a *app) printJSON(v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return failed(fmt.Errorf("encode the result: %w", err))
+	}
+	return a.print(string(text) + "\n")
+}
+
+// worldTable lays worlds out for people.
+func worldTable(states []world.Listed, now time.Time) string {
+	if len(states) == 0 {
+		return "no worlds\n"
+	}
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "NAME\tSTATE\tPID\tAGE\tCWD")
+	for _, s := range states {
+		state := "left over"
+		if s.Alive {
+			state = "running"
+		}
+		age := "-"
+		if !s.Created.IsZero() {
+			age = now.Sub(s.Created).Round(time.Second).String()
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", s.Name, state, s.PID, age, fsdiff.Escape(s.Cwd))
+	}
+	_ = w.Flush() // to memory
+	return b.String()
 }

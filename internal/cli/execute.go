@@ -1,0 +1,387 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"substrate/internal/config"
+	"substrate/internal/probe"
+	"substrate/internal/record"
+	"substrate/internal/replay"
+	"substrate/internal/world"
+	"substrate/trace"
+)
+
+// runFlags are the flags that `replay` and `world run` share.
+type runFlags struct {
+	strategy     string
+	upper        string
+	timeout      time.Duration
+	json         bool
+	noReport     bool
+	requireWorld bool
+	verbose      bool
+	env          []string
+	maxLines     int
+}
+
+// register adds the flags to a set.
+func (f *runFlags) register(fs *pflag.FlagSet) {
+	fs.StringVar(&f.strategy, "strategy", "", "view of the files: overlay (default: the best that works)")
+	fs.StringVar(&f.upper, "upper", "", "where changes are kept: disk, tmpfs or tmpfs:SIZE (default: disk)")
+	fs.DurationVar(&f.timeout, "timeout", 0, "end the command after this time, with status 124")
+	fs.BoolVar(&f.json, "json", false, "print one JSON object; the command's output goes to the files that it names")
+	fs.BoolVar(&f.noReport, "no-report", false, "print neither report nor verdict")
+	fs.BoolVar(&f.requireWorld, "require-world", false, "refuse to run without an isolated view of the files")
+	fs.BoolVarP(&f.verbose, "verbose", "v", false, "say each step as it happens")
+	fs.StringArrayVar(&f.env, "env", nil, "pass a variable on: NAME or NAME=VALUE (repeatable)")
+	fs.IntVar(&f.maxLines, "max-lines", defaultMaxLines, "changes listed in the report; 0 for all")
+}
+
+// check refuses values that no run could use.
+func (f *runFlags) check() error {
+	switch {
+	case f.timeout < 0:
+		return usagef("--timeout %s is negative", f.timeout)
+	case f.json && f.noReport:
+		return usagef("--json and --no-report exclude each other")
+	}
+	return nil
+}
+
+// execution is one run of a plan: recorded, on the host or in a world, with a report.
+type execution struct {
+	a         *app
+	cfg       config.Config
+	flags     runFlags
+	plan      replay.Plan
+	component string        // of the span: replay or world
+	span      *trace.Record // what is replayed; nil for a new command
+	isolate   bool
+	stdin     *os.File // nil for the plan's
+	tty       bool
+
+	stdout, stderr *os.File // of the command
+	result         *world.Result
+}
+
+// run does it all and leaves the exit status in the app. The order is that of RPL6: the
+// command ends, then the span is complete, then the report is written.
+func (e *execution) run() error {
+	if err := e.openStdin(); err != nil {
+		return err
+	}
+	// From here to the end of the command no signal may end us: the span must be completed
+	// and the world removed (RPL10).
+	sigs := make(chan os.Signal, 8)
+	notifyForwarded(sigs)
+	defer signal.Stop(sigs)
+	rec := record.New(e.cfg, func(err error) { e.a.warn("%v", err) })
+	span := rec.Begin(e.recorded())
+	err := e.openOutput(span.ID())
+	if err == nil {
+		e.result, err = e.execute(span.ID(), sigs)
+	}
+	if err != nil {
+		span.End(e.refused(span))
+		return withRemedy(errors.Join(err, rec.Close()))
+	}
+	report := replay.NewReport(span.ID(), e.plan, e.result)
+	if e.span != nil {
+		report.Verdict = replay.Compare(*e.span, e.result)
+	}
+	span.End(e.completion(report))
+	if err := rec.Close(); err != nil {
+		e.a.warn("close the trace: %v", err)
+	}
+	return e.finish(report)
+}
+
+// recorded is what the span says about the command.
+func (e *execution) recorded() record.Command {
+	c := record.Command{
+		Component: e.component,
+		Cmd:       e.plan.Cmd,
+		Shell:     e.plan.Shell,
+		Cwd:       e.plan.Cwd,
+		Umask:     e.plan.Umask,
+		Env:       e.plan.Env,
+		ReplayOf:  e.plan.ReplayOf,
+	}
+	if e.plan.Shell == "" {
+		c.Argv = e.plan.Argv
+	} else {
+		c.ShellArgs = e.plan.Argv[1:]
+	}
+	if e.span != nil {
+		c.Script = e.span.Script
+	}
+	return c
+}
+
+// completion is what the span says after the command has ended.
+func (e *execution) completion(r *replay.Report) trace.Completion {
+	done := trace.Completion{
+		Exit: r.Exit, TermSignal: r.TermSignal, DurationMS: r.DurationMS, Usage: r.Usage.Usage,
+		ScopesUsed: r.ScopesUsed, FSDiff: r.FSDiff, DegradedComponents: r.Degraded,
+		ReplayContext: e.context(),
+		WorldID:       e.result.WorldID, FSStrategy: e.result.Strategy, FSFallbackReasons: r.FSFallbackReasons,
+	}
+	if done.ReplayContext != nil {
+		done.ReplayContext.Verdict = r.Verdict
+	}
+	return done
+}
+
+// refused completes the span of a command that was not run because of us.
+func (e *execution) refused(span *record.Span) trace.Completion {
+	done := trace.Completion{
+		Exit: exitFailure, DurationMS: span.Elapsed().Milliseconds(), ReplayContext: e.context(),
+	}
+	if e.isolate {
+		done.DegradedComponents = []string{"world"}
+	}
+	return done
+}
+
+// context says how a replay was started; nil for a new command.
+func (e *execution) context() *trace.ReplayContext {
+	if e.span == nil {
+		return nil
+	}
+	return &trace.ReplayContext{Mode: e.plan.Mode, World: e.isolate, Argv: e.plan.Argv, StdinPath: e.plan.Stdin}
+}
+
+// openStdin opens what the plan names as standard input, before anything is recorded.
+func (e *execution) openStdin() error {
+	if e.plan.Stdin == "" {
+		return nil
+	}
+	f, err := os.Open(e.plan.Stdin)
+	if err != nil {
+		return failed(fmt.Errorf("open the standard input: %w", err))
+	}
+	e.stdin = f
+	return nil
+}
+
+// openOutput decides where the command prints: with --json into files beside the trace.
+func (e *execution) openOutput(id string) error {
+	e.stdout, e.stderr = e.a.stdout, e.a.stderr
+	if !e.flags.json {
+		return nil
+	}
+	dir := outputDir(e.cfg)
+	if dir == "" {
+		return &failure{
+			err:  errors.New("there is no place for the command's output"),
+			hint: "set HOME, or SHIM_TRACE_LOG to a file in a directory that you can write",
+		}
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the directory of outputs: %w", err)
+	}
+	var err error
+	if e.stdout, err = createPrivate(filepath.Join(dir, id+".stdout")); err != nil {
+		return err
+	}
+	e.stderr, err = createPrivate(filepath.Join(dir, id+".stderr"))
+	return err
+}
+
+// createPrivate makes a new file that nobody else can read, whatever the umask is.
+func createPrivate(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("make the file for the command's output: %w", err)
+	}
+	return f, nil
+}
+
+// outputDir is where --json keeps what commands print; "" without a place for a trace.
+func outputDir(cfg config.Config) string {
+	if cfg.Trace == "" {
+		return ""
+	}
+	return filepath.Join(filepath.Dir(cfg.Trace), "replays")
+}
+
+// execute runs the command where it belongs.
+func (e *execution) execute(id string, sigs <-chan os.Signal) (*world.Result, error) {
+	cmd := e.plan.Command()
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = e.stdin, e.stdout, e.stderr
+	cmd.TTY, cmd.Timeout = e.tty, e.flags.timeout
+	if !e.isolate {
+		return replay.RunHost(cmd)
+	}
+	return e.inWorld(id, cmd, sigs)
+}
+
+// inWorld makes a world, runs the command in it and removes it.
+func (e *execution) inWorld(id string, cmd world.Command, sigs <-chan os.Signal) (*world.Result, error) {
+	w, err := world.New(world.Spec{
+		Name:     id,
+		Dirs:     worldDirs(e.cfg),
+		Strategy: or(e.flags.strategy, e.cfg.Strategy),
+		Upper:    upperOf(e.flags.upper),
+		Hide:     hidden(e.cfg),
+		Cwd:      e.plan.Cwd,
+		DiffMax:  e.cfg.DiffMax,
+		Root:     e.cfg.Root,
+		Observe:  e.observer(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case s := <-sigs:
+				_ = w.Signal(s.(syscall.Signal)) // a world that has just ended needs none
+			case <-done:
+				return
+			}
+		}
+	}()
+	cmd.Env = append(cmd.Env, "SUBSTRATE_IN_WORLD=1")
+	res, err := w.Run(cmd)
+	close(done)
+	return res, errors.Join(err, w.Close())
+}
+
+// notifyForwarded asks for the signals that the command must get. What the caller of
+// this program ignores stays ignored.
+func notifyForwarded(sigs chan<- os.Signal) {
+	for _, s := range replay.Forwarded {
+		if !signal.Ignored(s) {
+			signal.Notify(sigs, s)
+		}
+	}
+}
+
+// worldDirs says where worlds keep their state.
+func worldDirs(cfg config.Config) world.Dirs {
+	return world.Dirs{Run: cfg.RunRoots, Overlay: cfg.OverlayRoots}
+}
+
+// hidden lists substrate's own store, which no world can see.
+func hidden(cfg config.Config) []string {
+	var paths []string
+	for _, p := range []string{cfg.Dir, cfg.Trace, outputDir(cfg)} {
+		if p != "" && (cfg.Dir == p || !below(cfg.Dir, p)) {
+			paths = append(paths, p)
+		}
+	}
+	return paths
+}
+
+// below says whether path lies below dir.
+func below(dir, path string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return dir != "" && err == nil && filepath.IsLocal(rel)
+}
+
+// upperOf reads --upper: disk is what a world takes without being asked.
+func upperOf(flag string) string {
+	if flag == "disk" {
+		return ""
+	}
+	return flag
+}
+
+// or is the first string that is not empty.
+func or(s, otherwise string) string {
+	if s != "" {
+		return s
+	}
+	return otherwise
+}
+
+// observer prints each step of the set-up at its moment (RPL8); nil if nobody asked.
+func (e *execution) observer() func(world.Step) {
+	if !e.flags.verbose {
+		return nil
+	}
+	return func(s world.Step) {
+		name := s.Name
+		if name == "strategy" {
+			name = "world strategy"
+		}
+		e.say(name, s.Detail)
+	}
+}
+
+// say prints one verbose line.
+func (e *execution) say(name, value string) {
+	_, _ = io.WriteString(e.a.stderr, "[replay] "+name+": "+value+"\n")
+}
+
+// finish prints warnings and report, and sets the exit status.
+func (e *execution) finish(report *replay.Report) error {
+	for _, line := range warnings(e.result, e.flags.verbose) {
+		_, _ = io.WriteString(e.a.stderr, line+"\n")
+	}
+	if err := e.result.ExecErr; err != nil {
+		message(e.a.stderr, "error", execText(e.plan.Path, err))
+	}
+	e.sayUpper()
+	o := outcome{report: report, result: e.result, span: e.span, maxLines: e.flags.maxLines}
+	e.a.status = e.result.Exit
+	switch {
+	case e.flags.json:
+		report.StdoutPath, report.StderrPath = e.stdout.Name(), e.stderr.Name()
+		text, err := o.json()
+		if err != nil {
+			return failed(err)
+		}
+		if _, err := e.a.stdout.Write(text); err != nil {
+			return failed(fmt.Errorf("print the report: %w", err))
+		}
+	case !e.flags.noReport:
+		_, _ = io.WriteString(e.a.stderr, o.text())
+	}
+	return nil
+}
+
+// sayUpper tells what was looked through if there is no change to show (RPL8).
+func (e *execution) sayUpper() {
+	if d := e.result.Diff; e.flags.verbose && d != nil && d.Counts.Total() == 0 {
+		e.say("upper entries", fmt.Sprint(e.result.UpperEntries))
+	}
+}
+
+// execText says why a program could not be started, as shells do.
+func execText(program string, err error) string {
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return program + ": command not found"
+	case errors.Is(err, syscall.ENOENT):
+		return program + ": no such file or directory"
+	case errors.Is(err, syscall.EACCES), errors.Is(err, os.ErrPermission):
+		return program + ": permission denied"
+	}
+	return program + ": " + err.Error()
+}
+
+// withRemedy makes a failure of err, with the remedy that the packages below know.
+func withRemedy(err error) error {
+	var refused *replay.Error
+	var missing *probe.Error
+	switch {
+	case errors.As(err, &refused):
+		return &failure{err: err, hint: refused.Hint}
+	case errors.As(err, &missing):
+		return &failure{err: err, hint: missing.Remedy}
+	}
+	return failed(err)
+}

@@ -1,0 +1,203 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"substrate/fsdiff"
+	"substrate/internal/replay"
+	"substrate/internal/world"
+	"substrate/internal/world/netlog"
+	"substrate/trace"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// sampleResult is a run with something of everything.
+func sampleResult() *world.Result {
+	b := fsdiff.New("/w", "overlay", 0)
+	file, dir := fsdiff.Meta{FileType: fsdiff.File, Mode: "0644"}, fsdiff.Meta{FileType: fsdiff.Dir, Mode: "0755"}
+	b.Add("/w/demo", fsdiff.Create, dir, nil)
+	b.Add("/w/demo/file.txt", fsdiff.Create, file, nil)
+	b.Add("/w/two\nlines\xff", fsdiff.Create, file, nil)
+	b.Add("/etc/hosts", fsdiff.Modify, file, &file)
+	b.Add("/w/gone", fsdiff.Delete, file, nil)
+	b.Add("/w/link", fsdiff.TypeChange, file, &dir)
+	return &world.Result{
+		Exit: 3, Duration: 1500 * time.Millisecond, Diff: b.Finish(), UpperEntries: 7,
+		Blocked: []netlog.Event{
+			{Proto: "tcp", Dst: netip.MustParseAddr("192.0.2.1"), Port: 443},
+			{Proto: "icmp", Dst: netip.MustParseAddr("192.0.2.7")},
+		},
+		Lookups: []string{"example.com", "evil\x1b[31m.com"},
+		Degraded: []world.Degradation{
+			{Name: "cgroup", Message: "cgroup v2 unavailable or insufficient privileges; skipping cgroup attach", Asked: true},
+			{Name: "cgroup", Message: "cgroup v2 unavailable or insufficient privileges; skipping cgroup attach", Asked: true},
+			{Name: "dmesg", Message: "kernel.dmesg_restrict=1; LOG lines may not be visible"},
+		},
+		Strategy: "overlay", WorldID: "wld_0123456789abcdef0123456789abcdef",
+		Usage: world.Usage{User: 20 * time.Millisecond, System: 10 * time.Millisecond, MaxRSS: 4 << 20},
+	}
+}
+
+// recorded is the span that the samples replay.
+func recorded(exit int) *trace.Record {
+	return &trace.Record{
+		SpanID: "spn_00000000000000000000000000000001", TS: "2025-09-10T02:20:33.000000000Z",
+		Completion: &trace.Completion{Exit: exit},
+	}
+}
+
+// sample makes an outcome of a result.
+func sample(res *world.Result, span *trace.Record) *outcome {
+	p := replay.Plan{Cmd: "make", Cwd: "/w", Mode: "bash -c"}
+	if span != nil {
+		p.ReplayOf = span.SpanID
+	}
+	report := replay.NewReport("spn_0123456789abcdef0123456789abcdef", p, res)
+	if span != nil {
+		report.Verdict = replay.Compare(*span, res)
+	}
+	return &outcome{report: report, result: res, span: span, maxLines: 1000}
+}
+
+// RPL6, RPL7: the report, word for word.
+func TestReportText(t *testing.T) {
+	limited := sample(sampleResult(), nil)
+	limited.maxLines = 2
+	still := sampleResult()
+	still.Diff.Entries[0].Before = &fsdiff.Meta{Mtime: "2025-09-10T02:20:32.999000000Z"}
+	tests := map[string]*outcome{
+		"new-command": sample(sampleResult(), nil),
+		"limited":     limited,
+		"nothing":     sample(&world.Result{}, nil),
+		"replay-same": sample(&world.Result{Exit: 3}, recorded(3)),
+		"failed":      sample(&world.Result{Exit: 1}, recorded(0)),
+		"still-there": sample(still, recorded(3)),
+		"signal":      sample(&world.Result{Exit: 143, Signal: 15}, recorded(143)),
+		"timeout":     sample(&world.Result{Exit: 124, TimedOut: true}, recorded(0)),
+	}
+	for name, o := range tests {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join("testdata", "report", name+".txt")
+			got := o.text()
+			if *update {
+				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(string(want), got); d != "" {
+				t.Errorf("report differs (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+// RPL9: each warning once, and those that matter to nobody but the curious only with verbose.
+func TestWarnings(t *testing.T) {
+	const cgroup = "[replay] warn: cgroup v2 unavailable or insufficient privileges; skipping cgroup attach"
+	if d := cmp.Diff([]string{cgroup}, warnings(sampleResult(), false)); d != "" {
+		t.Errorf("warnings differ (-want +got):\n%s", d)
+	}
+	want := []string{cgroup, "[replay] warn: kernel.dmesg_restrict=1; LOG lines may not be visible"}
+	if d := cmp.Diff(want, warnings(sampleResult(), true)); d != "" {
+		t.Errorf("verbose warnings differ (-want +got):\n%s", d)
+	}
+}
+
+// replaySchema compiles the schema of --json.
+func replaySchema(t *testing.T) *jsonschema.Schema {
+	t.Helper()
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(replay.Schema()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource("replay.json", doc); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := c.Compile("replay.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return schema
+}
+
+// RPL6: what --json prints is one line, fits the schema, and every field of the schema is in it.
+func TestReportJSON(t *testing.T) {
+	schema := replaySchema(t)
+	for name, o := range map[string]*outcome{
+		"new": sample(sampleResult(), nil), "replay": sample(sampleResult(), recorded(0)), "host": sample(&world.Result{}, recorded(0)),
+	} {
+		o.report.StdoutPath, o.report.StderrPath = "/t/out", "/t/err"
+		text, err := o.json()
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if bytes.Count(text, []byte("\n")) != 1 || text[len(text)-1] != '\n' {
+			t.Errorf("%s: not one line: %q", name, text)
+		}
+		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if err := schema.Validate(doc); err != nil {
+			t.Errorf("%s: %v\n%s", name, err, text)
+		}
+		var fields map[string]any
+		if err := json.Unmarshal(text, &fields); err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range []string{
+			"span_id", "replay_of", "exit", "term_signal", "duration_ms", "world_id", "fs_strategy", "fs_fallback_reasons",
+			"fs_diff", "scopes_used", "degraded_components", "usage", "verdict", "stdout_path", "stderr_path",
+		} {
+			if _, ok := fields[f]; !ok {
+				t.Errorf("%s: no field %s", name, f)
+			}
+		}
+	}
+}
+
+// The schema can say no.
+func TestReplaySchemaRefuses(t *testing.T) {
+	schema := replaySchema(t)
+	o := sample(sampleResult(), nil)
+	o.report.StdoutPath, o.report.StderrPath = "/t/out", "/t/err"
+	o.report.SpanID = "../../etc"
+	text, err := o.json()
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if schema.Validate(doc) == nil {
+		t.Error("the schema accepts a span id that is a path")
+	}
+}
+
+// RPL8: a command is shown as it is where one line can hold it.
+func TestOneLine(t *testing.T) {
+	for in, want := range map[string]string{
+		`printf 'a\n'`: `printf 'a\n'`, "a\nb": `a\nb`, "é\x1b": `é\x1b`, "a\\\n": `a\\\n`, "bad\xff": `bad\xff`,
+	} {
+		if got := oneLine(in); got != want {
+			t.Errorf("oneLine(%q) = %s, want %s", in, got, want)
+		}
+	}
+}
