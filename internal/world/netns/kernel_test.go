@@ -45,13 +45,13 @@ func TestBatch(t *testing.T) {
 			t.Fatalf("lo is %+v at first, want index %d and down", lo, netns.Loopback)
 		}
 		send(t, netns.Batch(false))
-		wantRoutes(t, "-4", "default dev lo scope link")
+		wantLocal(t)
 		if got := run(t, "ip", "-6", "route", "show", "default"); got != "" {
 			t.Errorf("routes of Batch(false) for IPv6: %q, want none", got)
 		}
 		send(t, netns.Batch(true)) // also after the other, and twice
 		send(t, netns.Batch(true))
-		wantRoutes(t, "-4", "default dev lo scope link")
+		wantLocal(t)
 		wantRoutes(t, "-6", "default dev lo metric 1024 pref medium")
 		addrs, err := net.InterfaceAddrs()
 		if err != nil {
@@ -68,6 +68,15 @@ func TestBatch(t *testing.T) {
 			t.Errorf("an address cannot be used yet:\n%s", out)
 		}
 	})
+}
+
+// wantLocal wants one route to all of IPv4.
+func wantLocal(t *testing.T) {
+	t.Helper()
+	const want = "local default dev lo scope host src 10.250.0.1"
+	if got := strings.TrimSpace(run(t, "ip", "-4", "route", "show", "table", "local", "exact", "default")); got != want {
+		t.Errorf("routes for IPv4: %q, want %q", got, want)
+	}
 }
 
 func wantRoutes(t *testing.T, family, want string) {

@@ -38,7 +38,7 @@ func Root(t *testing.T, body func(t *testing.T)) { inside(t, "root", body) }
 func inside(t *testing.T, who string, body func(t *testing.T)) {
 	t.Run(who, func(t *testing.T) {
 		if os.Getenv(stage) == "inside" {
-			if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); who == "root" && err != nil {
+			if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
 				t.Fatalf("make mounts private: %v", err)
 			}
 			body(t)
@@ -50,6 +50,9 @@ func inside(t *testing.T, who string, body func(t *testing.T)) {
 		again(t, who)
 	})
 }
+
+// OnHost reports whether the process is still in the network namespace that the tests were started in.
+func OnHost() bool { return os.Getenv(stage) == "" }
 
 // Skip skips the test, or fails it if skips are not wanted.
 func Skip(t *testing.T, reason string) {
@@ -75,7 +78,7 @@ func again(t *testing.T, who string) {
 		attr.Cloneflags = syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET | syscall.CLONE_NEWNS
 		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getuid(), HostID: os.Getuid(), Size: 1}}
 		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getgid(), HostID: os.Getgid(), Size: 1}}
-		attr.AmbientCaps = []uintptr{capNetBindService, capNetAdmin, capNetRaw}
+		attr.AmbientCaps = []uintptr{capNetBindService, capNetAdmin, capNetRaw, capSysAdmin}
 	}
 	cmd := exec.Command("/proc/self/exe", "-test.run=^"+strings.ReplaceAll(t.Name(), "/", "$/^")+"$", "-test.v", "-test.count=1")
 	cmd.Env = append(os.Environ(), stage+"="+next)
@@ -99,4 +102,5 @@ const (
 	capNetBindService = 10
 	capNetAdmin       = 12
 	capNetRaw         = 13
+	capSysAdmin       = 21
 )
