@@ -52,6 +52,7 @@ type line struct {
 	SpanID    string `json:"span_id"`
 	Cmd       string `json:"cmd"`
 	CmdB64    string `json:"cmd_b64"`
+	ReplayOf  string `json:"replay_of"`
 	Exit      int    `json:"exit"`
 	FSDiff    *struct {
 		Entries []struct {
@@ -113,18 +114,31 @@ func (p *place) recordedSpan(status int) (string, error) {
 	return id, nil
 }
 
-// replayedDiff is the list of changes in the last complete line: path → kind.
-func (p *place) replayedDiff() (map[string]string, error) {
+// replayedSpan is the complete line of the nth replay of the span, which has a start line and the replay's
+// exit status (RPL11).
+func (p *place) replayedSpan(nth, status int, of string) (line, error) {
 	lines, err := p.readTrace()
 	if err != nil {
-		return nil, err
+		return line{}, err
 	}
-	last := lines[len(lines)-1]
-	if last.EventType != "command_complete" || last.Component != "replay" || last.FSDiff == nil {
-		return nil, fmt.Errorf("the last line is %.300q, want the complete line of a replay with fs_diff", fmt.Sprintf("%+v", last))
+	if len(lines) != 2+2*nth {
+		return line{}, fmt.Errorf("%d lines after replay %d, want %d", len(lines), nth, 2+2*nth)
+	}
+	start, end := lines[len(lines)-2], lines[len(lines)-1]
+	if start.EventType != "command_start" || end.EventType != "command_complete" || start.SpanID != end.SpanID ||
+		end.Component != "replay" || end.ReplayOf != of || end.Exit != status {
+		return line{}, fmt.Errorf("the last lines are %.500q, want the two of a replay with exit %d", fmt.Sprintf("%+v", lines[len(lines)-2:]), status)
+	}
+	return end, nil
+}
+
+// changes is the list in fs_diff: path → kind.
+func (l line) changes() (map[string]string, error) {
+	if l.FSDiff == nil {
+		return nil, errors.New("no fs_diff")
 	}
 	out := map[string]string{}
-	for _, e := range last.FSDiff.Entries {
+	for _, e := range l.FSDiff.Entries {
 		path, err := textOrBase64(e.Path, e.PathB64)
 		if err != nil {
 			return nil, err

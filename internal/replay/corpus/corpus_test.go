@@ -197,18 +197,44 @@ func judge(t *testing.T, p *place, bin string) {
 	compare(t, p, "B", want, p.try(t, "B", func() (outcome, error) { return p.recorded(bin) }))
 	span, err := p.recordedSpan(want.status)
 	if err != nil {
-		t.Errorf("the trace of run B: %v", err)
+		p.check(t, "B", "trace", []string{err.Error()})
 	}
 	if span == "" {
 		return
 	}
-	if strings.Contains(*runs, "C") {
-		compare(t, p, "C", want, p.try(t, "C", func() (outcome, error) { return p.replayed(bin, span, "--no-world") }))
+	replays := 0
+	for _, r := range []struct{ name, mode string }{{"C", "--no-world"}, {"D", "--world"}} {
+		if !strings.Contains(*runs, r.name) {
+			continue
+		}
+		got := p.try(t, r.name, func() (outcome, error) { return p.replayed(bin, span, r.mode) })
+		if got == nil {
+			return
+		}
+		replays++
+		judgeReplay(t, p, r.name, want, got, func() (line, error) { return p.replayedSpan(replays, got.status, span) })
 	}
-	if strings.Contains(*runs, "D") {
-		got := p.try(t, "D", func() (outcome, error) { return p.replayed(bin, span, "--world") })
-		compareWorld(t, p, want, got)
+}
+
+// judgeReplay compares a replay, and what its span says of it.
+func judgeReplay(t *testing.T, p *place, name string, want, got *trial, span func() (line, error)) {
+	t.Helper()
+	end, err := span()
+	if err != nil {
+		t.Errorf("the trace of run %s: %v", name, err)
 	}
+	if name == "C" {
+		compare(t, p, name, want, got)
+		return
+	}
+	compareOutcome(t, p, name, want, got)
+	p.check(t, name, "files", differences(got.before, got.after, true))
+	entries, err := end.changes()
+	if err != nil {
+		p.check(t, name, "diff", []string{err.Error()})
+		return
+	}
+	p.check(t, name, "diff", mapDifferences(changes(want.before, want.after, p.cwd()), entries))
 }
 
 // trial is a run and the files around it.
@@ -245,22 +271,6 @@ func compare(t *testing.T, p *place, name string, want, got *trial) {
 	}
 	compareOutcome(t, p, name, want, got)
 	p.check(t, name, "files", differences(want.after, got.after, false))
-}
-
-// compareWorld reports where a run in a world differs, what it did to the host, and what its diff has wrong.
-func compareWorld(t *testing.T, p *place, want, got *trial) {
-	t.Helper()
-	if got == nil {
-		return
-	}
-	compareOutcome(t, p, "D", want, got)
-	p.check(t, "D", "files", differences(got.before, got.after, true))
-	entries, err := p.replayedDiff()
-	if err != nil {
-		t.Errorf("the trace of run D: %v", err)
-		return
-	}
-	p.check(t, "D", "diff", mapDifferences(changes(want.before, want.after, p.cwd()), entries))
 }
 
 // compareOutcome compares what can be seen from outside.

@@ -155,10 +155,16 @@ func (p *place) environment() []string {
 	return env
 }
 
-// ours is what substrate itself needs on top of that.
+// ours is what substrate itself needs on top of that. Recorded commands see it.
 func (p *place) ours() []string {
-	return append(p.environment(), "SHIM_TRACE_LOG="+p.trace(), "SUBSTRATE_NO_SHIMS=1",
-		"XDG_STATE_HOME="+p.id.base+"/state", "XDG_RUNTIME_DIR="+p.id.base+"/run")
+	return append(p.environment(), "SHIM_TRACE_LOG="+p.trace(), "SUBSTRATE_NO_SHIMS=1")
+}
+
+// callers is the environment of whoever starts a replay: nothing of it must reach the command but what was recorded.
+func (p *place) callers() []string {
+	return append(p.ours(), "XDG_STATE_HOME="+p.id.base+"/state", "XDG_RUNTIME_DIR="+p.id.base+"/run",
+		"PATH=/usr/bin:/bin", "LANG=C", "LC_TIME=POSIX", "TERM=other", "TZ=EST5", "USER=caller",
+		"CALLERS_OWN=1", "BASH_ENV=/no/such/file", "SHELLOPTS=xtrace", "SHLVL=7")
 }
 
 // shellWords is the command line after the name of the shell, or of substrate, which takes the same.
@@ -197,8 +203,7 @@ func (p *place) replayed(bin, span, mode string) (outcome, error) {
 	if p.s.stdin != nil {
 		argv = append(argv, "--stdin", p.stdinPath())
 	}
-	proc := p.process(bin, argv, append(p.ours(), "PATH=/usr/bin:/bin", "LANG=C", "LC_TIME=POSIX", "TERM=other", "TZ=EST5", "USER=caller",
-		"CALLERS_OWN=1", "BASH_ENV=/no/such/file", "SHELLOPTS=xtrace", "SHLVL=7"))
+	proc := p.process(bin, argv, p.callers())
 	proc.dir, proc.stdin, proc.umask = "/", os.DevNull, 0o027
 	return proc.run()
 }

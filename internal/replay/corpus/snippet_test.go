@@ -39,7 +39,7 @@ type entry struct {
 // exception is a difference from plain bash that is meant to be there.
 type exception struct {
 	runs   string // letters of the runs, such as "D" or "BCD"
-	parts  string // comma-separated: stdout, stderr, status, files, diff
+	parts  string // comma-separated: stdout, stderr, status, files, diff, trace
 	who    string // "root" or "user"; "" for both
 	reason string
 }
@@ -214,7 +214,7 @@ func (s *snippet) exceptSection(rest string) error {
 // knownParts says whether each of the comma-separated words is a part that is compared.
 func knownParts(list string) bool {
 	for _, part := range strings.Split(list, ",") {
-		if !strings.Contains(" stdout stderr status files diff ", " "+part+" ") {
+		if !strings.Contains(" stdout stderr status files diff trace ", " "+part+" ") {
 			return false
 		}
 	}
