@@ -22,6 +22,8 @@ const (
 	maxCandidates = 8 // that the text of ErrAmbiguous names
 )
 
+var spanIDKey = []byte(`"span_id"`)
+
 // Span is what the trace knows of one command.
 type Span struct {
 	Start    *Record // nil if compaction dropped it
@@ -96,8 +98,9 @@ func lastRef(ref string) (n int, ok bool) {
 // all other lines of its span, so reading from the end it is the last one to wait for.
 func (r *Reader) collect(id string) (*Span, error) {
 	var span Span
+	quoted := []byte(id + `"`)
 	err := r.backwards(func(src source, l line) bool {
-		if l.whole && !hasSpanID(l.text, id+`"`) {
+		if l.whole && !hasSpanID(l.text, quoted) {
 			return false
 		}
 		record := r.decode(src, l, 0)
@@ -125,8 +128,9 @@ func (r *Reader) resolvePrefix(ref string) (id string, err error) {
 		return "", fmt.Errorf("%w: the id is empty", ErrNotFound)
 	}
 	var ids []string
+	short, long := []byte(ref), []byte(idPrefix+ref)
 	err = r.backwards(func(_ source, l line) bool {
-		if !hasSpanID(l.text, ref) && !hasSpanID(l.text, idPrefix+ref) {
+		if !hasSpanID(l.text, short) && !hasSpanID(l.text, long) {
 			return false
 		}
 		record, err := Decode(l.text)
@@ -183,16 +187,19 @@ func (r *Reader) resolveLast(n int) (id string, err error) {
 // may say yes too often, for an object within the line, but never no too often for a line that
 // has no escapes in its id. A quoted "span_id" within a string cannot deceive it: there
 // the quotes are escaped.
-func hasSpanID(line []byte, prefix string) bool {
+func hasSpanID(line, prefix []byte) bool {
+	if !bytes.Contains(line, prefix) {
+		return false // nearly all lines, and quicker than a look at each key
+	}
 	for {
-		_, rest, found := bytes.Cut(line, []byte(`"span_id"`))
+		_, rest, found := bytes.Cut(line, spanIDKey)
 		if !found {
 			return false
 		}
 		value := bytes.TrimLeft(rest, " \t")
 		value, colon := bytes.CutPrefix(value, []byte(":"))
 		value, quote := bytes.CutPrefix(bytes.TrimLeft(value, " \t"), []byte(`"`))
-		if colon && quote && bytes.HasPrefix(value, []byte(prefix)) {
+		if colon && quote && bytes.HasPrefix(value, prefix) {
 			return true
 		}
 		line = rest

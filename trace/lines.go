@@ -8,8 +8,9 @@ import (
 )
 
 const (
-	blockSize = 256 << 10 // bytes that are read at once
-	maxLine   = 1 << 30   // longest line that a reader takes into memory
+	firstBlock = 32 << 10  // bytes that are read first from the end: the last span is often in them
+	blockSize  = 256 << 10 // bytes that are read at once
+	maxLine    = 1 << 30   // longest line that a reader takes into memory
 )
 
 // errLongLine ends the reading of a file that cannot be a trace.
@@ -154,6 +155,9 @@ func (b *backward) fill() (int, error) {
 		return 0, fmt.Errorf("read %s before byte %d: %w", b.src.Name(), b.start, errLongLine)
 	}
 	n := min(int64(max(blockSize, 2*len(b.rest))), b.start)
+	if b.rest == nil {
+		n = min(firstBlock, b.start)
+	}
 	block := make([]byte, n, n+int64(len(b.rest)))
 	got, err := b.src.ReadAt(block, b.start-n)
 	if got < len(block) {

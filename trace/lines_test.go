@@ -92,7 +92,7 @@ func TestHasSpanID(t *testing.T) {
 		`{"span_id":7}`:                               false,
 		`{"span_id"`:                                  false,
 	} {
-		if got := hasSpanID([]byte(text), "spn_01"); got != want {
+		if got := hasSpanID([]byte(text), []byte("spn_01")); got != want {
 			t.Errorf("hasSpanID(%s) = %v, want %v", text, got, want)
 		}
 	}
