@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNoAnswer says that the kernel took a batch but did not acknowledge what it was
-// asked to acknowledge.
+// ErrNoAnswer says that the kernel took a batch but did not acknowledge it: what it
+// cannot parse it passes over in silence.
 var ErrNoAnswer = errors.New("no acknowledgement from the kernel")
 
 // Open returns a netlink socket of the family proto (unix.NETLINK_ROUTE, unix.NETLINK_NETFILTER)
@@ -23,7 +23,7 @@ func Open(proto int) (fd int, err error) {
 	return fd, nil
 }
 
-// Send hands batch to the kernel on the netlink socket fd and checks the answers. The
+// Send hands batch, which must have [Ack] on its last request, to the kernel on the netlink socket fd and checks the answers. The
 // error is the first errno ([syscall.Errno]) that the kernel gave to a message of the batch, or [ErrNoAnswer].
 //
 // rtnetlink, nf_tables and NFLOG work off the batch before sendto(2) returns, so that every
@@ -41,7 +41,7 @@ func Send(fd int, batch []byte) error {
 		return fmt.Errorf("send a netlink batch: %w", err)
 	}
 	want := lastAck(batch)
-	got := want == 0
+	got := false
 	var first error
 	buf := make([]byte, 8192)
 	for {
@@ -60,7 +60,7 @@ func Send(fd int, batch []byte) error {
 			if errno != 0 && first == nil {
 				first = fmt.Errorf("netlink message %d: %w", h.Seq, syscall.Errno(errno))
 			}
-			got = got || h.Seq == want
+			got = got || want != 0 && h.Seq == want
 		}
 	}
 	if first == nil && !got {

@@ -27,7 +27,7 @@ const ReceiveBuffer = 4 << 20
 // every packet that a rule logs to that group is queued on the socket at once: when the process that tried has
 // its answer, the event can be read. It is one message, which asks for an acknowledgement;
 // see [netlink.Send]. The group is free again when the last descriptor of the socket is closed; until then
-// a second socket gets EBUSY.
+// a second socket gets EPERM.
 //
 // The binding of protocol families that older programs do is not needed, since nf_tables names the
 // logger itself, and not done, since it would change who gets the packets of others.

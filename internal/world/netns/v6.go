@@ -1,9 +1,7 @@
 package netns
 
 import (
-	"bytes"
 	"encoding/binary"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,8 +34,13 @@ func V6Enabled() bool {
 
 // firstByte returns the first byte of a file, 0 if it cannot be read.
 func firstByte(path string) byte {
-	b, err := os.ReadFile(path)
-	if err != nil || len(bytes.TrimSpace(b)) == 0 {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0) // a third of the price of an os.File
+	if err != nil {
+		return 0
+	}
+	defer unix.Close(fd) //nolint:errcheck // nothing was written
+	var b [1]byte
+	if n, err := unix.Read(fd, b[:]); n != 1 || err != nil {
 		return 0
 	}
 	return b[0]
