@@ -61,6 +61,7 @@ func (s *Setup) mounts(p *Program) error {
 	step := ""
 	for i := range compiled.Calls {
 		c := &compiled.Calls[i]
+		index[i] = int32(len(p.ops))
 		if name := s.Mounts[c.Mount].Step; name != step {
 			if step != "" {
 				s.done(p)
@@ -68,7 +69,6 @@ func (s *Setup) mounts(p *Program) error {
 			step = name
 			p.Step(name)
 		}
-		index[i] = int32(len(p.ops))
 		o := op{kind: opCall, nr: c.Trap, args: c.Args, wantErr: int32(c.Ignore), next: int32(c.Next), onErr: int32(c.Fail)}
 		if c.UseFD {
 			o.args[0], o.regMask = uintptr(fd), 1
