@@ -1,6 +1,7 @@
 package trace_test
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,11 @@ import (
 
 // TRC4: ids are UUIDv7 and sort in the order in which they were made.
 func TestNewSpanID(t *testing.T) {
+	ms, err := strconv.ParseInt(trace.NewSpanID()[4:16], 16, 64)
+	must(t, err)
+	if age := time.Since(time.UnixMilli(ms)); age < -time.Second || age > time.Minute {
+		t.Errorf("the id says that it is %v old", age)
+	}
 	last := ""
 	for range 10_000 {
 		id := trace.NewSpanID()
