@@ -26,10 +26,11 @@ const userID = 12345
 
 func main() {
 	bin := flag.String("bin", "bin", "directory of the programs, first on PATH of the recipes")
+	demo := flag.String("demo", "", "script that is one more recipe; it finds the programs in ../bin")
 	only := flag.String("run", "", "run only recipes whose name contains this")
 	verbose := flag.Bool("v", false, "print the output of every recipe")
 	flag.Parse()
-	ok, err := run(*bin, *only, *verbose, flag.Args())
+	ok, err := run(*bin, *demo, *only, *verbose, flag.Args())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "validate:", err)
 	}
@@ -38,7 +39,7 @@ func main() {
 	}
 }
 
-func run(bin, only string, verbose bool, files []string) (bool, error) {
+func run(bin, demo, only string, verbose bool, files []string) (bool, error) {
 	recipes, err := readAll(files)
 	if err != nil {
 		return false, err
@@ -52,6 +53,13 @@ func run(bin, only string, verbose bool, files []string) (bool, error) {
 	bin, err = shareBin(bin, work)
 	if err != nil {
 		return false, err
+	}
+	if demo != "" {
+		path := filepath.Join(work, "scripts", "demo")
+		if err := share(demo, path); err != nil {
+			return false, err
+		}
+		recipes = append(recipes, &recipe{name: "demo", file: demo, script: path})
 	}
 	passed, failed := 0, 0
 	fmt.Printf("%-6s %-28s %-5s %-24s %s\n", "", "RECIPE", "AS", "FROM", "TIME")
@@ -84,19 +92,24 @@ func shareBin(bin, work string) (string, error) {
 		return "", err
 	}
 	dir := filepath.Join(work, "bin")
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		return "", err
-	}
 	for _, name := range []string{"substrate", "substrate-shim"} {
-		data, err := os.ReadFile(filepath.Join(bin, name))
-		if err != nil {
+		if err := share(filepath.Join(bin, name), filepath.Join(dir, name)); err != nil {
 			return "", fmt.Errorf("%w (make build writes it)", err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, name), data, 0o755); err != nil {
-			return "", err
 		}
 	}
 	return dir, nil
+}
+
+// share copies a program to a path that every account can reach.
+func share(from, to string) error {
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(to, data, 0o755)
 }
 
 // accounts says as whom a recipe runs: root can be both, a user only a user.
