@@ -2,6 +2,8 @@ package testenv
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -10,10 +12,15 @@ import (
 )
 
 // TempDir returns t.TempDir for tests that mount in it. Before the directory is removed, every mount in
-// it is detached, the latest first, so that the removal cannot reach into one.
+// it is detached, the latest first, so that the removal cannot reach into one. Other users may enter it.
 func TempDir(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
+	for _, d := range []string{dir, filepath.Dir(dir)} {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
 	t.Cleanup(func() {
 		t.Helper()
 		if err := detachBelow(dir); err != nil {

@@ -67,7 +67,7 @@ func NeedProgram(t testing.TB, name string) string {
 	return path
 }
 
-// InRoot runs body as root in mount, pid, network, ipc and uts namespaces of its own; all mounts are private.
+// InRoot runs body as root in mount, pid, network, ipc and uts namespaces of its own; all mounts are private, /proc is fresh.
 func InRoot(t *testing.T, body func(t *testing.T)) {
 	t.Helper()
 	if !isChild(t) {
@@ -80,7 +80,7 @@ func InRoot(t *testing.T, body func(t *testing.T)) {
 }
 
 // InUserns runs body as an ordinary user with all capabilities in a user namespace that maps nothing but that
-// user, and in mount, pid, network, ipc and uts namespaces of its own; all mounts are private. HOME is a directory of the user's.
+// user, and in mount, pid, network, ipc and uts namespaces of its own; all mounts are private, /proc is fresh. HOME is a directory of the user's.
 func InUserns(t *testing.T, body func(t *testing.T)) {
 	t.Helper()
 	AsUser(t, func(t *testing.T) {
@@ -180,11 +180,14 @@ func isChild(t *testing.T) bool {
 	return found && name == t.Name()
 }
 
-// private keeps the mounts of the test's namespace from reaching the host.
+// private keeps the mounts of the test's namespace from reaching the host, and mounts the proc of its pid namespace.
 func private(t *testing.T) {
 	t.Helper()
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		t.Fatalf("make all mounts private: %v", err)
+	}
+	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		t.Logf("/proc stays that of the host: %v", err) // a container that masks parts of its own
 	}
 }
 

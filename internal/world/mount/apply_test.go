@@ -156,6 +156,8 @@ func TestApplyKinds(t *testing.T) {
 			{Kind: File, Target: "/dev/fifo", Mode: unix.S_IFIFO | 0o600},
 			{Kind: Tmpfs, Target: "/missing", Optional: true},
 			{Kind: Tmpfs, Target: "/etc", Optional: true, Else: []Mount{{Kind: Bind, Target: "/etc", Source: base + "/file", Flags: ReadOnly}}},
+			{Kind: Bind, Target: "/etc", Source: base + "/gone", Flags: ReadOnly, MayVanish: true},
+			{Kind: Overlay, Target: "/etc", Lower: base + "/gone", Upper: base + "/u", Work: base + "/w", Data: options, MayVanish: true},
 			{Kind: Mkdir, Target: "/late", Mode: 0o755},
 			{Kind: Tmpfs, Target: "/late", Mode: 0o755},
 			{Kind: Mkdir, Target: "/late/in", Mode: 0o755},

@@ -18,7 +18,8 @@ type Call struct {
 	Mount  int           // which of the compiled mounts this call belongs to
 	KeepFD bool          // the result is a descriptor for the calls that follow
 	UseFD  bool          // put that descriptor into Args[0]
-	Ignore syscall.Errno // a failure that counts as success: EEXIST; 0 for none
+	Ignore syscall.Errno // a failure that ends this mount well: EEXIST; 0 for none
+	Skip   int           // the call to go on with after that failure
 	Next   int           // the call to go on with after success
 	Fail   int           // the call to go on with after a failure; Stop to end with the error
 }
@@ -54,8 +55,10 @@ func (p *Program) Exec() (mount int, errno syscall.Errno) {
 			fd = r
 		}
 		switch {
-		case e == 0 || e == c.Ignore:
+		case e == 0:
 			i = c.Next
+		case e == c.Ignore:
+			i = c.Skip
 		case c.Fail != Stop:
 			i = c.Fail
 		default:
@@ -100,6 +103,9 @@ func (c *compiler) mount(m *Mount) error {
 	if err := c.calls(m); err != nil {
 		return err
 	}
+	if m.MayVanish {
+		c.p.Calls[begin].Ignore = unix.ENOENT
+	}
 	own := len(c.p.Calls)
 	for i := range m.Else {
 		other := m.Else[i]
@@ -111,6 +117,7 @@ func (c *compiler) mount(m *Mount) error {
 	end := len(c.p.Calls)
 	for i := begin; i < own; i++ {
 		call := &c.p.Calls[i]
+		call.Skip = end
 		if call.Next == own {
 			call.Next = end
 		}

@@ -77,10 +77,13 @@ type Mount struct {
 	Lower, Upper, Work string // Overlay: absolute paths on the host
 
 	Flags    Flags
-	Data     string  // Overlay: options besides the directories; Tmpfs, Proc, Devpts: all options
-	Mode     uint32  // Mkdir, File, Tmpfs: permission bits; the umask is not taken off if it is 0 by then
-	Optional bool    // a failure is no error; the next Mount follows
-	Else     []Mount // what to do instead, all of it in this order, if this one fails. Optional then holds for them too
+	Data     string // Overlay: options besides the directories; Tmpfs, Proc, Devpts: all options
+	Mode     uint32 // Mkdir, File, Tmpfs: permission bits; the umask is not taken off if it is 0 by then
+	Optional bool   // a failure is no error; the next Mount follows
+
+	// MayVanish says that the host may have removed Lower or Source since the list was made: then this Mount is left out.
+	MayVanish bool
+	Else      []Mount // what to do instead, all of it in this order, if this one fails. Optional then holds for them too
 }
 
 // String returns one line for messages and golden files. Names with blanks, control characters or bytes
@@ -108,6 +111,9 @@ func (m Mount) String() string {
 	field("data", m.Data)
 	if m.Optional {
 		b.WriteString(" optional")
+	}
+	if m.MayVanish {
+		b.WriteString(" may-vanish")
 	}
 	for _, other := range m.Else {
 		b.WriteString("\n    else " + strings.ReplaceAll(other.String(), "\n", "\n    "))
