@@ -3,8 +3,8 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
+	"syscall"
 
 	"substrate/internal/config"
 )
@@ -81,6 +81,17 @@ func (a *app) report(err error) int {
 
 // message writes one line in a single write, so that it is never mixed with what a
 // command prints at the same moment.
-func message(w io.Writer, kind, text string) {
-	_, _ = io.WriteString(w, "substrate: "+kind+": "+text+"\n")
+//
+// It goes past os.File, which ends the whole program by SIGPIPE if nobody reads standard
+// error any more; the command and its span must come to their end all the same.
+func message(f *os.File, kind, text string) {
+	line := []byte("substrate: " + kind + ": " + text + "\n")
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return // closed; there is nobody to tell
+	}
+	_ = raw.Write(func(fd uintptr) bool {
+		_, _ = syscall.Write(int(fd), line) // lost if nobody reads
+		return true
+	})
 }

@@ -48,14 +48,54 @@ func failed(err error) error {
 	return &failure{err: err, status: exitFailure}
 }
 
+const longHelp = `substrate stands in for bash and records what it runs, one span for each command, in
+~/.substrate/trace.jsonl. Any span can be run again, on the machine itself or in a world: a
+throw-away view of the whole machine that shows what the command changes and whom it tries to reach.
+
+To record, give it what you would give bash:
+
+  -c CMD [name [arg...]]    run a command; -lc, -ec, -o pipefail, --login, --norc and all
+                            other options of bash go to the shell as they are
+  -f SCRIPT [arg...]        run a script
+  SCRIPT [arg...]           the same; write ./trace for a script named like a subcommand
+  (nothing)                 run what comes on standard input; on a terminal, your shell,
+                            which is not recorded yet
+
+  --shell PATH              use this shell, not $SHELL or /bin/bash
+  --ci                      put -o errexit -o nounset -o pipefail in front
+  --no-exit-on-error        take --ci back
+
+Some subcommands can be spelled like options:
+
+  --replay SPAN             substrate replay SPAN          (with --replay-verbose: --verbose)
+  --trace SPAN              substrate trace show SPAN
+  --doctor                  substrate world doctor
+
+A SPAN is an id, the beginning of one, or last, last~1, ... The exit status is the command's own: 128+n
+if signal n killed it, 126 or 127 if it could not be started, 2 if the command line is wrong, 125 if
+something of substrate's failed.`
+
+const examples = `  substrate -c 'make && ./run'              record a command
+  SHELL=$(command -v substrate) my-agent    record every command of an agent
+  substrate trace show last                 show the last one
+  substrate replay last                     run it again here
+  substrate replay --world last             run it again in a world, and list what it changes
+  substrate world run -- npm install        run something new in a world`
+
 // newRoot builds the tree of subcommands. RunE of a subcommand returns a [failure], or
 // wraps its error with failed; all other errors count as errors of usage.
 func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
-		Use:           "substrate",
-		Short:         "record commands, and replay them in throw-away worlds",
-		SilenceErrors: true,
-		SilenceUsage:  true,
+		Use:                   "substrate [option of the shell]... -c CMD [name [arg...]] | SCRIPT [arg...] | SUBCOMMAND",
+		Short:                 "record commands, and replay them in throw-away worlds",
+		Long:                  longHelp,
+		Example:               examples,
+		Version:               programVersion,
+		DisableFlagsInUseLine: true,
+		SilenceErrors:         true,
+		SilenceUsage:          true,
+		Args:                  cobra.ArbitraryArgs,
+		RunE:                  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)

@@ -61,11 +61,11 @@ func translate(args []string) ([]string, bool, error) {
 		return append([]string{"world", "doctor"}, args[1:]...), true, nil
 	}
 	for i, arg := range args {
+		if arg == "--" || arg == "-c" {
+			break
+		}
 		name, value, hasValue := strings.Cut(arg, "=")
-		if arg == "--" || arg == "-c" || (name != "--replay" && name != "--trace") {
-			if arg == "--" || arg == "-c" {
-				break
-			}
+		if name != "--replay" && name != "--trace" {
 			continue
 		}
 		rest := args[i+1:]
