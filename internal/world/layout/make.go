@@ -50,6 +50,7 @@ func Make(in Input) (*Plan, error) {
 	}
 	if in.User {
 		err = p.rebuildRoot()
+		p.foreign()
 	} else {
 		err = p.overlayRoot()
 	}

@@ -151,10 +151,19 @@ func (p *planner) rebuildDir(s *site, dir string, n *node, st Stat) {
 		return
 	}
 	p.point(s, dir, syscall.S_IFDIR, mode)
-	if p.FS.Rights(dir)&2 == 0 && st.UID != p.UID && p.FS.IsEmpty(dir) {
-		return // an overlay of nothing, in which nothing can be made, is only dear
+	rights := p.FS.Rights(dir)
+	if st.UID != p.UID && (rights == 0 || rights&2 == 0 && p.FS.IsEmpty(dir)) {
+		return // there is nothing to see and nothing to write: an overlay would only be dear
 	}
 	p.carryDir(dir, n, st)
+	p.mayVanish(dir, n)
+}
+
+// mayVanish marks the mount that was added last: what is no mount point on the host can be removed there at any moment.
+func (p *planner) mayVanish(name string, n *node) {
+	if name != n.path {
+		p.plan.Mounts[len(p.plan.Mounts)-1].MayVanish = true
+	}
 }
 
 // rebuildFile carries over a regular file.
@@ -162,7 +171,10 @@ func (p *planner) rebuildFile(s *site, file string, st Stat) {
 	rights := p.FS.Rights(file)
 	if s.shadow == nil || file == p.resolv {
 		p.point(s, file, syscall.S_IFREG, 0o444)
-		p.carryFile(file, s.n, st, rights&2 != 0)
+		if file != p.resolv {
+			p.carryFile(file, s.n, st, rights&2 != 0)
+			p.mayVanish(file, s.n)
+		}
 		return
 	}
 	if rights&4 != 0 && p.mayCopy(file, st) {
@@ -171,6 +183,7 @@ func (p *planner) rebuildFile(s *site, file string, st Stat) {
 	}
 	p.point(s, file, syscall.S_IFREG, 0o444)
 	p.bind(file, file, s.n.flags|mount.ReadOnly|mount.NoDev)
+	p.mayVanish(file, s.n)
 }
 
 // recreate makes a symlink or fifo anew.
