@@ -89,6 +89,9 @@ func visitDir(parent string, remove bool, clean func(dir string, s state) error)
 		if errors.Is(err, unix.ENOENT) {
 			continue
 		}
+		if errors.Is(err, errTaken) && remove {
+			continue
+		}
 		s := readState(dir)
 		l := Listed{ID: s.ID, Name: s.Name, Alive: errors.Is(err, errTaken), PID: s.PID, Cwd: s.Cwd, Created: s.Created, Dir: dir}
 		if err == nil && remove {

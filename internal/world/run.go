@@ -33,6 +33,7 @@ type run struct {
 	seen  netlog.Distinct
 	stub  egress.Stub
 	lost  bool // the kernel dropped reports of blocked packets
+	died  bool // the first process was killed
 	buf   []byte
 	tty   *terminal
 
@@ -57,10 +58,13 @@ func (w *World) Run(cmd Command) (*Result, error) {
 	r.armTimeout()
 	err := r.supervise()
 	r.res.Duration = time.Since(r.res.Started)
-	if reapErr := r.reap(); err == nil {
-		err = reapErr
+	r.disarmTimeout()
+	if err == nil && !r.died {
+		// No other process is left, and the first one is busy taking the namespaces down.
+		r.collect()
+		return r.res, r.end()
 	}
-	if err != nil {
+	if err = errors.Join(err, r.end()); err != nil {
 		return nil, err
 	}
 	r.collect()
@@ -127,6 +131,7 @@ func (r *run) message() (bool, error) {
 func (r *run) gone() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.died = true
 	r.res.Signal = int(unix.SIGKILL)
 	r.res.Exit = 128 + r.res.Signal
 	if r.timedOut {
@@ -206,21 +211,23 @@ func (r *run) armTimeout() {
 	})
 }
 
-// reap ends whatever still runs in the world.
-func (r *run) reap() error {
+func (r *run) disarmTimeout() {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.timer != nil {
 		r.timer.Stop()
 	}
-	timedOut := r.timedOut
-	r.mu.Unlock()
+	if r.timedOut {
+		r.res.TimedOut = true
+		r.res.Exit = 124
+	}
+}
+
+// end ends whatever still runs in the world.
+func (r *run) end() error {
 	err := r.w.endProcess()
 	if r.tty != nil {
 		r.tty.close()
-	}
-	if timedOut {
-		r.res.TimedOut = true
-		r.res.Exit = 124
 	}
 	return err
 }

@@ -2,10 +2,13 @@ package world
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // The kinds of object that a world makes on the host.
@@ -42,10 +45,23 @@ func (s *state) write(dir string) error {
 	if err != nil {
 		return fmt.Errorf("encode the state of world %s: %w", s.Name, err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, stateFile), append(text, '\n'), 0o600); err != nil {
+	if err := writeFile(filepath.Join(dir, stateFile), append(text, '\n')); err != nil {
 		return fmt.Errorf("write the state of world %s: %w", s.Name, err)
 	}
 	return nil
+}
+
+// writeFile is os.WriteFile for a new, small file, without the detour over the poller.
+func writeFile(path string, text []byte) error {
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return err
+	}
+	n, err := unix.Write(fd, text)
+	if err == nil && n < len(text) {
+		err = unix.ENOSPC
+	}
+	return errors.Join(err, unix.Close(fd))
 }
 
 // readState reads what write wrote. A missing or torn file gives a state that names only the

@@ -13,20 +13,19 @@ import (
 	"substrate/fsdiff"
 	"substrate/internal/world/layout"
 	"substrate/internal/world/mount"
-	"substrate/internal/world/netns"
 	"substrate/internal/world/worldfs"
 	"substrate/internal/world/worldinit"
 )
 
 // view is the file view of a world: what is mounted, and where the changes will be found.
 type view struct {
-	staging string // empty directory on which the new root is built
-	plan    *layout.Plan
-	mounts  []mount.Mount
-	memory  *worldinit.Memory // nil if the uppers are on disk
-	hide    []string
-	prefix  string // of the overlay's marks
-	index   bool   // overlays are mounted with index=on
+	props  // what all worlds share
+	plan   *layout.Plan
+	mounts []mount.Mount
+	memory *worldinit.Memory // nil if the uppers are on disk
+	hide   []string
+	prefix string // of the overlay's marks
+	index  bool   // overlays are mounted with index=on
 }
 
 // madeNew are the directories that a world does not share with the host and that are in no diff.
@@ -34,12 +33,13 @@ var madeNew = []string{"/proc", "/sys", "/dev", "/run"}
 
 // newView plans the file view, and makes on disk what it needs.
 func (w *World) newView() (*view, error) {
-	v := &view{staging: filepath.Join(w.dir, "root"), prefix: worldfs.TrustedPrefix, index: w.spec.Root}
+	v := &view{prefix: worldfs.TrustedPrefix, index: w.spec.Root}
 	if !w.spec.Root {
 		v.prefix = worldfs.UserPrefix
 	}
-	if err := os.Mkdir(v.staging, 0o700); err != nil {
-		return nil, fmt.Errorf("make the staging directory: %w", err)
+	var err error
+	if v.props, err = makeProps(filepath.Dir(filepath.Dir(w.dir))); err != nil {
+		return nil, err
 	}
 	in, err := w.layoutInput(v)
 	if err != nil {
@@ -63,8 +63,8 @@ func (w *World) newView() (*view, error) {
 		}
 	}
 	if w.upperDir == "" {
-		v.memory, err = w.inMemory(v)
-		return v, err
+		v.memory = w.inMemory(v)
+		return v, nil
 	}
 	for i := range v.plan.Uppers {
 		if err := makeUpper(&v.plan.Uppers[i]); err != nil {
@@ -78,25 +78,22 @@ func (w *World) newView() (*view, error) {
 func (w *World) layoutInput(v *view) (layout.Input, error) {
 	in := layout.Input{
 		FS: layout.Host{}, User: !w.spec.Root, UID: os.Geteuid(), GID: os.Getegid(), Cwd: w.spec.Cwd,
-		Empty: filepath.Join(w.dir, "empty"), Resolv: filepath.Join(w.dir, "resolv.conf"),
-		Place: w.place,
+		Empty: v.empty, Resolv: v.resolv, Place: func(kind layout.PlaceKind, n int) string { return w.place(v, kind, n) },
 	}
 	in.Hide = append(append(append(in.Hide, w.spec.Hide...), w.spec.Dirs.Run...), w.spec.Dirs.Overlay...)
 	var err error
-	if in.MountInfo, err = os.ReadFile("/proc/self/mountinfo"); err != nil {
+	if in.MountInfo, err = readMountInfo(); err != nil {
 		return in, fmt.Errorf("read the mounts of this machine: %w", err)
 	}
-	resolv := "# substrate: names are refused in this world, and listed\nnameserver " + netns.Addr4.String() + "\noptions timeout:1 attempts:1\n"
-	err = errors.Join(os.WriteFile(in.Empty, nil, 0o444), os.WriteFile(in.Resolv, []byte(resolv), 0o444))
-	return in, err
+	return in, nil
 }
 
 // place says where on the host the parts of a view lie. All are below the upper's directory, or the state directory if
 // the uppers are in memory, so that they go with it.
-func (w *World) place(kind layout.PlaceKind, n int) string {
+func (w *World) place(v *view, kind layout.PlaceKind, n int) string {
 	base := w.upperDir
 	if base == "" {
-		base = filepath.Join(w.dir, "memory")
+		base = v.tmpfs
 		if kind == layout.ShadowDir || kind == layout.CopyFile {
 			base = w.dir
 		}
@@ -130,13 +127,10 @@ func makeUpper(u *layout.Upper) error {
 }
 
 // inMemory prepares a tmpfs for the uppers.
-func (w *World) inMemory(v *view) (*worldinit.Memory, error) {
-	m := &worldinit.Memory{Dir: filepath.Join(w.dir, "memory"), Data: "mode=0700"}
+func (w *World) inMemory(v *view) *worldinit.Memory {
+	m := &worldinit.Memory{Dir: v.tmpfs, Data: "mode=0700"}
 	if _, size, ok := strings.Cut(w.spec.Upper, ":"); ok {
 		m.Data += ",size=" + size
-	}
-	if err := os.Mkdir(m.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the directory of the uppers: %w", err)
 	}
 	for _, u := range v.plan.Uppers {
 		d := worldinit.MemoryDir{Path: u.Dir, Mode: u.Mode, UID: -1}
@@ -145,7 +139,7 @@ func (w *World) inMemory(v *view) (*worldinit.Memory, error) {
 		}
 		m.Dirs = append(m.Dirs, worldinit.MemoryDir{Path: u.Work, Mode: 0o700, UID: -1}, d)
 	}
-	return m, nil
+	return m
 }
 
 // upperInMemory says whether the uppers are in memory.

@@ -93,7 +93,7 @@ func (w *World) make() error {
 	}
 	w.made(kindState, w.dir)
 	groupDir := w.planGroup()
-	w.state = state{ID: w.ID, Name: w.Name, Created: time.Now(), PID: os.Getpid(), Cwd: w.spec.Cwd}
+	w.state = state{ID: w.ID, Name: w.Name, Created: time.Now().UTC(), PID: os.Getpid(), Cwd: w.spec.Cwd}
 	w.state.Objects = []object{{kindState, w.dir}}
 	if overlays != "" {
 		w.upperDir = filepath.Join(overlays, w.Name)
@@ -115,6 +115,7 @@ func (w *World) make() error {
 	if w.view, err = w.newView(); err != nil {
 		return err
 	}
+	w.observe("strategy", "overlay", true)
 	w.makeGroup(groupDir)
 	return nil
 }

@@ -90,20 +90,25 @@ func interpret(st *childState) {
 			pc = o.onErr
 			continue
 		case opSpawn:
-			r, _, e = syscall.RawSyscall6(unix.SYS_CLONE, uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
-			if e == 0 && r == 0 {
-				pc = o.onErr
+			// The child works through its ops in this same frame before the parent goes on in it, so
+			// afterwards nothing but st may be relied on.
+			pid := vfork()
+			if pid == 0 {
+				pc = st.child
 				continue
 			}
-			if e != 0 {
-				fail(st, pc, e)
+			pc = st.parent
+			if pid < 0 {
+				fail(st, pc, syscall.Errno(-pid))
 			}
+			st.command = uintptr(pid)
+			continue
 		case opExec:
 			e = execute(st)
 			report(st, MsgExec, pc, e)
 			exit(127)
 		case opInit:
-			beInit(st, arg(st, o, 0))
+			beInit(st)
 		}
 		if e != 0 {
 			st.lastErr = int32(e)
@@ -156,17 +161,19 @@ func fail(st *childState, pc int32, e syscall.Errno) {
 	exit(125)
 }
 
-// acks reads answers until none is left and returns the first error among them.
+// acks reads answers until none is left and returns the first error among them. No answer at all
+// is an error too: the kernel passes over in silence what it cannot parse.
 //
 //go:norace
 //go:nosplit
 //go:nocheckptr
 func acks(st *childState, fd uintptr) syscall.Errno {
 	base := unsafe.Pointer(&st.buf)
+	none := syscall.ENODATA
 	for {
 		n, _, e := syscall.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(base), unsafe.Sizeof(st.buf), unix.MSG_DONTWAIT, 0, 0)
 		if e == syscall.EAGAIN {
-			return 0
+			return none
 		}
 		if e != 0 {
 			return e
@@ -177,6 +184,7 @@ func acks(st *childState, fd uintptr) syscall.Errno {
 				if code := *(*int32)(unsafe.Add(base, off+16)); code != 0 {
 					return syscall.Errno(-code)
 				}
+				none = 0
 			}
 			if h.Len < 16 {
 				break
@@ -221,7 +229,7 @@ const SignalTermAll = 40
 //go:norace
 //go:nosplit
 //go:nocheckptr
-func beInit(st *childState, command uintptr) {
+func beInit(st *childState) {
 	all := ^uint64(0)
 	for {
 		r, _, e := syscall.RawSyscall6(unix.SYS_RT_SIGTIMEDWAIT, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&st.info)), 0, 8, 0, 0)
@@ -229,7 +237,7 @@ func beInit(st *childState, command uintptr) {
 			continue
 		}
 		if r == uintptr(syscall.SIGCHLD) {
-			reap(st, command)
+			reap(st)
 			continue
 		}
 		if *(*int32)(unsafe.Add(unsafe.Pointer(&st.info), 16)) != 0 {
@@ -239,26 +247,42 @@ func beInit(st *childState, command uintptr) {
 			syscall.RawSyscall(unix.SYS_KILL, ^uintptr(0), uintptr(syscall.SIGTERM), 0)
 			continue
 		}
-		syscall.RawSyscall(unix.SYS_KILL, -command, r, 0)
+		syscall.RawSyscall(unix.SYS_KILL, -st.command, r, 0)
 	}
 }
 
 //go:norace
 //go:nosplit
-func reap(st *childState, command uintptr) {
+func reap(st *childState) {
 	for {
 		status := uintptr(0)
 		r, _, e := syscall.RawSyscall6(unix.SYS_WAIT4, ^uintptr(0), uintptr(unsafe.Pointer(&status)), unix.WNOHANG, uintptr(unsafe.Pointer(&st.rusage)), 0, 0)
 		if e != 0 || r == 0 {
 			return
 		}
-		if r == command {
+		if r == st.command {
 			st.msg.Status = int32(status)
 			st.msg.Utime = st.rusage.Utime.Sec*1e6 + st.rusage.Utime.Usec
 			st.msg.Stime = st.rusage.Stime.Sec*1e6 + st.rusage.Stime.Usec
 			st.msg.MaxRSS = st.rusage.Maxrss
+			endAll()
 			report(st, MsgExit, 0, 0)
 			exit(0)
+		}
+	}
+}
+
+// endAll kills every other process of the world and waits until none is left, so that when the
+// supervisor hears of the end nothing can write any more, and it need not wait for the
+// namespaces to be taken down.
+//
+//go:norace
+//go:nosplit
+func endAll() {
+	syscall.RawSyscall(unix.SYS_KILL, ^uintptr(0), uintptr(syscall.SIGKILL), 0)
+	for {
+		if _, _, e := syscall.RawSyscall6(unix.SYS_WAIT4, ^uintptr(0), 0, 0, 0, 0, 0); e == syscall.ECHILD {
+			return
 		}
 	}
 }
@@ -275,6 +299,11 @@ func (p *Program) release() {
 	runtime.KeepAlive(p)
 	p.keep = nil
 }
+
+// vfork is clone(2) with CLONE_VM and CLONE_VFORK on the same stack: it returns in the child, and then, once that has
+// executed a program or ended, in the parent. A copy of the page tables would cost more than the
+// rest of the start. The result is a pid, 0, or a negative errno.
+func vfork() int
 
 // cloneArgs is struct clone_args.
 //

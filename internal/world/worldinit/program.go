@@ -78,6 +78,9 @@ type childState struct {
 	regs    [maxRegs]uintptr
 	pokes   [8]unsafe.Pointer // targets of opPoke
 	lastErr int32
+	parent  int32          // op with which the parent goes on after opSpawn
+	child   int32          // op with which the child begins
+	command uintptr        // pid of the command
 	status  uintptr        // descriptor of the report socket in the child
 	paths   unsafe.Pointer // candidates for execve: pointers to strings, a null at the end
 	argv    unsafe.Pointer

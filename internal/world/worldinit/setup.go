@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"substrate/internal/world/mount"
+	"substrate/internal/world/netlog"
 )
 
 // Setup is everything that the first process of a world shall do.
@@ -186,6 +187,8 @@ func (s *Setup) network(p *Program, fds [numFDs]Reg) {
 	p.Step("nft")
 	p.Alternative(func() {
 		nf := p.netlink(unix.NETLINK_NETFILTER)
+		size := p.Bytes(binary.NativeEndian.AppendUint32(nil, netlog.ReceiveBuffer))
+		p.Try(unix.SYS_SETSOCKOPT, FromReg(nf), Num(unix.SOL_SOCKET), Num(unix.SO_RCVBUFFORCE), size, Num(4))
 		p.send(nf, s.Network.Rules)
 		p.send(nf, s.Network.Log)
 		p.set(fds[FDLog], nf)
@@ -271,15 +274,15 @@ func (s *Setup) spawn(p *Program, peer int, oldMask Arg) {
 	p.Step("exec")
 	c := &s.Command
 	p.state.paths, p.state.argv, p.state.env = p.strings(c.Paths), p.strings(c.Argv), p.strings(c.Env)
-	child := p.NewReg()
-	spawn := p.add(op{kind: opSpawn, dst: uint8(child) + 1})
+	p.add(op{kind: opSpawn})
+	p.state.parent = int32(len(p.ops))
 	for i := range 3 {
 		p.Try(unix.SYS_CLOSE, Num(i))
 	}
 	closeAllBut(p, peer)
-	p.add(op{kind: opInit, args: [6]uintptr{uintptr(child)}, regMask: 1})
+	p.add(op{kind: opInit})
 
-	p.ops[spawn].onErr = int32(len(p.ops))
+	p.state.child = int32(len(p.ops))
 	p.Call(unix.SYS_SETSID)
 	if c.TTY {
 		p.Call(unix.SYS_IOCTL, Num(0), Num(unix.TIOCSCTTY), Num(0))

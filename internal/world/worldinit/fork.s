@@ -1,1 +1,0 @@
-// Empty: lets the package declare functions without a body.
