@@ -103,9 +103,26 @@ var brokenLinks = map[string]worldfstest.Deviation{
 
 // DIF8: the kernel's overlay passes the suite, in both forms of its marks.
 func TestKernelOverlayAsRoot(t *testing.T) {
+	t.Parallel()
 	worldfstest.InNamespace(t, false, func(t *testing.T) { worldfstest.Run(t, kernelStrategy(t)) })
 }
 
 func TestKernelOverlayAsUser(t *testing.T) {
+	t.Parallel()
 	worldfstest.InNamespace(t, true, func(t *testing.T) { worldfstest.Run(t, kernelStrategy(t)) })
+}
+
+// DIF8: random histories, judged by a full walk before and after.
+func TestRandomAsRoot(t *testing.T) {
+	t.Parallel()
+	worldfstest.InNamespace(t, false, func(t *testing.T) {
+		worldfstest.RunRandom(t, kernelStrategy(t), 2000)
+	})
+}
+
+func TestRandomAsUser(t *testing.T) {
+	t.Parallel()
+	worldfstest.InNamespace(t, true, func(t *testing.T) {
+		worldfstest.RunRandom(t, kernelStrategy(t), 1000)
+	})
 }

@@ -17,6 +17,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // File is the state of one path.
@@ -88,18 +90,15 @@ func look(path string) (File, error) {
 	default:
 		f.Type, f.Rdev = "block", st.Rdev
 	}
-	f.Xattrs, err = attributes(path, info)
+	f.Xattrs, err = attributes(path)
 	return f, err
 }
 
-// attributes lists extended attributes, of symlinks none: those that an ordinary user may set do not exist there.
-func attributes(path string, info os.FileInfo) (string, error) {
-	if info.Mode()&os.ModeSymlink != 0 {
-		return "", nil
-	}
+// attributes lists extended attributes.
+func attributes(path string) (string, error) {
 	list := make([]byte, 8192)
-	n, err := syscall.Listxattr(path, list)
-	if err == syscall.ENOTSUP || err == syscall.EPERM {
+	n, err := unix.Llistxattr(path, list)
+	if errors.Is(err, unix.ENOTSUP) {
 		return "", nil
 	}
 	if err != nil {
@@ -111,7 +110,7 @@ func attributes(path string, info os.FileInfo) (string, error) {
 			continue
 		}
 		value := make([]byte, 8192)
-		n, err := syscall.Getxattr(path, name, value)
+		n, err := unix.Lgetxattr(path, name, value)
 		if err != nil {
 			return "", fmt.Errorf("getxattr %s %s: %w", path, name, err)
 		}
