@@ -60,7 +60,7 @@ func TestCorpus(t *testing.T) {
 	if strings.ContainsAny(*runs, "BCD") {
 		bin = build(t, base)
 	}
-	for _, id := range identities(t, base) {
+	for _, id := range identities(t) {
 		t.Run(id.name, func(t *testing.T) {
 			if id.uid != 0 && strings.Contains(*runs, "D") {
 				testenv.NeedUserns(t)
@@ -143,7 +143,7 @@ func build(t *testing.T, base string) string {
 }
 
 // identities are root and an ordinary user for root, else the caller alone.
-func identities(t *testing.T, base string) []*identity {
+func identities(t *testing.T) []*identity {
 	t.Helper()
 	user := &identity{name: "user", uid: os.Getuid(), gid: os.Getgid()}
 	list := []*identity{user}
@@ -154,8 +154,11 @@ func identities(t *testing.T, base string) []*identity {
 		}
 	}
 	for _, id := range list {
-		id.base = filepath.Join(base, id.name)
-		for _, d := range []string{"", "run", "state"} {
+		id.base = newBase(t)
+		if err := id.own(id.base); err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range []string{"run", "state"} {
 			dir := filepath.Join(id.base, d)
 			if err := os.Mkdir(dir, 0o700); err != nil {
 				t.Fatal(err)
@@ -163,9 +166,6 @@ func identities(t *testing.T, base string) []*identity {
 			if err := id.own(dir); err != nil {
 				t.Fatal(err)
 			}
-		}
-		if err := os.Chmod(id.base, 0o755); err != nil {
-			t.Fatal(err)
 		}
 	}
 	return list
@@ -227,6 +227,7 @@ func judgeReplay(t *testing.T, p *place, name string, want, got *trial, span fun
 		compare(t, p, name, want, got)
 		return
 	}
+	got.stderr = withoutWarnings(got.stderr)
 	compareOutcome(t, p, name, want, got)
 	p.check(t, name, "files", differences(got.before, got.after, true))
 	entries, err := end.changes()
