@@ -107,6 +107,13 @@ func (r *run) setup() (*worldinit.Setup, error) {
 		Staging: w.view.staging, Mounts: w.view.mounts, Memory: w.view.memory,
 		Network: network, Verbose: w.spec.Observe != nil,
 	}
+	// A supervisor that is killed leaves a first process that is about to die. Until it has, the world is not
+	// to be taken for a leftover: it may be in the middle of a mount.
+	for _, fd := range []int{w.lock, w.upperFD} {
+		if fd >= 0 {
+			s.Keep = append(s.Keep, fd)
+		}
+	}
 	if w.group != nil {
 		s.Cgroup = w.group.FD()
 	}

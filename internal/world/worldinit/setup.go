@@ -3,6 +3,7 @@ package worldinit
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strconv"
 	"unsafe"
 
@@ -22,6 +23,7 @@ type Setup struct {
 	Memory  *Memory // uppers in memory; nil if they are on disk
 	Network Network
 
+	Keep    []int // close-on-exec descriptors that the first process holds to its end: the locks of the world
 	Command Command
 	Verbose bool // report each step at the moment it is done
 }
@@ -139,16 +141,21 @@ func (s *Setup) stdio(p *Program, peer int) {
 	for i, r := range regs {
 		p.Call(unix.SYS_DUP3, FromReg(r), Num(i), Num(0))
 	}
-	closeAllBut(p, peer)
+	closeAllBut(p, append([]int{peer}, s.Keep...)...)
 }
 
-// closeAllBut closes the descriptors from 3 on, but for keep. Before Linux 5.9 they stay open
+// closeAllBut closes the descriptors from 3 on, but for those to keep. Before Linux 5.9 they stay open
 // in the first process, which costs nothing but tidiness: all are close-on-exec.
-func closeAllBut(p *Program, keep int) {
-	if keep > 3 {
-		p.Try(unix.SYS_CLOSE_RANGE, Num(3), Num(keep-1), Num(0))
+func closeAllBut(p *Program, keep ...int) {
+	slices.Sort(keep)
+	first := 3
+	for _, fd := range keep {
+		if fd > first {
+			p.Try(unix.SYS_CLOSE_RANGE, Num(first), Num(fd-1), Num(0))
+		}
+		first = max(first, fd+1)
 	}
-	p.Try(unix.SYS_CLOSE_RANGE, Num(keep+1), Num(uint32(0xffffffff)), Num(0))
+	p.Try(unix.SYS_CLOSE_RANGE, Num(first), Num(uint32(0xffffffff)), Num(0))
 }
 
 // userNS maps the caller to itself.
@@ -279,7 +286,7 @@ func (s *Setup) spawn(p *Program, peer int, oldMask Arg) {
 	for i := range 3 {
 		p.Try(unix.SYS_CLOSE, Num(i))
 	}
-	closeAllBut(p, peer)
+	closeAllBut(p, append([]int{peer}, s.Keep...)...)
 	p.add(op{kind: opInit})
 
 	p.state.child = int32(len(p.ops))
