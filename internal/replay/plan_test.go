@@ -43,14 +43,18 @@ func TestPlanStarts(t *testing.T) {
 		{"apart", shellSpan(dir, "-c", "-l", "exit 3"), "/bin/bash", []string{"bash", "-c", "-l", "exit 3"}, "bash -c -l"},
 		{
 			"options", shellSpan(dir, "-o", "pipefail", "-ec", "a", "name", "x"), "/bin/bash",
-			[]string{"bash", "-o", "pipefail", "-ec", "a", "name", "x"}, "bash -o pipefail -ec",
+			[]string{"bash", "-o", "pipefail", "-ec", "a", "name", "x"},
+			"bash -o pipefail -ec",
 		},
 		{"script", script, "/bin/bash", []string{"bash", "./job.sh", "a b"}, "bash script"},
 		{"nested", shellSpan(dir, "-c", "bash -lc 'x'"), "/bin/bash", []string{"bash", "-c", "bash -lc 'x'"}, "bash -c (bash -lc)"},
 		{"argv", argv, "git", []string{"git", "log", "--format=a b"}, "argv"},
 		{
-			"foreign", trace.Record{SpanID: "x", Cmd: "ls  *", Argv: []string{"ls", "a"}, Cwd: dir},
-			"/bin/bash", []string{"bash", "-lc", "ls  *"}, "bash -lc",
+			"foreign",
+			trace.Record{SpanID: "x", Cmd: "ls  *", Argv: []string{"ls", "a"}, Cwd: dir},
+			"/bin/bash",
+			[]string{"bash", "-lc", "ls  *"},
+			"bash -lc",
 		},
 		{"not UTF-8", shellSpan(dir, "-c", "echo \xff"), "/bin/bash", []string{"bash", "-c", "echo \xff"}, "bash -c"},
 	}
@@ -131,7 +135,8 @@ func TestEnvironment(t *testing.T) {
 			"SHELL=/s", "SUBSTRATE_LOG=debug", "TERM=xterm", "TZ=UTC", "USER=u",
 		}},
 		{
-			"asked for", map[string]string{"PATH": "/rec"},
+			"asked for",
+			map[string]string{"PATH": "/rec"},
 			[]string{"FOO", "GITHUB_TOKEN", "NOT_SET", "NEW=a=b", "EMPTY="},
 			[]string{"EMPTY=", "FOO=now=1", "GITHUB_TOKEN=now", "NEW=a=b", "PATH=/rec", "PWD=/w"},
 		},

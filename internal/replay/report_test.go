@@ -44,11 +44,13 @@ func TestCompare(t *testing.T) {
 		{"files not recorded", recorded(0, 0, nil), world.Result{Diff: diffOf("+/w/a")}, "same", "same", no},
 		{"files same", recorded(0, 0, diffOf("+/w/a", "-/b")), world.Result{Diff: diffOf("+/w/a", "-/b")}, "same", "same", "same"},
 		{
-			"kind", recorded(0, 0, diffOf("+/w/a")), world.Result{Diff: diffOf("~/w/a")},
+			"kind", recorded(0, 0, diffOf("+/w/a")),
+			world.Result{Diff: diffOf("~/w/a")},
 			"differs", "same", "a changed differently",
 		},
 		{
-			"more and less", recorded(0, 0, diffOf("+/w/a", "+/w/b")), world.Result{Diff: diffOf("+/w/b", "+/w/c")},
+			"more and less", recorded(0, 0, diffOf("+/w/a", "+/w/b")),
+			world.Result{Diff: diffOf("+/w/b", "+/w/c")},
 			"differs", "same", "a and 1 more changed differently",
 		},
 	}
