@@ -31,7 +31,7 @@ var devLinks = [...][2]string{
 // kernelDirs makes proc, sys, dev and run new.
 func (p *planner) kernelDirs() {
 	for _, dir := range fresh {
-		if st, err := p.FS.Lstat(dir); err != nil || st.Mode&syscall.S_IFMT != syscall.S_IFDIR {
+		if !p.isDir(dir) {
 			p.note("the host has no directory %s: none in the world", dir)
 			continue
 		}
@@ -46,6 +46,15 @@ func (p *planner) kernelDirs() {
 			p.run()
 		}
 	}
+}
+
+// isDir says whether the host has a directory there. A mount point is one, and is not asked.
+func (p *planner) isDir(dir string) bool {
+	if n, _ := p.mountOf(dir); n.path == dir {
+		return true
+	}
+	st, err := p.FS.Lstat(dir)
+	return err == nil && st.Mode&syscall.S_IFMT == syscall.S_IFDIR
 }
 
 func (p *planner) proc() {
@@ -161,7 +170,10 @@ func (p *planner) mkdirs(base, dir string) {
 // findResolv finds out which file a reader of /etc/resolv.conf opens.
 func (p *planner) findResolv() {
 	at := p.real("/etc/resolv.conf")
+	n, _ := p.mountOf(at.path)
 	switch {
+	case !p.isFresh(at.path) && n.class() == pseudo:
+		p.note("/etc/resolv.conf is on a %s, which is hidden", n.fstype)
 	case at.exists && at.stat.Mode&syscall.S_IFMT == syscall.S_IFREG, within(at.path, "/run"):
 		p.resolv = at.path
 	case at.path != "/etc/resolv.conf":
@@ -180,7 +192,10 @@ func (p *planner) showResolv() {
 		}
 		p.add(mount.Mount{Kind: mount.File, Step: "run", Target: p.resolv, Mode: 0o644})
 	}
-	p.bind(p.resolv, p.Resolv, mount.ReadOnly|mount.NoSuid|mount.NoDev|mount.NoExec)
+	p.add(mount.Mount{
+		Kind: mount.Bind, Step: "run", Target: p.resolv, Source: p.Resolv, Flags: mount.ReadOnly | sealed,
+		Optional: true, // a directory that could not be listed may lack it
+	})
 }
 
 // hide covers what the caller wants hidden. What lies in a directory that was made new is not there anyway.

@@ -63,6 +63,10 @@ type Upper struct {
 	Lower    string // what the overlay covers: Path, or the place of a Shadow of Path
 	ReadOnly bool   // nothing can be written, so there will be no change
 
+	// MayRefuse says that the world shows the host's directory read-only if the kernel refuses the overlay. It did if Work is empty once the
+	// world stands, unless ReadOnly: an overlay that can be written makes a directory there. The user has to be told.
+	MayRefuse bool
+
 	// What Dir must be given before it is mounted, because the world sees it as that of the mount point.
 	Mode                uint32 // permission bits with setuid, setgid and sticky; those that the caller has in a user's world
 	UID, GID            int

@@ -121,7 +121,20 @@ func (p *planner) carryDir(dir string, n *node, st Stat) {
 	default:
 		// A read-only mount of a file system that others write may hold their sockets, which an overlay cannot reach.
 		p.overlay(dir, dir, st, n.flags)
+		if dir == n.path && dir != "/" {
+			p.mayRefuse(dir, n)
+		}
 	}
+}
+
+// mayRefuse gives the overlay that was added last an alternative. One mount that the kernel does not take as a lower, because
+// it is an overlay on an overlay or has features that nobody foresaw, shall not cost the whole world.
+func (p *planner) mayRefuse(dir string, n *node) {
+	m := &p.plan.Mounts[len(p.plan.Mounts)-1]
+	m.Else = []mount.Mount{{
+		Kind: mount.Bind, Step: m.Step, Target: dir, Source: dir, Flags: n.flags | mount.ReadOnly | mount.NoDev,
+	}}
+	p.plan.Uppers[len(p.plan.Uppers)-1].MayRefuse = true
 }
 
 // overlay adds an overlay and its upper. Flags are those of the mount that it stands for.

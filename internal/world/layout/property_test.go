@@ -1,0 +1,183 @@
+package layout
+
+import (
+	"fmt"
+	"path"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"substrate/internal/world/mount"
+)
+
+// drawMachine makes up a machine: a few directories, and mounts of all classes on some of them, also on one another.
+func drawMachine(t *rapid.T) (mountinfo, tree string) {
+	var info, files strings.Builder
+	info.WriteString("1 0 8:1 / / rw - ext4 /dev/a rw\n")
+	dirs := []string{"/proc", "/sys", "/dev", "/run", "/etc", "/home/me", "/srv", "/var/tmp", "/var/run"}
+	for range rapid.IntRange(0, 12).Draw(t, "dirs") {
+		base := rapid.SampledFrom(append(dirs, "/")).Draw(t, "base")
+		dirs = append(dirs, path.Join(base, rapid.SampledFrom([]string{"a", "b", "c-d", "e f"}).Draw(t, "name")))
+	}
+	for _, dir := range dirs {
+		if strings.Contains(dir, " ") {
+			continue // the tree's lines are split at blanks; as a mount point it is a directory anyway
+		}
+		mode := rapid.SampledFrom([]string{"0755", "0777", "1777", "0700", "0711"}).Draw(t, "mode")
+		fmt.Fprintf(&files, "d %s %d %s\n", mode, rapid.SampledFrom([]int{0, 1000}).Draw(t, "owner"), dir)
+		if rapid.Bool().Draw(t, "file") {
+			fmt.Fprintf(&files, "f %s %d 10 %s/file\n", rapid.SampledFrom([]string{"0644", "0666", "0600"}).Draw(t, "fmode"), rapid.SampledFrom([]int{0, 1000}).Draw(t, "fowner"), dir)
+		}
+	}
+	files.WriteString("f 0644 0 10 /etc/resolv.conf\n")
+	points := map[int]string{1: "/"}
+	for id := 2; id < 2+rapid.IntRange(0, 12).Draw(t, "mounts"); id++ {
+		parent := rapid.IntRange(1, id-1).Draw(t, "parent")
+		point := rapid.SampledFrom(dirs).Draw(t, "point")
+		if !within(point, points[parent]) {
+			continue
+		}
+		points[id] = point
+		fstype := rapid.SampledFrom([]string{"ext4", "tmpfs", "proc", "nfs", "fuse.x", "vfat", "squashfs", "autofs", "nsfs", "overlay"}).Draw(t, "fstype")
+		rw := rapid.SampledFrom([]string{"rw", "ro", "rw,nosuid"}).Draw(t, "options")
+		super := rapid.SampledFrom([]string{"rw", "ro"}).Draw(t, "super")
+		fmt.Fprintf(&info, "%d %d 8:%d / %s %s - %s none %s\n", id, parent, id, strings.ReplaceAll(point, " ", `\040`), rw, fstype, super)
+	}
+	return info.String(), files.String()
+}
+
+// Whatever the machine, a plan can be carried out and covers every mount: no target is missing, no remote file system is asked, and a user's
+// world has no overlay or single bind over a directory with mounts below, which the kernel refuses.
+func TestPlanProperties(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		info, tree := drawMachine(rt)
+		for who, uid := range map[string]int{"root": 0, "user": 1000} {
+			m := &machineFile{mountinfo: []byte(info), tree: tree, hide: []string{"/srv/a"}, cwd: rapid.SampledFrom([]string{"/home/me", "/run/a", "/srv", "/"}).Draw(rt, "cwd")}
+			in, root := m.input(rt, uid)
+			plan, err := Make(in)
+			if err != nil {
+				rt.Fatalf("%s: %v", who, err)
+			}
+			checkCovered(rt, who, in, root, plan)
+			checkTargets(rt, in, root, plan)
+			if rt.Failed() {
+				rt.Fatalf("%s:\n%s\n%s\n%s", who, info, tree, show(plan, true))
+			}
+		}
+	})
+}
+
+// checkTargets walks through the mounts as the kernel would, and looks whether each finds its target.
+func checkTargets(t reporter, in Input, root *node, plan *Plan) {
+	t.Helper()
+	p := &planner{root: root}
+	fs := in.FS.(*fakeFS)
+	made := map[string]bool{}
+	var done []mount.Mount
+	exists := func(name string) bool {
+		for i := len(done) - 1; i >= 0; i-- { // what was mounted last is on top
+			m := done[i]
+			if !within(name, m.Target) || covers(done[i+1:], m.Target, name) {
+				continue
+			}
+			switch {
+			case name == m.Target || made[name]:
+				return true
+			case m.Kind == mount.Overlay && m.Lower != m.Target:
+				return inShadow(plan, m.Lower, name)
+			case m.Kind == mount.Overlay || m.Kind == mount.Bind:
+				_, there := fs.stats[name]
+				return there
+			default:
+				return m.Kind == mount.Proc
+			}
+		}
+		return name == "/"
+	}
+	for _, m := range plan.Mounts {
+		switch m.Kind {
+		case mount.Mkdir, mount.File, mount.Symlink:
+			if !exists(path.Dir(m.Target)) {
+				t.Errorf("no directory for %v", m)
+			}
+			made[m.Target] = true
+			continue
+		case mount.Overlay, mount.Bind:
+			lower := m.Lower + m.Source
+			n, _ := p.mountOf(lower)
+			if in.User && !m.Inside && !within(lower, "/S") && n.hasBelow(lower) {
+				t.Errorf("the kernel refuses this to a user, there are mounts below: %v", m)
+			}
+		}
+		if !m.Optional && !exists(m.Target) {
+			t.Errorf("no target for %v", m)
+		}
+		if m.Kind == mount.Tmpfs {
+			for name := range made {
+				if within(name, m.Target) && name != m.Target {
+					delete(made, name)
+				}
+			}
+		}
+		if m.Kind != mount.Remount {
+			done = append(done, m)
+		}
+	}
+}
+
+// covers says whether a later mount hides name as it is in the mount at target.
+func covers(later []mount.Mount, target, name string) bool {
+	for _, m := range later {
+		if within(name, m.Target) && len(m.Target) >= len(target) {
+			return true
+		}
+	}
+	return false
+}
+
+// inShadow says whether name is in the shadow at place.
+func inShadow(plan *Plan, place, name string) bool {
+	for _, s := range plan.Shadows {
+		for _, e := range s.Entries {
+			if s.Place == place && path.Join(s.Path, e.Name) == name {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func FuzzParseMountInfo(f *testing.F) {
+	f.Add([]byte("1 0 8:1 / / rw - ext4 /dev/a rw\n2 1 8:2 / /a\\040b ro,nosuid shared:1 - tmpfs none rw\n"))
+	f.Add([]byte("1 1 0:2 / / rw - rootfs rootfs rw\n2 1 0:3 / / rw - ext4 x ro,a\n3 2 0:4 / /x rw - proc proc rw\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		root, err := parseMountInfo(text)
+		if err != nil {
+			return
+		}
+		seen := map[*node]bool{root: true}
+		root.walk(func(n *node) {
+			if seen[n] {
+				t.Fatalf("mount %d is in the tree twice", n.id)
+			}
+			seen[n] = true
+		})
+	})
+}
+
+// BenchmarkMake plans for this machine: root's share of a world's start.
+func BenchmarkMake(b *testing.B) {
+	info := []byte(readFile(b, "/proc/self/mountinfo"))
+	for _, user := range []bool{false, true} {
+		b.Run(map[bool]string{false: "root", true: "user"}[user], func(b *testing.B) {
+			in := Input{MountInfo: info, FS: Host{}, User: user, UID: 12345, GID: 12345, Cwd: "/tmp", Hide: []string{"/var/lib/substrate", "/run/substrate"}, Empty: "/S/e", Resolv: "/S/r", Place: fakePlace}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := Make(in); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
