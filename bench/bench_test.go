@@ -32,7 +32,7 @@ func BenchmarkTable(b *testing.B) {
 	small, large := tree(b, filepath.Join(dir, "small"), 10), tree(b, filepath.Join(dir, "large"), 100_000)
 	var rows []row
 	for _, name := range names {
-		a := newAccount(b, name, dir, bin)
+		a := newAccount(b, name, bin)
 		for _, g := range groups(a, small, large) {
 			got, err := g.measure(*rounds)
 			if err != nil {

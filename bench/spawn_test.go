@@ -22,14 +22,11 @@ type account struct {
 	cred *syscall.Credential // nil to stay who we are
 }
 
-// newAccount makes a home below dir. The name "user" is a user without privilege; if we
-// are one ourselves, that is us.
-func newAccount(b *testing.B, name, dir, bin string) *account {
+// newAccount makes a home. The name "user" is a user without privilege; if we are one
+// ourselves, that is us.
+func newAccount(b *testing.B, name, bin string) *account {
 	b.Helper()
-	a := &account{name: name, bin: bin, home: filepath.Join(dir, name)}
-	if err := os.Mkdir(a.home, 0o755); err != nil {
-		b.Fatal(err)
-	}
+	a := &account{name: name, bin: bin, home: workDir(b)}
 	if name == "user" && os.Geteuid() == 0 {
 		a.cred = &syscall.Credential{Uid: userID, Gid: userID}
 		if err := os.Chown(a.home, userID, userID); err != nil {
