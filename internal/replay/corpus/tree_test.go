@@ -37,7 +37,7 @@ func snapshot(skip []string, roots ...string) (tree, error) {
 					return fs.SkipDir
 				}
 			}
-			if err != nil {
+			if err != nil && !errors.Is(err, fs.ErrPermission) { // a directory that its owner closed
 				return err
 			}
 			n, err := look(path)
