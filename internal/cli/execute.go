@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"substrate/internal/config"
+	"substrate/internal/inherited"
 	"substrate/internal/probe"
 	"substrate/internal/record"
 	"substrate/internal/replay"
@@ -263,7 +264,7 @@ func (e *execution) inWorld(id string, cmd world.Command, sigs <-chan os.Signal)
 // this program ignores stays ignored.
 func notifyForwarded(sigs chan<- os.Signal) {
 	for _, s := range replay.Forwarded {
-		if !signal.Ignored(s) {
+		if !signal.Ignored(s) && !inherited.IsIgnored(s.(syscall.Signal)) {
 			signal.Notify(sigs, s)
 		}
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"io"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -10,6 +11,7 @@ import (
 
 	"substrate/fsdiff"
 	"substrate/internal/config"
+	"substrate/internal/record"
 	"substrate/internal/replay"
 	"substrate/trace"
 )
@@ -84,7 +86,23 @@ func (a *app) replay(f replayFlags, ref string) error {
 		a: a, cfg: cfg, flags: f.runFlags, plan: plan, component: trace.ComponentReplay, span: &span, isolate: isolate,
 	}
 	e.introduce()
+	a.warnChanged(span)
 	return e.run()
+}
+
+// warnChanged says so if the span ran a script that is not what it was. The replay
+// runs the file as it is now, as the shell would.
+func (a *app) warnChanged(span trace.Record) {
+	if span.Script == nil || span.Script.SHA256 == "" {
+		return
+	}
+	path := span.Script.Path
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(span.Cwd, path)
+	}
+	if now, err := record.Script(path); err != nil || now.SHA256 != span.Script.SHA256 {
+		a.warn("the script %s has changed since it was recorded; the replay runs it as it is now", fsdiff.Escape(path))
+	}
 }
 
 // isolation decides between host and world (RPL5). Who requires a world gets one, or nothing is

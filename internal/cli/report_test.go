@@ -118,18 +118,22 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
-// replaySchema compiles the schema of --json.
+// replaySchema compiles the schema of --json, and that of fs_diff, which it refers to.
 func replaySchema(t *testing.T) *jsonschema.Schema {
 	t.Helper()
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(replay.Schema()))
-	if err != nil {
-		t.Fatal(err)
-	}
 	c := jsonschema.NewCompiler()
-	if err := c.AddResource("replay.json", doc); err != nil {
-		t.Fatal(err)
+	for id, text := range map[string][]byte{
+		"urn:substrate:schema:replay:1": replay.Schema(), "urn:substrate:schema:fs-diff:1": fsdiff.Schema,
+	} {
+		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.AddResource(id, doc); err != nil {
+			t.Fatal(err)
+		}
 	}
-	schema, err := c.Compile("replay.json")
+	schema, err := c.Compile("urn:substrate:schema:replay:1")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"substrate/internal/inherited"
 	"substrate/internal/world"
 )
 
@@ -50,7 +51,7 @@ func RunHost(c world.Command) (*world.Result, error) {
 	}
 	sigs := make(chan os.Signal, 8)
 	for _, s := range Forwarded {
-		if !signal.Ignored(s) { // what nohup ignores stays ignored
+		if !signal.Ignored(s) && !inherited.IsIgnored(s.(syscall.Signal)) { // what nohup ignores stays ignored
 			signal.Notify(sigs, s)
 		}
 	}
