@@ -1,3 +1,9 @@
+// Package worldfs finds out what a command changed in the file view of a world.
+//
+// The kernel's overlay keeps what is written in a directory of its own, the upper, over
+// the directory that it covers, the lower. What is deleted leaves a whiteout there, a directory that
+// was made anew is marked opaque, and a renamed one carries a redirect. [Walk] turns that into a list
+// of changes. How views are planned and mounted is the business of packages layout and mount.
 package worldfs
 
 import (
@@ -35,7 +41,7 @@ type RootState struct {
 	Mode   uint32 `json:"mode"` // permission bits with setuid, setgid and sticky
 	UID    uint32 `json:"uid"`
 	GID    uint32 `json:"gid"`
-	Xattrs string `json:"xattrs,omitempty"` // names and values, opaque to callers
+	Xattrs string `json:"xattrs,omitempty"` // names and values, opaque to callers; not security labels, which the host's policy gives to any directory
 }
 
 // ReadRootState reads the state of an upper directory, for [Upper.Start]. Prefix is as in Upper.
@@ -54,7 +60,7 @@ func rootStateOf(fd int, prefix string) (*RootState, error) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return nil, fmt.Errorf("stat upper: %w", err)
 	}
-	set, err := xattrSet(openXattrs(fd), prefix)
+	set, err := xattrSet(openXattrs(fd), prefix, "security.")
 	if err != nil {
 		return nil, fmt.Errorf("read attributes of upper: %w", err)
 	}

@@ -1,11 +1,14 @@
 package worldfs
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"substrate/fsdiff"
@@ -21,6 +24,15 @@ type kernelView struct {
 
 // openKernelView mounts an overlay over lower, with the options that a world uses.
 func openKernelView(lower, scratch string) (worldfstest.View, error) {
+	return openWith(lower, scratch, "metacopy=off")
+}
+
+// openWithMetacopy mounts one as only root can have it, and as no world does; DIF4 wants its marks read all the same.
+func openWithMetacopy(lower, scratch string) (worldfstest.View, error) {
+	return openWith(lower, scratch, "metacopy=on")
+}
+
+func openWith(lower, scratch, option string) (worldfstest.View, error) {
 	upper, work, root := filepath.Join(scratch, "upper"), filepath.Join(scratch, "work"), filepath.Join(scratch, "root")
 	for _, dir := range []string{upper, work, root} {
 		if err := os.Mkdir(dir, 0o755); err != nil {
@@ -37,7 +49,7 @@ func openKernelView(lower, scratch string) (worldfstest.View, error) {
 	v := &kernelView{root: root, upper: Upper{Dir: upper, Lower: lower, Path: root, Prefix: UserPrefix}}
 	options := "userxattr,index=off"
 	if os.Geteuid() == 0 {
-		options = "index=on,redirect_dir=on,metacopy=off"
+		options = "index=on,redirect_dir=on," + option
 		v.upper.Prefix, v.upper.Index = TrustedPrefix, filepath.Join(work, "index")
 	}
 	options += fmt.Sprintf(",xino=off,volatile,lowerdir=%s,upperdir=%s,workdir=%s", lower, upper, work)
@@ -50,9 +62,16 @@ func openKernelView(lower, scratch string) (worldfstest.View, error) {
 func (v *kernelView) Root() string { return v.root }
 
 func (v *kernelView) Diff() (*fsdiff.Diff, error) {
+	before, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return nil, err
+	}
 	b := fsdiff.New(v.root, "overlay", 0)
 	_, notes, err := Walk([]Upper{v.upper}, b)
 	v.notes = notes
+	if after, listErr := os.ReadDir("/proc/self/fd"); listErr != nil || len(after) != len(before) {
+		err = errors.Join(err, fmt.Errorf("%d descriptors are open after Walk, %d before: %v", len(after), len(before), listErr))
+	}
 	return b.Finish(), err
 }
 
@@ -124,5 +143,80 @@ func TestRandomAsUser(t *testing.T) {
 	t.Parallel()
 	worldfstest.InNamespace(t, true, func(t *testing.T) {
 		worldfstest.RunRandom(t, kernelStrategy(t), 1000)
+	})
+}
+
+func TestRandomWithMetacopy(t *testing.T) {
+	t.Parallel()
+	worldfstest.InNamespace(t, false, func(t *testing.T) {
+		s := kernelStrategy(t)
+		s.Open = openWithMetacopy
+		worldfstest.RunRandom(t, s, 200)
+	})
+}
+
+// The command may take away its own right to read what it made. It is looked at all the same, the true mode is reported, and the
+// upper is left as it was, because a world may be kept.
+func TestUnreadableUpperAsUser(t *testing.T) {
+	t.Parallel()
+	worldfstest.InNamespace(t, true, func(t *testing.T) {
+		h := newHandMade(t)
+		h.file(h.lower+"/d/f", "abc")
+		h.file(h.upper+"/d/f", "abd") // same size and time: has to be read
+		h.file(h.upper+"/n/e/f", "x")
+		modes := map[string]os.FileMode{"/d/f": 0, "/d": 0, "/n/e": 0o200, "/n": 0o100}
+		h.check(os.Chmod(h.lower+"/d/f", 0o400))
+		h.check(os.Chmod(h.upper+"/d/f", 0o400))
+		h.want("~ d/f", "+ n", "+ n/e", "+ n/e/f")
+		for _, path := range []string{"/d/f", "/d", "/n/e", "/n"} {
+			h.check(os.Chmod(h.upper+path, modes[path]))
+		}
+		b := fsdiff.New("/w", "overlay", 0)
+		_, notes, err := Walk([]Upper{{Dir: h.upper, Lower: h.lower, Path: "/w", Prefix: UserPrefix}}, b)
+		if err != nil || len(notes) > 0 {
+			t.Errorf("Walk: %v, %q", err, notes)
+		}
+		var got []string
+		d := b.Finish()
+		for i := range d.Entries {
+			got = append(got, fsdiff.Line(&d.Entries[i])[2:]+" "+d.Entries[i].Mode)
+		}
+		want := []string{"~ d 0000", "~ d/f 0000", "+ n 0100", "+ n/e 0200", "+ n/e/f 0644"}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		worldfstest.WithCapabilities(t, func() {
+			for path, mode := range modes {
+				if info, err := os.Stat(h.upper + path); err != nil || info.Mode().Perm() != mode {
+					t.Errorf("mode of %s afterwards: %v, %v, want %v", path, info.Mode(), err, mode)
+				}
+				h.check(os.Chmod(h.upper+path, 0o700)) // so that it can be removed
+			}
+		})
+	})
+}
+
+// What the user cannot read of the lower does not spoil the list; a note says what is not known.
+func TestUnreadableLowerAsUser(t *testing.T) {
+	t.Parallel()
+	worldfstest.InNamespace(t, true, func(t *testing.T) {
+		h := newHandMade(t)
+		h.file(h.lower+"/closed/f", "x")
+		h.file(h.lower+"/secret", "abc")
+		h.file(h.lower+"/open", "x")
+		h.file(h.upper+"/closed/f", "y")
+		h.file(h.upper+"/secret", "abc")
+		h.file(h.upper+"/open", "yy")
+		h.check(os.Chmod(h.lower+"/closed", 0))
+		h.check(os.Chmod(h.lower+"/secret", 0))
+		h.check(os.Chmod(h.upper+"/secret", 0))
+		got, notes := h.lines()
+		h.check(os.Chmod(h.lower+"/closed", 0o700)) // so that it can be removed
+		if diff := cmp.Diff([]string{"~ closed", "+ closed/f", "~ open"}, got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		if len(notes) != 2 || !strings.Contains(notes[0]+notes[1], "/w/closed") || !strings.Contains(notes[0]+notes[1], "/w/secret") {
+			t.Errorf("notes = %q, want one each about closed and secret", notes)
+		}
 	})
 }

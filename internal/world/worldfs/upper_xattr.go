@@ -65,13 +65,16 @@ func (x xattrs) value(name string) (string, error) {
 	return string((*buf)[:n]), nil
 }
 
-// xattrSet returns the attributes that the world sees, as one value that can be compared.
-func xattrSet(x xattrs, prefix string) (string, error) {
+// xattrSet returns the attributes that the world sees, as one value that can be compared, without those whose names begin
+// with one of except.
+func xattrSet(x xattrs, prefix string, except ...string) (string, error) {
 	names, err := x.names()
 	if err != nil {
 		return "", err
 	}
-	names = slices.DeleteFunc(names, func(name string) bool { return !isVisible(name, prefix) })
+	names = slices.DeleteFunc(names, func(name string) bool {
+		return !isVisible(name, prefix) || slices.ContainsFunc(except, func(p string) bool { return strings.HasPrefix(name, p) })
+	})
 	slices.Sort(names)
 	var b strings.Builder
 	for _, name := range names {
