@@ -3,6 +3,7 @@ package layout
 import (
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -79,10 +80,25 @@ func enter(store string) error {
 	if err := unix.Chdir(os.Getenv(envCwd)); err != nil {
 		return err
 	}
+	if socket, found := strings.CutPrefix(os.Getenv(envScript), connect); found {
+		return connectTo(socket)
+	}
 	for c := range uintptr(41) { // what a world does before it executes the command
 		_ = unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_LOWER, c, 0, 0)
 	}
 	return unix.Exec("/bin/sh", []string{"sh", "-c", os.Getenv(envScript)}, []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"})
+}
+
+// connect begins a script that is no script, but the path of a socket to talk to.
+const connect = "connect "
+
+func connectTo(socket string) error {
+	c, err := net.Dial("unix", socket)
+	if err != nil {
+		fmt.Println("cannot connect")
+		return nil
+	}
+	return c.Close()
 }
 
 // placeIn numbers the places below a directory.
@@ -129,8 +145,11 @@ type machine struct {
 // newMachine builds the tree. The test runs as root in its own namespaces.
 func newMachine(t *testing.T, uid int) *machine {
 	t.Helper()
-	base := testenv.TempDir(t)
-	m := &machine{t: t, dir: base + "/m", store: base + "/store"}
+	temp, base := testenv.TempDir(t), "/srv"
+	m := &machine{t: t}
+	m.mount(temp, base, "", unix.MS_BIND, "") // so that /tmp, full of what is not ours, need not be rebuilt
+	t.Cleanup(func() { unix.Unmount(base, unix.MNT_DETACH) })
+	m = &machine{t: t, dir: base + "/m", store: base + "/store"}
 	for _, dir := range []string{
 		"m", "store", "m/tmpfs", "m/src", "m/bind", "m/ro", "m/nested", "m/nested/in", "m/chroot/proc", "m/hang", "m/plain/sub", "m/own/mnt", "m/own/dir",
 		"m/loop", "m/secret/mnt", "m/odd a:b,c\\d\n", "m/snap", "m/closed/x", "m/foreign/cwd",
@@ -226,6 +245,12 @@ func (m *machine) mount(source, target, fstype string, flags uintptr, data strin
 // run runs a script in a world of the machine and returns what it printed.
 func (m *machine) run(uid int, cwd, script string) string {
 	m.t.Helper()
+	for _, dir := range []string{"upper", "work", "shadow", "copy"} { // of an earlier world
+		old, _ := filepath.Glob(m.store + "/" + dir + ".*")
+		for _, path := range old {
+			must(m.t, os.RemoveAll(path))
+		}
+	}
 	const spaces = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC
 	attr := &syscall.SysProcAttr{Cloneflags: spaces}
 	if uid != 0 {
@@ -238,7 +263,7 @@ func (m *machine) run(uid int, cwd, script string) string {
 		}
 	}
 	cmd := exec.Command("/proc/self/exe", "-test.run=^TestInsideWorld$")
-	cmd.Env = []string{envStore + "=" + m.store, envScript + "=cd " + m.dir + "\n" + script, envCwd + "=" + cwd}
+	cmd.Env = []string{envStore + "=" + m.store, envScript + "=" + script, envCwd + "=" + cwd}
 	cmd.SysProcAttr = attr
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -248,12 +273,9 @@ func (m *machine) run(uid int, cwd, script string) string {
 	if !timer.Stop() {
 		m.t.Fatal("the world hangs")
 	}
-	if err != nil || testing.Verbose() {
+	if strings.Contains(out.String(), "ENTER:") {
 		plan, _ := os.ReadFile(m.store + "/plan")
-		m.t.Logf("plan:\n%s", plan)
-	}
-	if err != nil {
-		m.t.Fatalf("world: %v: %s", err, out.String())
+		m.t.Fatalf("world: %v: %s\nplan:\n%s", err, out.String(), plan)
 	}
 	return out.String()
 }
@@ -326,6 +348,7 @@ func TestWritesStayInTheWorld(t *testing.T) {
 				m := newMachine(t, uid)
 				before := m.files()
 				var script strings.Builder
+				script.WriteString("cd " + m.dir + "\n")
 				for i, dir := range append(writable, "loop") {
 					fmt.Fprintf(&script, "d='%s'; echo new%d > \"$d/new%d\" || echo cannot create in \"$d\"\n", dir, i, i)
 					fmt.Fprintf(&script, "read x < \"$d/a\" && [ $x = host ] || echo cannot read in \"$d\"\n")
@@ -356,4 +379,10 @@ func TestWritesStayInTheWorld(t *testing.T) {
 			})
 		})
 	}
+}
+
+// remountReadOnly makes a mount of the machine read-only, while its file system can still be written elsewhere.
+func (m *machine) remountReadOnly(name string) {
+	m.t.Helper()
+	m.mount("", m.dir+"/"+name, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, "")
 }

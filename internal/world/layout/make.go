@@ -31,6 +31,7 @@ func Make(in Input) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	in.FS = newCached(in.FS)
 	p := &planner{Input: in, root: root, plan: &Plan{}, options: in.Options}
 	if p.CopyMax == 0 {
 		p.CopyMax = DefaultCopyMax

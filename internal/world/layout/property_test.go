@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"syscall"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -166,12 +167,33 @@ func FuzzParseMountInfo(f *testing.F) {
 	})
 }
 
-// BenchmarkMake plans for this machine: root's share of a world's start.
+// BenchmarkMake plans for this machine, and for one that has 30 more mounts: a part of every world's start.
 func BenchmarkMake(b *testing.B) {
-	info := []byte(readFile(b, "/proc/self/mountinfo"))
-	for _, user := range []bool{false, true} {
-		b.Run(map[bool]string{false: "root", true: "user"}[user], func(b *testing.B) {
-			in := Input{MountInfo: info, FS: Host{}, User: user, UID: 12345, GID: 12345, Cwd: "/tmp", Hide: []string{"/var/lib/substrate", "/run/substrate"}, Empty: "/S/e", Resolv: "/S/r", Place: fakePlace}
+	info := readFile(b, "/proc/self/mountinfo")
+	root, err := parseMountInfo([]byte(info))
+	if err != nil {
+		b.Fatal(err)
+	}
+	many := info
+	entries, err := Host{}.ReadDir("/etc")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i, n := 0, 0; i < len(entries) && n < 30; i++ {
+		if entries[i].Type == syscall.S_IFDIR {
+			n++
+			many += fmt.Sprintf("%d %d 8:%d / /etc/%s rw,nosuid - ext4 /dev/x rw\n", 10000+n, root.id, n, entries[i].Name)
+		}
+	}
+	for _, bm := range []struct {
+		name, info string
+		user       bool
+	}{{"root", info, false}, {"root30", many, false}, {"user", info, true}} {
+		b.Run(bm.name, func(b *testing.B) {
+			in := Input{
+				MountInfo: []byte(bm.info), FS: Host{}, User: bm.user, UID: 12345, GID: 12345, Cwd: "/tmp",
+				Hide: []string{"/var/lib/substrate", "/run/substrate"}, Empty: "/S/e", Resolv: "/S/r", Place: fakePlace,
+			}
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, err := Make(in); err != nil {
