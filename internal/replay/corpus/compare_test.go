@@ -9,6 +9,9 @@ import (
 	"fmt"
 	"os"
 	"sort"
+	"testing"
+
+	"substrate/internal/tracecheck"
 )
 
 // bytesDifference shows the surroundings of the first byte that differs.
@@ -100,6 +103,24 @@ func (p *place) readTrace() ([]line, error) {
 			return nil, fmt.Errorf("line %d: %w", len(lines)+1, err)
 		}
 		lines = append(lines, l)
+	}
+}
+
+// validate holds the trace against its schema (TRC7).
+func (p *place) validate(t *testing.T) {
+	t.Helper()
+	f, err := os.Open(p.trace())
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer f.Close()
+	problems, err := tracecheck.Validate(f)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, problem := range problems {
+		t.Errorf("the trace does not fit its schema: %v", problem)
 	}
 }
 

@@ -217,6 +217,7 @@ func judge(t *testing.T, p *place, bin string) {
 		replays++
 		judgeReplay(t, p, r.name, want, got, func() (line, error) { return p.replayedSpan(replays, got.status, span) })
 	}
+	p.validate(t)
 }
 
 // judgeReplay compares a replay, and what its span says of it.
