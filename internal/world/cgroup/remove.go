@@ -44,11 +44,15 @@ func kill(dir string) error {
 	if !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	// Before Linux 5.14: stop them all first, so that none forks away meanwhile.
+	return killFrozen(dir)
+}
+
+// killFrozen is for Linux before 5.14: the processes are stopped first, so that none forks away meanwhile.
+func killFrozen(dir string) error {
 	if err := os.WriteFile(filepath.Join(dir, "cgroup.freeze"), []byte("1"), 0); err != nil {
 		return err
 	}
-	err = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.Name() != "cgroup.procs" {
 			return err
 		}
