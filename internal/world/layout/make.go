@@ -42,7 +42,10 @@ func Make(in Input) (*Plan, error) {
 			p.options = mount.OptionsUser
 		}
 	}
-	p.plan.Mounts = make([]mount.Mount, 0, 64)
+	mounts := 0
+	root.walk(func(*node) { mounts++ })
+	p.plan.Mounts = make([]mount.Mount, 0, 64+mounts)
+	p.plan.Uppers = make([]Upper, 0, 1+mounts)
 	for _, dir := range in.Hide {
 		p.hidden = append(p.hidden, p.real(dir).path)
 	}
