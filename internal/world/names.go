@@ -3,7 +3,9 @@ package world
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -54,10 +56,28 @@ func lockDir(path string) (fd int, fresh bool, err error) {
 			return -1, false, fmt.Errorf("make %s: %w", path, err)
 		}
 		fd, err = tryLock(path)
+		if fresh && errors.Is(err, errTaken) {
+			fd, err = waitForLock(path)
+		}
 		if errors.Is(err, unix.ENOENT) {
 			continue // removed by whoever held it
 		}
 		return fd, fresh, err
+	}
+}
+
+// lockPatience bounds the wait for a lock that a gc holds while it looks.
+const lockPatience = time.Second
+
+// waitForLock is tryLock for a directory that no living world can hold: if it is locked, then by a
+// gc, which takes it for a leftover or lets go of it in a moment.
+func waitForLock(path string) (int, error) {
+	for deadline := time.Now().Add(lockPatience); ; {
+		fd, err := tryLock(path)
+		if !errors.Is(err, errTaken) || time.Now().After(deadline) {
+			return fd, err
+		}
+		runtime.Gosched()
 	}
 }
 

@@ -219,6 +219,13 @@ func (w *World) makeUpperDir() error {
 	}
 	for {
 		fd, fresh, err := lockDir(w.upperDir)
+		if errors.Is(err, errTaken) {
+			// The name is ours, so this is no other world's: a gc is removing what a power cut left.
+			fd, err = waitForLock(w.upperDir)
+			if errors.Is(err, unix.ENOENT) {
+				continue
+			}
+		}
 		if err != nil {
 			return fmt.Errorf("take the upper of world %s: %w", w.Name, err)
 		}

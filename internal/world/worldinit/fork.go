@@ -72,20 +72,6 @@ func interpret(st *childState) {
 			if e != 0 && int32(e) == o.wantErr {
 				e = 0
 			}
-		case opAlive:
-			r, _, e = syscall.RawSyscall6(unix.SYS_RECVFROM, st.status, uintptr(unsafe.Pointer(&st.buf)), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
-			if e != syscall.EAGAIN {
-				exit(125) // the other end is closed: the supervisor is gone
-			}
-			e = 0
-		case opAck:
-			e = acks(st, arg(st, o, 0))
-		case opPoke:
-			*(*int32)(*(*unsafe.Pointer)(unsafe.Add(unsafe.Pointer(&st.pokes), o.args[0]*unsafe.Sizeof(st.pokes[0])))) = int32(arg(st, o, 1))
-		case opStep:
-			report(st, MsgStep, pc, 0)
-		case opDegrade:
-			report(st, MsgDegrade, pc, syscall.Errno(st.lastErr))
 		case opJump:
 			pc = o.onErr
 			continue
@@ -103,12 +89,8 @@ func interpret(st *childState) {
 			}
 			st.command = uintptr(pid)
 			continue
-		case opExec:
-			e = execute(st)
-			report(st, MsgExec, pc, e)
-			exit(127)
-		case opInit:
-			beInit(st)
+		default:
+			e = perform(st, o, pc)
 		}
 		if e != 0 {
 			st.lastErr = int32(e)
@@ -126,6 +108,36 @@ func interpret(st *childState) {
 			pc = o.next
 		}
 	}
+}
+
+// perform does what is not a plain system call.
+//
+//go:norace
+//go:nosplit
+//go:nocheckptr
+func perform(st *childState, o *op, pc int32) syscall.Errno {
+	switch o.kind {
+	case opAlive:
+		_, _, e := syscall.RawSyscall6(unix.SYS_RECVFROM, st.status, uintptr(unsafe.Pointer(&st.buf)), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
+		if e != syscall.EAGAIN {
+			exit(125) // the other end is closed: the supervisor is gone
+		}
+	case opAck:
+		return acks(st, arg(st, o, 0))
+	case opPoke:
+		target := *(*unsafe.Pointer)(unsafe.Add(unsafe.Pointer(&st.pokes), o.args[0]*unsafe.Sizeof(st.pokes[0])))
+		*(*int32)(target) = int32(arg(st, o, 1))
+	case opStep:
+		report(st, MsgStep, pc, 0)
+	case opDegrade:
+		report(st, MsgDegrade, pc, syscall.Errno(st.lastErr))
+	case opExec:
+		report(st, MsgExec, pc, execute(st))
+		exit(127)
+	case opInit:
+		beInit(st)
+	}
+	return 0
 }
 
 //go:norace

@@ -1,0 +1,121 @@
+package world
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// WLD6: a name becomes part of paths, so nothing else may pass.
+func TestCheckName(t *testing.T) {
+	for _, bad := range []string{"", ".", "..", "../../etc", "a/b", "a b", "a-b", "ä", "a\n", "a\x00", string(make([]byte, maxName+1))} {
+		if CheckName(bad) == nil {
+			t.Errorf("CheckName(%q) took it", bad)
+		}
+	}
+	for _, good := range []string{"a", "spn_01a20169a6287b6ab0cc2e2600898d61", "spn_01a20169a6287b6ab0cc2e2600898d61_24"} {
+		if err := CheckName(good); err != nil {
+			t.Errorf("CheckName(%q) = %v", good, err)
+		}
+	}
+}
+
+// WLD8, WLD10: a gc that looks at a directory in the moment before its maker has locked it neither takes it
+// away nor makes the maker give up.
+func TestNewBesideGC(t *testing.T) {
+	dir := t.TempDir()
+	spec := testSpec(t, dir)
+	stop := make(chan struct{})
+	var gc sync.WaitGroup
+	for range 2 {
+		gc.Add(1)
+		go func() {
+			defer gc.Done()
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					collectQuietly(spec.Dirs)
+				}
+			}
+		}()
+	}
+	for i := range 300 {
+		spec.Name = "spn_" + strconv.Itoa(i)
+		w, err := New(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w.Name != spec.Name {
+			t.Errorf("name is %q, want %q", w.Name, spec.Name)
+		}
+		if _, err := os.Stat(filepath.Join(w.dir, stateFile)); err != nil {
+			t.Error(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(stop)
+	gc.Wait()
+}
+
+// WLD6: a second world of a living one's name is _2, and the name is free again afterwards.
+func TestNames(t *testing.T) {
+	spec := testSpec(t, t.TempDir())
+	var worlds []*World
+	for _, want := range []string{"spn_test", "spn_test_2", "spn_test_3"} {
+		w, err := New(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w.Name != want {
+			t.Errorf("name is %q, want %q", w.Name, want)
+		}
+		worlds = append(worlds, w)
+	}
+	if err := worlds[1].Close(); err != nil {
+		t.Error(err)
+	}
+	if err := worlds[1].Close(); err != nil {
+		t.Errorf("second Close = %v", err)
+	}
+	w, err := New(spec)
+	if err != nil || w.Name != "spn_test_2" {
+		t.Errorf("New after Close = %v, %v; want the free name", w, err)
+	}
+	for _, w := range append(worlds, w) {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// WLD7: a run-time root that others could write, or that is a symlink, is not taken.
+func TestUsableRoot(t *testing.T) {
+	dir := t.TempDir()
+	open := filepath.Join(dir, "open")
+	link := filepath.Join(dir, "link")
+	good := filepath.Join(dir, "substrate-1", "overlay")
+	for _, err := range []error{os.Mkdir(open, 0o700), os.Chmod(open, 0o777), os.Symlink(dir, link)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := usableRoot("tests", []string{open, link, "/proc/nowhere", good}, nil)
+	if got != good || err != nil {
+		t.Errorf("usableRoot = %q, %v; want %q", got, err, good)
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(filepath.Dir(good), &st); err != nil || st.Mode&0o777 != 0o700 {
+		t.Errorf("the directory above has mode %o, %v; want 0700", st.Mode, err)
+	}
+	if _, err := usableRoot("tests", []string{open, link}, nil); err == nil {
+		t.Error("usableRoot took a root that others can write")
+	}
+}
