@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -236,6 +237,7 @@ func (e *execution) inWorld(id string, cmd world.Command, sigs <-chan os.Signal)
 		Upper:    upperOf(e.flags.upper),
 		Hide:     hidden(e.cfg),
 		Cwd:      e.plan.Cwd,
+		Likely:   likely(e.plan.Env),
 		DiffMax:  e.cfg.DiffMax,
 		Root:     e.cfg.Root,
 		Observe:  e.observer(),
@@ -273,6 +275,21 @@ func notifyForwarded(sigs chan<- os.Signal) {
 // worldDirs says where worlds keep their state.
 func worldDirs(cfg config.Config) world.Dirs {
 	return world.Dirs{Run: cfg.RunRoots, Overlay: cfg.OverlayRoots}
+}
+
+// likely lists the directories besides the working directory that programs write to.
+func likely(env []string) []string {
+	var dirs []string
+	for _, v := range env {
+		name, value, _ := strings.Cut(v, "=")
+		switch name {
+		case "HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME":
+			if filepath.IsAbs(value) {
+				dirs = append(dirs, value)
+			}
+		}
+	}
+	return dirs
 }
 
 // hidden lists substrate's own store, which no world can see.

@@ -28,6 +28,7 @@ type Spec struct {
 	Upper    string     // "" for disk, "tmpfs" or "tmpfs:SIZE" for memory
 	Hide     []string   // absolute paths of substrate's own store: masked inside, never in a diff
 	Cwd      string     // root of the diff; the command's working directory
+	Likely   []string   // other directories that the command is likely to write to, such as HOME; a user's world takes special care of them
 	DiffMax  int        // entries in the diff; 0 means fsdiff.DefaultMax
 	Root     bool       // the caller has a root's capabilities; no user namespace is made
 	Observe  func(Step) // called for each step at the moment it happens; may be nil

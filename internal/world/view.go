@@ -77,7 +77,7 @@ func (w *World) newView() (*view, error) {
 // layoutInput gathers what the plan is made from.
 func (w *World) layoutInput(v *view) (layout.Input, error) {
 	in := layout.Input{
-		FS: layout.Host{}, User: !w.spec.Root, UID: os.Geteuid(), GID: os.Getegid(), Cwd: w.spec.Cwd,
+		FS: layout.Host{}, User: !w.spec.Root, UID: os.Geteuid(), GID: os.Getegid(), Cwd: w.spec.Cwd, Likely: w.spec.Likely,
 		Empty: v.empty, Resolv: v.resolv, Place: func(kind layout.PlaceKind, n int) string { return w.place(v, kind, n) },
 	}
 	in.Hide = append(append(append(in.Hide, w.spec.Hide...), w.spec.Dirs.Run...), w.spec.Dirs.Overlay...)
@@ -159,6 +159,9 @@ func (w *World) diff(res *Result) {
 		notes, copyErr = append(notes, more...), errors.Join(copyErr, walkErr)
 	}
 	res.UpperEntries = n
+	for _, path := range w.refused() {
+		res.Degraded = append(res.Degraded, Degradation{Name: "fs-view", Message: path + ": the kernel refused an overlay over it; it was read-only in the world", Asked: true})
+	}
 	for _, note := range notes {
 		res.Degraded = append(res.Degraded, Degradation{Name: "diff", Message: note, Asked: true})
 	}
@@ -166,6 +169,29 @@ func (w *World) diff(res *Result) {
 		res.Degraded = append(res.Degraded, Degradation{Name: "diff", Message: "the list of changes is incomplete: " + err.Error(), Asked: true})
 	}
 	res.Diff = b.Finish()
+}
+
+// refused lists the mounts that the world showed read-only because the kernel took no overlay over them. An overlay
+// that can be written makes a directory in its work directory.
+func (w *World) refused() []string {
+	var out []string
+	for _, u := range w.view.plan.Uppers {
+		if !u.MayRefuse || u.ReadOnly {
+			continue
+		}
+		if entries, err := os.ReadDir(w.upperPath(u.Work)); err == nil && len(entries) == 0 {
+			out = append(out, u.Path)
+		}
+	}
+	return out
+}
+
+// upperPath is where the supervisor reaches a place of an upper, which with a tmpfs of the world's own is through its descriptor.
+func (w *World) upperPath(place string) string {
+	if w.view.memory == nil {
+		return place
+	}
+	return "/proc/self/fd/" + strconv.Itoa(w.memory) + strings.TrimPrefix(place, w.view.memory.Dir)
 }
 
 // uppers says where the changes are.
@@ -178,17 +204,11 @@ func (w *World) uppers() []worldfs.Upper {
 			continue
 		}
 		up := worldfs.Upper{
-			Dir: u.Dir, Lower: u.Path, Path: u.Path, Prefix: v.prefix, Skip: skip,
+			Dir: w.upperPath(u.Dir), Lower: u.Path, Path: u.Path, Prefix: v.prefix, Skip: skip,
 			Start: &worldfs.RootState{Mode: u.Mode, UID: uint32(u.UID), GID: uint32(u.GID)},
 		}
-		work := u.Work
-		if v.memory != nil {
-			fd := "/proc/self/fd/" + strconv.Itoa(w.memory)
-			up.Dir = fd + strings.TrimPrefix(u.Dir, v.memory.Dir)
-			work = fd + strings.TrimPrefix(u.Work, v.memory.Dir)
-		}
 		if v.index {
-			up.Index = work + "/index"
+			up.Index = w.upperPath(u.Work) + "/index"
 		}
 		out = append(out, up)
 	}

@@ -3,34 +3,98 @@ package layout
 import (
 	"path"
 	"slices"
-	"strings"
 	"syscall"
 
 	"substrate/internal/world/mount"
 )
 
-// foreign gives overlays of their own to directories that the caller may write to but does not own. Inside another overlay nothing could be
-// made in them: the kernel copies a directory up before the first change in it, and in a user
-// namespace refuses to (EOVERFLOW) where the owner is not mapped. The root of an overlay is there already.
-// Only the directories that matter most are looked at: a search for others would have to walk the tree.
+// foreign gives overlays of their own to directories in which nothing could be made otherwise: those that the caller may
+// write to but does not own, and the caller's own below somebody else's. The kernel copies a directory
+// up, with all above it, before the first change in it, and in a user namespace refuses to (EOVERFLOW)
+// where the owner is not mapped. The root of an overlay is there already.
+//
+// Looked at are the ways to the directories that matter most, and what lies directly in the roots of other overlays; a search for
+// the rest would have to walk the tree.
 //
 // Source: Linux fs/overlayfs/copy_up.c, ovl_copy_up_one.
 func (p *planner) foreign() {
-	candidates := []string{"/var/tmp", "/var/crash"}
-	for dir := path.Clean("/" + p.Cwd); dir != "/"; dir = path.Dir(dir) {
-		candidates = append(candidates, p.real(dir).path)
+	likely := append([]string{"/var/tmp", "/var/crash", p.Cwd}, p.Likely...)
+	for _, dir := range likely {
+		p.foreignOnWay(p.real(dir).path)
 	}
-	slices.SortFunc(candidates, strings.Compare) // a directory before what is below it
-	for _, dir := range slices.Compact(candidates) {
-		n, isRemote := p.mountOf(dir)
-		if isRemote || n.class() != real || n.superRO || n.flags&mount.ReadOnly != 0 || p.isFresh(dir) || p.isHidden(dir) || n.hasBelow(dir) || p.isUpper(dir) {
+	for i := range p.plan.Uppers {
+		if up := p.plan.Uppers[i]; !slices.Contains(systemDirs, up.Path) && !up.ReadOnly {
+			p.foreignIn(up.Path)
+		}
+	}
+}
+
+// systemDirs hold nothing that an ordinary user may write to.
+var systemDirs = []string{"/bin", "/boot", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/root", "/sbin", "/usr", "/lost+found"}
+
+// foreignOnWay looks at each directory from the root down to dir.
+func (p *planner) foreignOnWay(dir string) {
+	above := false // a directory between here and the root of the overlay is foreign
+	for here, rest := "", dir; rest != "" && rest != "/"; {
+		var part string
+		part, rest = cutFirst(rest)
+		here = here + "/" + part
+		if p.isUpper(here) {
+			above = false
 			continue
 		}
-		st, err := p.FS.Lstat(dir)
-		if err != nil || st.Mode&syscall.S_IFMT != syscall.S_IFDIR || st.UID == p.UID || p.FS.Rights(dir)&3 != 3 {
+		st, ok := p.inOverlay(here)
+		if !ok {
+			return
+		}
+		mine := st.UID == p.UID && st.GID == p.GID
+		switch {
+		case mine && !above:
+		case mine || p.FS.Rights(here)&3 == 3:
+			p.foreignOverlay(here, st)
+			above = false
+		default:
+			above = true
+		}
+	}
+}
+
+// manyEntries is the number of entries up to which a directory is searched for foreign ones.
+const manyEntries = 64
+
+// foreignIn looks at the directories in dir, the root of an overlay.
+func (p *planner) foreignIn(dir string) {
+	entries, err := p.FS.ReadDir(dir)
+	if err != nil || len(entries) > manyEntries {
+		return
+	}
+	for _, e := range entries {
+		name := path.Join(dir, e.Name)
+		if e.Type != syscall.S_IFDIR || p.isUpper(name) {
 			continue
 		}
+		st, ok := p.inOverlay(name)
+		if ok && (st.UID != p.UID || st.GID != p.GID) && p.FS.Rights(name)&3 == 3 {
+			p.foreignOverlay(name, st)
+		}
+	}
+}
+
+// inOverlay returns the state of a directory that a writable overlay of a real file system shows.
+func (p *planner) inOverlay(dir string) (Stat, bool) {
+	n, isRemote := p.mountOf(dir)
+	if isRemote || n.class() != real || n.superRO || n.flags&mount.ReadOnly != 0 || p.isFresh(dir) || p.isHidden(dir) {
+		return Stat{}, false
+	}
+	st, err := p.FS.Lstat(dir)
+	return st, err == nil && st.Mode&syscall.S_IFMT == syscall.S_IFDIR
+}
+
+// foreignOverlay lays an overlay over dir, on top of the one that shows it. Where mounts lie below, dir is rebuilt and needs none.
+func (p *planner) foreignOverlay(dir string, st Stat) {
+	if n, _ := p.mountOf(dir); !n.hasBelow(dir) {
 		p.overlay(dir, dir, st, n.flags)
+		p.mayVanish(dir, n)
 	}
 }
 

@@ -17,11 +17,12 @@ import (
 
 // Input is what a plan is made from.
 type Input struct {
-	MountInfo []byte // /proc/self/mountinfo of a process with the view that the world shall have
-	FS        FS     // the files of the same view; Host{} but in tests
-	User      bool   // the world lives in a user namespace that maps UID and GID and nobody else
-	UID, GID  int    // the caller
-	Cwd       string // working directory of the command; absolute
+	MountInfo []byte   // /proc/self/mountinfo of a process with the view that the world shall have
+	FS        FS       // the files of the same view; Host{} but in tests
+	User      bool     // the world lives in a user namespace that maps UID and GID and nobody else
+	UID, GID  int      // the caller
+	Cwd       string   // working directory of the command; absolute
+	Likely    []string // other directories that the command is likely to write to; absolute
 	Hide      []string
 	Empty     string // an empty regular file on the host; it is shown where a file is masked
 	Resolv    string // a file on the host that is shown, read-only, as /etc/resolv.conf if the host has one; "" for the host's own

@@ -130,7 +130,7 @@ func (w *walker) sawLink(j *job, name string, before *node, s *siblings) {
 	}
 	f := j.l.links.files[before.inode()]
 	if f == nil {
-		f = &link{copy: c, path: j.l.base + j.rel + "/" + name, names: before.st.Nlink}
+		f = &link{copy: c, path: j.l.base + j.rel + "/" + name, names: uint64(before.st.Nlink)}
 		f.changed = w.changed(j, &view{}, c, before)
 		j.l.links.files[before.inode()] = f
 	}

@@ -71,6 +71,10 @@ func interpret(st *childState) {
 			r, _, e = syscall.RawSyscall6(o.nr, arg(st, o, 0), arg(st, o, 1), arg(st, o, 2), arg(st, o, 3), arg(st, o, 4), arg(st, o, 5))
 			if e != 0 && int32(e) == o.wantErr {
 				e = 0
+				if o.skip != 0 {
+					pc = o.skip
+					continue
+				}
 			}
 		case opJump:
 			pc = o.onErr

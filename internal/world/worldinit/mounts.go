@@ -69,7 +69,7 @@ func (s *Setup) mounts(p *Program) error {
 			step = name
 			p.Step(name)
 		}
-		o := op{kind: opCall, nr: c.Trap, args: c.Args, wantErr: int32(c.Ignore), next: int32(c.Next), onErr: int32(c.Fail)}
+		o := op{kind: opCall, nr: c.Trap, args: c.Args, wantErr: int32(c.Ignore), skip: int32(c.Skip), next: int32(c.Next), onErr: int32(c.Fail)}
 		if c.UseFD {
 			o.args[0], o.regMask = uintptr(fd), 1
 		}
@@ -85,7 +85,7 @@ func (s *Setup) mounts(p *Program) error {
 		if o.kind != opCall {
 			continue
 		}
-		o.next = index[o.next]
+		o.next, o.skip = index[o.next], index[o.skip]
 		if o.onErr != mount.Stop {
 			o.onErr = index[o.onErr]
 		}

@@ -54,6 +54,7 @@ type op struct {
 	kind    int32
 	onErr   int32
 	wantErr int32 // an errno that counts as success; 0 for none
+	skip    int32 // the op to go on with after wantErr; 0 as after success
 	next    int32 // the op to go on with after success; 0 for the one below
 	regMask uint8 // bit i: args[i] is the number of a register
 	dst     uint8 // register for the result, plus one; 0 for none

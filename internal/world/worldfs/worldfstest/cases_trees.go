@@ -75,6 +75,7 @@ func renameCases() []Case {
 		{Name: "DIF3/rename and old name made anew", Before: tree, Do: "mv a b; mkdir a; echo 9 >a/f", Want: under("b", "~ a/f", "- a/s", "- a/s/f", "- a/s/t", "- a/s/t/f")},
 		{Name: "DIF3/rename over a directory that was emptied", Before: tree, Do: "rm x/f; mv -T a x", Want: append([]string{"+ x/s", "+ x/s/f", "+ x/s/t", "+ x/s/t/f", "~ x/f"}, gone...)},
 		{Name: "DIF3/two directories exchanged", Before: "mkdir a b; echo 1 >a/f; echo 2 >b/f; echo 3 >a/g; echo 4 >b/h; echo s >a/s; echo s >b/s", Do: "mv a t; mv b a; mv t b", Want: []string{"~ a/f", "~ b/f", "- a/g", "+ b/g", "- b/h", "+ a/h"}},
+		{Name: "DIF3/two directories exchanged, with directories inside", Before: "mkdir -p a/s/t b/s/t; echo 1 >a/s/t/f; echo 2 >b/s/t/f; echo 3 >a/s/g; echo s >a/s/s; echo s >b/s/s", Do: "mv a t; mv b a; mv t b", Want: []string{"- a/s/g", "~ a/s/t/f", "+ b/s/g", "~ b/s/t/f"}},
 		{Name: "DIF3/renamed and deleted", Before: tree, Do: "mv a b; rm -r b", Want: gone},
 		{Name: "DIF3/renamed and replaced by a file", Before: tree, Do: "mv a b; echo x >a", Want: under("b", "! a", "- a/f", "- a/s", "- a/s/f", "- a/s/t", "- a/s/t/f")},
 		{Name: "DIF3/a directory and the parent of what is moved in", Before: tree, Do: "mv x a/s/; mv a b", Want: append(under("b", "+ b/s/x", "+ b/s/x/f", "- x", "- x/f"), gone...)},

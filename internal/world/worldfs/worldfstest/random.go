@@ -154,8 +154,8 @@ func (h *history) old() time.Time { return time.Unix(1e9+int64(h.r.IntN(2)), int
 func (h *history) populate() {
 	for range h.r.IntN(60) {
 		path := h.fresh()
-		switch h.r.IntN(12) {
-		case 0, 1, 2, 3:
+		switch h.r.IntN(14) {
+		case 0, 1, 2, 3, 12, 13:
 			_ = os.Mkdir(path, 0o755)
 		case 4:
 			_ = os.Symlink(h.name(), path)
@@ -193,7 +193,7 @@ func (h *history) setTime(path string, when time.Time) {
 func (h *history) step() {
 	steps := []func() (what string, err error){
 		h.create, h.create, h.create, h.write, h.write, h.rewrite, h.writeAndPutTimeBack, h.open, h.remove, h.remove, h.removeAll, h.removeAll,
-		h.mkdir, h.mkdir, h.rename, h.rename, h.rename, h.rename, h.renameDir, h.renameDir, h.exchange, h.symlink, h.link, h.link, h.chmod, h.chmodSame,
+		h.mkdir, h.mkdir, h.rename, h.rename, h.rename, h.rename, h.renameDir, h.renameDir, h.exchange, h.exchangeDirs, h.exchangeDirs, h.symlink, h.link, h.link, h.chmod, h.chmodSame,
 		h.touch, h.touchDir, h.xattr, h.special, h.remake, h.remake, h.swap, h.swap, h.replace, h.chown,
 	}
 	what, err := steps[h.r.IntN(len(steps))]()
@@ -303,6 +303,19 @@ func (h *history) exchange() (string, error) {
 		return "exchange nothing", nil
 	}
 	return fmt.Sprintf("exchange %q %q", from, to), unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_EXCHANGE)
+}
+
+// exchangeDirs puts two directories in each other's place, so that what is there now and what was there before are both merged.
+func (h *history) exchangeDirs() (string, error) {
+	from, to, between := h.dir(), h.dir(), filepath.Join(h.root, "between")
+	if from == h.root || to == h.root {
+		return "exchange nothing", nil
+	}
+	what := fmt.Sprintf("exchange directories %q %q", from, to)
+	if err := os.Rename(from, between); err != nil {
+		return what, err
+	}
+	return what, errors.Join(os.Rename(to, from), os.Rename(between, to))
 }
 
 func (h *history) symlink() (string, error) {
