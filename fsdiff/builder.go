@@ -17,10 +17,10 @@ type Builder struct {
 	held     []held
 }
 
-// held is an entry and the bytes that it is sorted by.
+// held is an entry and the bytes that it is sorted by. It is small, because sorting moves it about.
 type held struct {
 	raw   string
-	entry Entry
+	entry *Entry
 }
 
 // New returns an empty Builder. Root is the absolute path that paths are made relative
@@ -47,7 +47,7 @@ func (b *Builder) Add(path string, kind Kind, m Meta, before *Meta) {
 	}
 	raw := b.relative(path)
 	text, b64 := textOf(raw)
-	b.held = append(b.held, held{raw, Entry{Path: text, PathB64: b64, Kind: kind, Meta: m, Before: before}})
+	b.held = append(b.held, held{raw, &Entry{Path: text, PathB64: b64, Kind: kind, Meta: m, Before: before}})
 	if len(b.held) >= 2*b.max+1024 {
 		b.cut()
 	}
@@ -72,7 +72,7 @@ func (b *Builder) Finish() *Diff {
 		d.Root = "/"
 	}
 	for i := range b.held {
-		d.Entries[i] = b.held[i].entry
+		d.Entries[i] = *b.held[i].entry
 	}
 	d.Summary = b.counts.String()
 	if d.Truncated {

@@ -11,9 +11,16 @@ import (
 // "  + path" for created, "  ~ path" for modified, "  - path" for deleted and
 // "  ! path" for a changed type. The path is escaped by [Escape].
 func Line(e *Entry) string {
-	mark := map[Kind]string{Create: "+", Modify: "~", Delete: "-", TypeChange: "!"}[e.Kind]
-	if mark == "" {
-		mark = "?"
+	mark := "?" // a kind of a later version
+	switch e.Kind {
+	case Create:
+		mark = "+"
+	case Modify:
+		mark = "~"
+	case Delete:
+		mark = "-"
+	case TypeChange:
+		mark = "!"
 	}
 	return "  " + mark + " " + Escape(e.Raw())
 }

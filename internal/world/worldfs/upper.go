@@ -46,21 +46,17 @@ type RootState struct {
 
 // ReadRootState reads the state of an upper directory, for [Upper.Start]. Prefix is as in Upper.
 func ReadRootState(dir, prefix string) (*RootState, error) {
-	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	d, st, err := openUpperRoot(dir)
 	if err != nil {
-		return nil, fmt.Errorf("open upper %s: %w", dir, err)
+		return nil, fmt.Errorf("open upper: %w", err)
 	}
-	defer unix.Close(fd)
-	return rootStateOf(fd, prefix)
+	defer d.release()
+	return rootStateOf(d, &st, prefix)
 }
 
 // rootStateOf is ReadRootState for an open directory.
-func rootStateOf(fd int, prefix string) (*RootState, error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return nil, fmt.Errorf("stat upper: %w", err)
-	}
-	set, err := xattrSet(openXattrs(fd), prefix, "security.")
+func rootStateOf(d *dir, st *unix.Stat_t, prefix string) (*RootState, error) {
+	set, err := xattrSet(openXattrs(d.fd), prefix, "security.")
 	if err != nil {
 		return nil, fmt.Errorf("read attributes of upper: %w", err)
 	}
@@ -122,7 +118,7 @@ func (w *walker) openLayer(u *Upper, all []Upper) (*layer, error) {
 	if l.skip[l.base] && l.base != "" {
 		return l, nil
 	}
-	up, err := openRoot(u.Dir)
+	up, st, err := openUpperRoot(u.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("open upper of %s: %w", u.Path, err)
 	}
@@ -132,7 +128,9 @@ func (w *walker) openLayer(u *Upper, all []Upper) (*layer, error) {
 	if l.links, err = openLinks(u.Index); err != nil {
 		w.note("hard links in %s are not followed: %v", u.Path, err)
 	}
-	if err := w.pushRoot(l, up); err != nil {
+	if err := w.pushRoot(l, up, &st); err != nil {
+		up.release()
+		l.close()
 		return nil, fmt.Errorf("stat upper of %s: %w", u.Path, err)
 	}
 	return l, nil

@@ -27,7 +27,8 @@ func (w *walker) dirChanged(j *job, v *view) bool {
 	if now == nil || v.was == nil || now == v.was {
 		return false // the same one, or one that could not be opened
 	}
-	return w.xattrsDiffer(j, "", openXattrs(now.fd), openXattrs(v.was.fd))
+	// By name, because a directory of the lower may be open without the right to read it.
+	return w.xattrsDiffer(j, "", namedXattrs(now, "."), namedXattrs(v.was, "."))
 }
 
 // changed compares two files of the same type, neither of them a directory.

@@ -24,6 +24,9 @@ type dir struct {
 	fd   int
 	refs atomic.Int32
 	back int // mode to restore when it is closed, -1 for none
+
+	// closed says that the caller may not enter it, so that this is found out, and noted, once.
+	closed atomic.Bool
 }
 
 func newDir(fd int) *dir {
@@ -40,7 +43,7 @@ func (d *dir) hold() *dir {
 	return d
 }
 
-// release drops a reference. The mode that force changed is restored with the last one; an error of
+// release drops a reference. A mode that force changed is restored with the last one; an error of
 // that has no one to go to, and the diff does not depend on it.
 func (d *dir) release() {
 	if d == nil || d.refs.Add(-1) > 0 {
@@ -52,11 +55,13 @@ func (d *dir) release() {
 	_ = unix.Close(d.fd)
 }
 
-// openRoot opens a directory by the path that the caller of Walk gave.
+// openRoot opens a directory by the path that the caller of Walk gave. One that may not be listed is opened
+// without: to look at a name in it, the right to search is enough, and /home is often like that for users.
 func openRoot(path string) (*dir, error) {
-	fd, err := ignoringEINTR(func() (int, error) {
-		return unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	})
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.EACCES) {
+		fd, err = unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	}
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
@@ -66,8 +71,13 @@ func openRoot(path string) (*dir, error) {
 // openUpperDir opens a directory of an upper. If st says that its owner, the caller, may not read or
 // enter it, it is opened to them until the last reference is gone.
 func openUpperDir(parent *dir, name string, st *unix.Stat_t) (*dir, error) {
-	if st.Mode&0o500 != 0o500 && isOurs(st) {
-		return forceDir(parent, name, st)
+	if isShut(st) {
+		handle, err := unix.Openat(parent.fd, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return nil, err
+		}
+		defer unix.Close(handle)
+		return force(handle, st)
 	}
 	fd, err := openat(parent.fd, name, unix.O_DIRECTORY)
 	if err != nil {
@@ -76,19 +86,39 @@ func openUpperDir(parent *dir, name string, st *unix.Stat_t) (*dir, error) {
 	return newDir(fd), nil
 }
 
+// openUpperRoot is openUpperDir for an upper itself, and returns its state as it was.
+func openUpperRoot(path string) (*dir, unix.Stat_t, error) {
+	var st unix.Stat_t
+	handle, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, st, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(handle)
+	if err := unix.Fstat(handle, &st); err != nil {
+		return nil, st, &os.PathError{Op: "stat", Path: path, Err: err}
+	}
+	if isShut(&st) {
+		d, err := force(handle, &st)
+		return d, st, err
+	}
+	fd, err := openat(handle, ".", unix.O_DIRECTORY)
+	if err != nil {
+		return nil, st, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return newDir(fd), st, nil
+}
+
+// isShut tells whether the caller owns the directory of an upper but may not list or enter it.
+func isShut(st *unix.Stat_t) bool { return st.Mode&0o500 != 0o500 && isOurs(st) }
+
 // isOurs tells whether the caller is an ordinary user who owns the file, and so may change a mode that is in the way.
 func isOurs(st *unix.Stat_t) bool {
 	euid := os.Geteuid()
 	return euid != 0 && int(st.Uid) == euid
 }
 
-// forceDir gives the owner all rights to a directory and opens it.
-func forceDir(parent *dir, name string, st *unix.Stat_t) (*dir, error) {
-	handle, err := unix.Openat(parent.fd, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(handle)
+// force gives the owner all rights to a directory, for as long as it is open.
+func force(handle int, st *unix.Stat_t) (*dir, error) {
 	if err := chmodHandle(handle, st.Mode|0o700); err != nil {
 		return nil, err
 	}
@@ -107,19 +137,17 @@ func chmodHandle(fd int, mode uint32) error {
 }
 
 // openLowerDir opens a directory of the lower, or returns nil if there is none. What is mounted on it on
-// the host is not looked into: the overlay does not see it either.
+// the host is not looked into: the overlay does not see it either. As with openRoot, it need not be one that may be listed.
 func openLowerDir(parent *dir, name string) (*dir, error) {
-	if parent == nil {
+	if parent == nil || parent.closed.Load() {
 		return nil, nil
 	}
-	how := unix.OpenHow{
-		Flags:   unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_NOATIME,
-		Resolve: unix.RESOLVE_NO_XDEV | unix.RESOLVE_NO_MAGICLINKS,
-	}
-	fd, err := unix.Openat2(parent.fd, name, &how)
+	fd, err := openOnDevice(parent.fd, name, unix.O_RDONLY|unix.O_NOATIME)
 	if errors.Is(err, unix.EPERM) { // O_NOATIME is for the owner
-		how.Flags &^= unix.O_NOATIME
-		fd, err = unix.Openat2(parent.fd, name, &how)
+		fd, err = openOnDevice(parent.fd, name, unix.O_RDONLY)
+	}
+	if errors.Is(err, unix.EACCES) {
+		fd, err = openOnDevice(parent.fd, name, unix.O_PATH)
 	}
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EAGAIN) {
 		fd, err = openat(parent.fd, name, unix.O_DIRECTORY) // before Linux 5.6, or refused by a filter
@@ -131,6 +159,16 @@ func openLowerDir(parent *dir, name string) (*dir, error) {
 		return nil, nil
 	}
 	return nil, err
+}
+
+// openOnDevice opens a directory, with EXDEV if another file system is mounted on it.
+//
+// Source: openat2(2), RESOLVE_NO_XDEV (Linux 5.6).
+func openOnDevice(dirfd int, name string, flags uint64) (int, error) {
+	return unix.Openat2(dirfd, name, &unix.OpenHow{
+		Flags:   flags | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_NO_XDEV | unix.RESOLVE_NO_MAGICLINKS,
+	})
 }
 
 // openLowerPath is openLowerDir for a path of several names.
@@ -178,14 +216,19 @@ func ignoringEINTR[T any](f func() (T, error)) (T, error) {
 var direntBuffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
 
 // names calls f for each name in the directory but "." and "..", with its inode number. Name
-// stays valid. The position of the descriptor is moved back to the start first.
+// stays valid. The error is EACCES where the caller may not list it. The position of the descriptor is moved back to the start first.
 //
 // Source: getdents64(2), "struct linux_dirent64".
 func (d *dir) names(f func(name string, ino uint64)) error {
 	if d == nil {
 		return nil
 	}
-	if _, err := unix.Seek(d.fd, 0, unix.SEEK_SET); err != nil {
+	if d.closed.Load() {
+		return nil
+	}
+	if _, err := unix.Seek(d.fd, 0, unix.SEEK_SET); errors.Is(err, unix.EBADF) {
+		return unix.EACCES // it is open without the right to list it
+	} else if err != nil {
 		return fmt.Errorf("rewind directory: %w", err)
 	}
 	buf := direntBuffers.Get().(*[]byte)

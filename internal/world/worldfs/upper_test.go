@@ -220,3 +220,35 @@ func TestUnreadableLowerAsUser(t *testing.T) {
 		}
 	})
 }
+
+// DIF6: where nothing moved, the lower is not listed; so it need not be readable, only searchable, as /home is on many machines.
+func TestLowerThatMayOnlyBeSearchedAsUser(t *testing.T) {
+	t.Parallel()
+	worldfstest.InNamespace(t, true, func(t *testing.T) {
+		h := newHandMade(t)
+		h.file(h.lower+"/home/me/f", "x")
+		h.file(h.lower+"/home/me/g", "x")
+		h.file(h.upper+"/home/me/f", "yy")
+		h.file(h.upper+"/home/me/new", "x")
+		h.file(h.upper+"/home/me/g", "")
+		h.mark(h.upper+"/home/me/g", "whiteout", "")
+		for _, path := range []string{"/home/me", "/home", ""} {
+			h.check(os.Chmod(h.lower+path, 0o311))
+			h.check(os.Chmod(h.upper+path, 0o311))
+		}
+		h.want("~ home/me/f", "- home/me/g", "+ home/me/new")
+		h.mark(h.upper+"/home/me", "opaque", "y") // now it has to be
+		h.check(os.Chmod(h.upper, 0o700))
+		got, notes := h.lines()
+		if diff := cmp.Diff([]string{"~ /w", "~ home/me/f", "- home/me/g", "+ home/me/new"}, got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		if len(notes) != 1 || !strings.Contains(notes[0], "/w/home/me") {
+			t.Errorf("notes = %q, want one about /w/home/me", notes)
+		}
+		for _, path := range []string{"", "/home", "/home/me"} { // so that they can be removed
+			h.check(os.Chmod(h.lower+path, 0o700))
+			h.check(os.Chmod(h.upper+path, 0o700))
+		}
+	})
+}

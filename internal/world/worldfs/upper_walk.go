@@ -94,11 +94,8 @@ func (w *walker) fail(j *job, name string, err error) {
 }
 
 // pushRoot compares the root of an overlay and puts it on the stack. It takes over the reference to up.
-func (w *walker) pushRoot(l *layer, up *dir) error {
-	j := &job{l: l, now: &node{d: up, name: ".", upper: true}, opened: &view{up: up, low: l.root.hold(), was: l.root.hold(), same: true}}
-	if err := unix.Fstat(up.fd, &j.now.st); err != nil {
-		return err
-	}
+func (w *walker) pushRoot(l *layer, up *dir, st *unix.Stat_t) error {
+	j := &job{l: l, now: &node{d: up, name: ".", st: *st, upper: true}}
 	if l.root != nil {
 		j.before = &node{d: l.root, name: "."}
 		if err := unix.Fstat(l.root.fd, &j.before.st); err != nil {
@@ -107,11 +104,12 @@ func (w *walker) pushRoot(l *layer, up *dir) error {
 	}
 	if l.Start == nil {
 		j.compare = j.before != nil
-	} else if state, err := rootStateOf(up.fd, l.Prefix); err != nil {
+	} else if state, err := rootStateOf(up, st, l.Prefix); err != nil {
 		return err
 	} else if *state != *l.Start {
 		w.emit(j, "", fsdiff.Modify, j.now, j.before)
 	}
+	j.opened = &view{up: up, low: l.root.hold(), was: l.root.hold(), same: true}
 	w.stack = append(w.stack, j)
 	return nil
 }
@@ -311,14 +309,20 @@ func (w *walker) upperNode(j *job, v *view, name string) (n *node, whiteout bool
 
 // lowerNode looks at a name of the lower. What looks like a whiteout there is hidden by the overlay.
 func (w *walker) lowerNode(j *job, d *dir, name string) *node {
-	if d == nil {
+	if d == nil || d.closed.Load() {
 		return nil
 	}
 	n := &node{d: d, name: name}
-	if err := unix.Fstatat(d.fd, name, &n.st, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT); err != nil {
-		if !isAbsent(err) {
-			w.unknown(j, "/"+name, err)
-		}
+	err := unix.Fstatat(d.fd, name, &n.st, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT)
+	switch {
+	case errors.Is(err, unix.EACCES):
+		d.closed.Store(true)
+		w.unknown(j, "", err)
+		return nil
+	case err != nil && !isAbsent(err):
+		w.unknown(j, "/"+name, err)
+	}
+	if err != nil {
 		return nil
 	}
 	if n.isDeviceWhiteout() {
