@@ -74,6 +74,9 @@ func table(rows []row) string {
 		if r.target > 0 {
 			wanted = fmt.Sprintf("%.2f", r.target)
 		}
+		if r.target > 0 && r.ratio > r.target {
+			wanted += ", not met"
+		}
 		fmt.Fprintf(&b, "| %s | `%s` | `%s` | **%.2f** | %s | %.2f | %.2f | %.2f |\n",
 			r.as, r.name, r.against, r.ratio, wanted, r.quiet, ms(r.median), ms(r.reference))
 	}
@@ -129,6 +132,13 @@ func TestMeasureTakesTurns(t *testing.T) {
 func TestMedianIgnoresOutliers(t *testing.T) {
 	if got := percentile([]time.Duration{9000, 2, 1, 3, 2}, 50); got != 2 {
 		t.Errorf("percentile(50) = %v, want 2ns", got)
+	}
+}
+
+func TestTableSaysWhatIsNotMet(t *testing.T) {
+	got := table([]row{{as: "root", name: "slow", against: "a", ratio: 2, target: 1.1}, {as: "root", name: "fast", against: "a", ratio: 1, target: 1.1}})
+	if !strings.Contains(got, "`slow` | `a` | **2.00** | 1.10, not met |") || !strings.Contains(got, "`fast` | `a` | **1.00** | 1.10 |") {
+		t.Errorf("table =\n%s", got)
 	}
 }
 
