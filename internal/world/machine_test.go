@@ -35,6 +35,8 @@ type machine struct {
 	dirs  Dirs
 	mute  []string // mounts that must not be asked anything
 	leaks bool     // testenv.Leaks has been called
+
+	program []byte // the program under test, where there is one
 }
 
 // onMachine runs body on a machine with worlds of root, and on one with worlds of an ordinary user.
@@ -55,6 +57,11 @@ func newMachine(t *testing.T, uid int) *machine {
 	t.Helper()
 	m := &machine{t: t, uid: uid, disk: testenv.TempDir(t), home: "/home/tester"}
 	m.tree = m.home + "/tree"
+	if path := os.Getenv(programVar); path != "" {
+		var err error
+		m.program, err = os.ReadFile(path)
+		must(t, err)
+	}
 	must(t, unix.Mount(m.disk, "/home", "", unix.MS_BIND, ""))
 	m.tmpfs("/run", "mode=0755")
 	m.tmpfs("/tmp", "mode=1777")
