@@ -3,6 +3,7 @@ package worldfs
 import (
 	"encoding/hex"
 	"errors"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -19,7 +20,9 @@ import (
 type links struct {
 	dir    *dir
 	copies map[handle]string // name in the index, by the handle of the original
-	files  map[inode]*link   // what was met of them
+
+	mu    sync.Mutex
+	files map[inode]*link // what was met of them
 }
 
 // handle is a file handle as the kernel makes it, without the part that names the file system:
@@ -128,6 +131,8 @@ func (w *walker) sawLink(j *job, name string, before *node, s *siblings) {
 	if c == nil {
 		return
 	}
+	j.l.links.mu.Lock()
+	defer j.l.links.mu.Unlock()
 	f := j.l.links.files[before.inode()]
 	if f == nil {
 		f = &link{copy: c, path: j.l.base + j.rel + "/" + name, names: uint64(before.st.Nlink)}
@@ -161,7 +166,9 @@ func (w *walker) addSiblings(j *job, v *view, s *siblings) {
 			continue
 		}
 		f := s.met[n.st.Ino]
+		j.l.links.mu.Lock()
 		f.met++
+		j.l.links.mu.Unlock()
 		w.emit(j, "/"+name, fsdiff.Modify, f.copy, n)
 	}
 }

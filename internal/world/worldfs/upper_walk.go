@@ -15,18 +15,35 @@ import (
 // maxNotes bounds what Walk says about what it could not look at.
 const maxNotes = 50
 
-// walker is one call of Walk. Its jobs are directories; the last found is visited first, which keeps
-// few directories open.
+// walker is one call of Walk.
 type walker struct {
-	mu      sync.Mutex
-	b       *fsdiff.Builder
-	stack   []*job
+	b *fsdiff.Builder
+
+	mu      sync.Mutex // guards all that follows, and b
 	entries int
 	notes   []string
 	err     error
+
+	// The queue. What was found last is looked at first, which keeps few directories open.
+	stack   []task
+	busy    int        // tasks that are being done, which may add others
+	idle    *sync.Cond // a task was added, or none will be
+	helped  bool       // the second worker has been started
+	workers sync.WaitGroup
 }
 
-func newWalker(b *fsdiff.Builder) *walker { return &walker{b: b} }
+func newWalker(b *fsdiff.Builder) *walker {
+	w := &walker{b: b}
+	w.idle = sync.NewCond(&w.mu)
+	return w
+}
+
+// task is a directory to open, or if it is open, some of its names to look at.
+type task struct {
+	*job
+	view  *view
+	names []string
+}
 
 // job is a path that is a directory in the final view, was one before, or both. What it is now is
 // merged from the upper and from the lower, there usually under the same path.
@@ -50,6 +67,13 @@ type view struct {
 	same         bool // low is was: what has no entry in the upper did not change
 }
 
+func (v *view) hold() *view {
+	v.up.hold()
+	v.low.hold()
+	v.was.hold()
+	return v
+}
+
 func (v *view) release() {
 	v.up.release()
 	v.low.release()
@@ -68,13 +92,51 @@ func (n *node) isDir() bool { return n != nil && n.st.Mode&unix.S_IFMT == unix.S
 
 func (n *node) format() uint32 { return n.st.Mode & unix.S_IFMT }
 
-// run visits what is on the stack until it is empty.
+// helpFrom is the number of tasks in the queue at which a second worker is worth its start. Both are busy with system calls
+// most of the time; more would only wait for each other.
+const helpFrom = 4
+
+// run does what is in the queue, and what that adds to it, until it is empty.
 func (w *walker) run() {
-	for len(w.stack) > 0 {
-		j := w.stack[len(w.stack)-1]
+	w.work()
+	w.workers.Wait()
+}
+
+func (w *walker) work() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for {
+		for len(w.stack) == 0 && w.busy > 0 {
+			w.idle.Wait()
+		}
+		if len(w.stack) == 0 {
+			w.idle.Broadcast()
+			return
+		}
+		t := w.stack[len(w.stack)-1]
 		w.stack = w.stack[:len(w.stack)-1]
-		w.visit(j)
+		w.busy++
+		w.mu.Unlock()
+		if t.view == nil {
+			w.visit(t.job)
+		} else {
+			w.look(t)
+		}
+		w.mu.Lock()
+		w.busy--
 	}
+}
+
+// add puts a task into the queue.
+func (w *walker) add(t task) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stack = append(w.stack, t)
+	if len(w.stack) >= helpFrom && !w.helped {
+		w.helped = true
+		w.workers.Go(w.work)
+	}
+	w.idle.Signal()
 }
 
 // note keeps a message for the user.
@@ -110,7 +172,7 @@ func (w *walker) pushRoot(l *layer, up *dir, st *unix.Stat_t) error {
 		w.emit(j, "", fsdiff.Modify, j.now, j.before)
 	}
 	j.opened = &view{up: up, low: l.root.hold(), was: l.root.hold(), same: true}
-	w.stack = append(w.stack, j)
+	w.add(task{job: j})
 	return nil
 }
 
@@ -131,10 +193,27 @@ func (w *walker) visit(j *job) {
 		return
 	}
 	linked := newSiblings(j.l)
-	for _, name := range w.namesOf(j, v, linked) {
+	names := w.namesOf(j, v, linked)
+	if linked == nil { // else what is linked is only known after the last name
+		for ; len(names) > portion; names = names[portion:] {
+			w.add(task{j, v.hold(), names[:portion]})
+		}
+	}
+	for _, name := range names {
 		w.path(j, v, name, linked)
 	}
 	w.addSiblings(j, v, linked)
+}
+
+// portion is the number of names in a task; directories with more are shared out.
+const portion = 512
+
+// look compares some names of an open directory.
+func (w *walker) look(t task) {
+	defer t.view.release()
+	for _, name := range t.names {
+		w.path(t.job, t.view, name, nil)
+	}
 }
 
 // open opens the parts of a directory.
@@ -198,7 +277,9 @@ func (w *walker) namesOf(j *job, v *view, linked *siblings) []string {
 	if err := v.up.names(func(name string, _ uint64) { names = append(names, name) }); err != nil {
 		w.fail(j, "", err)
 	}
+	w.mu.Lock()
 	w.entries += len(names)
+	w.mu.Unlock()
 	linked.inUpper(names)
 	if v.same {
 		return names
@@ -282,7 +363,7 @@ func (w *walker) push(j *job, v *view, name string, now, before *node) {
 		next.was = v.was.hold()
 	}
 	next.compare = next.now != nil && next.before != nil
-	w.stack = append(w.stack, next)
+	w.add(task{job: next})
 }
 
 // upperNode looks at a name of the upper.
@@ -359,5 +440,7 @@ func (w *walker) emit(j *job, name string, kind fsdiff.Kind, now, before *node) 
 	if full == "" {
 		full = "/"
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.b.Add(full, kind, m, was)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -77,17 +78,23 @@ func namespaceOf(user bool) *syscall.SysProcAttr {
 func restart(t *testing.T, stage, tmp string, attr *syscall.SysProcAttr) {
 	t.Helper()
 	name := "^" + strings.ReplaceAll(t.Name(), "/", "$/^") + "$"
-	cmd := exec.Command("/proc/self/exe", "-test.run="+name, "-test.v", "-test.count=1", "-test.timeout=10m")
+	timeout := time.Duration(0) // none
+	if end, limited := t.Deadline(); limited {
+		timeout = max(time.Until(end), time.Second)
+	}
+	cmd := exec.Command("/proc/self/exe", "-test.run="+name, "-test.v", "-test.count=1", "-test.timeout="+timeout.String())
 	cmd.Env = append(os.Environ(), stageVariable+"="+stage, "TMPDIR="+tmp, "HOME="+tmp)
 	cmd.SysProcAttr = attr
 	out, err := cmd.CombinedOutput()
+	// Marked, so that nobody takes the lines of the inner test for those of this one.
+	marked := "| " + strings.ReplaceAll(strings.TrimSpace(string(out)), "\n", "\n| ")
 	switch {
 	case err != nil:
-		t.Errorf("%s: %v\n%s", stage, err, out)
+		t.Errorf("%s: %v\n%s", stage, err, marked)
 	case strings.Contains(string(out), "--- SKIP: "+t.Name()+" "):
-		skip(t, string(out))
-	default:
-		t.Logf("%s:\n%s", stage, out)
+		skip(t, marked)
+	case testing.Verbose():
+		t.Logf("%s:\n%s", stage, marked)
 	}
 }
 
