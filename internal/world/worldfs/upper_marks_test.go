@@ -310,8 +310,9 @@ func TestRootState(t *testing.T) {
 	if got, want := walk(start), "  ~ /|0700|0755"; got != want {
 		t.Errorf("after chmod: %q, want %q", got, want)
 	}
-	h.check(os.Chmod(h.upper, 0o555))
+	h.check(os.Chmod(h.upper, 0o755))
 	h.check(unix.Setxattr(h.upper, "user.x", nil, 0))
+	h.check(os.Chmod(h.upper, 0o555))
 	if got, want := walk(start), "  ~ /|0555|0755"; got != want {
 		t.Errorf("after setxattr: %q, want %q", got, want)
 	}

@@ -117,8 +117,10 @@ func layerCases() []Case {
 	const sample = "mkdir -p dir1 dir2 dir3 dir4; for i in 1 2; do echo $i >dir1/file1-$i; done; echo 2 >dir2/file2-1; echo 3 >dir3/file3-1; echo 4 >dir4/file4-1; " +
 		"for i in 1 2 3 4 5 6; do echo file$i >file$i; done; ln -s target1 symlink1; ln -s target2 symlink2; ln -s target3 symlink3; chmod 604 file6; "
 	return []Case{
-		{Name: "DIF4/layers: a small system", Before: "mkdir etc; for f in hosts profile unchanged unexpected; do echo $f >etc/$f; done", Do: "echo 10.0.0.120 >etc/hosts; chmod 666 etc/profile; mkdir -m 700 root; echo x >root/.bashrc; rm etc/unexpected",
-			Want: []string{"~ etc/hosts", "~ etc/profile", "- etc/unexpected", "+ root", "+ root/.bashrc"}},
+		{
+			Name: "DIF4/layers: a small system", Before: "mkdir etc; for f in hosts profile unchanged unexpected; do echo $f >etc/$f; done", Do: "echo 10.0.0.120 >etc/hosts; chmod 666 etc/profile; mkdir -m 700 root; echo x >root/.bashrc; rm etc/unexpected",
+			Want: []string{"~ etc/hosts", "~ etc/profile", "- etc/unexpected", "+ root", "+ root/.bashrc"},
+		},
 		{Name: "DIF4/layers: all of it new", Do: "mkdir etc; echo x >etc/hosts; echo y >etc/profile; mkdir -m 700 root; echo x >root/.bashrc", Want: []string{"+ etc", "+ etc/hosts", "+ etc/profile", "+ root", "+ root/.bashrc"}},
 		{Name: "DIF4/layers: empty file left alone", Before: "mkdir etc; : >etc/empty"},
 		{Name: "DIF4/layers: nested deletion", Before: "mkdir -p d0 d1/d2; echo x >d1/d2/f1", Do: "rm -r d0 d1", Want: []string{"- d0", "- d1", "- d1/d2", "- d1/d2/f1"}},
@@ -131,8 +133,10 @@ func layerCases() []Case {
 		{Name: "DIF4/layers: symlink's own time", Before: "echo foo >foo; ln -s foo l", Do: `touch -h -d "1970-01-01 00:00:00.000000042 UTC" l`, Want: []string{"~ l"}},
 		{Name: "DIF4/layers: opaque and merged directories", Before: "mkdir -p dir1/d dir2/d dir3; echo f >dir1/f; echo f >dir1/d/f; echo f >dir2/d/f; echo f >dir3/f", Do: "echo d >>dir1/f; rm -r dir1/d; echo d >>dir2/d/f; rm -r dir3; mkdir dir3", Want: []string{"~ dir1/f", "- dir1/d", "- dir1/d/f", "~ dir2/d/f", "- dir3/f"}},
 		{Name: "DIF4/layers: sample left alone", Before: sample},
-		{Name: "DIF4/layers: sample changed", Before: sample, Do: "rm -r file1 dir1 symlink1; echo NN >file2; chmod 777 file2; rm file3; echo MM >file3; touch file4; rm file5; mkdir file5; echo n >filenew; mkdir dirnew; ln -s targetnew symlinknew; rm symlink2; ln -s target2change symlink2; rm -r dir2; echo dir2 >dir2; touch dir3",
-			Want: []string{"- dir1", "- dir1/file1-1", "- dir1/file1-2", "! dir2", "- dir2/file2-1", "+ dirnew", "- file1", "~ file2", "~ file3", "~ file4", "! file5", "+ filenew", "- symlink1", "~ symlink2", "+ symlinknew"}},
+		{
+			Name: "DIF4/layers: sample changed", Before: sample, Do: "rm -r file1 dir1 symlink1; echo NN >file2; chmod 777 file2; rm file3; echo MM >file3; touch file4; rm file5; mkdir file5; echo n >filenew; mkdir dirnew; ln -s targetnew symlinknew; rm symlink2; ln -s target2change symlink2; rm -r dir2; echo dir2 >dir2; touch dir3",
+			Want: []string{"- dir1", "- dir1/file1-1", "- dir1/file1-2", "! dir2", "- dir2/file2-1", "+ dirnew", "- file1", "~ file2", "~ file3", "~ file4", "! file5", "+ filenew", "- symlink1", "~ symlink2", "+ symlinknew"},
+		},
 		{Name: "DIF4/layers: file added below a merged path", Before: "mkdir -p dir1/dir2/dir3; echo hello >dir1/dir2/dir3/file.txt", Do: "echo bye >dir1/dir2/dir3/file1.txt; rm dir1/dir2/dir3/file.txt", Want: []string{"+ dir1/dir2/dir3/file1.txt", "- dir1/dir2/dir3/file.txt"}},
 		{Name: "DIF4/layers: file changed below a merged path", Before: "mkdir -p dir1/dir2/dir3; echo hello >dir1/dir2/dir3/file.txt", Do: "echo bye >dir1/dir2/dir3/file.txt", Want: []string{"~ dir1/dir2/dir3/file.txt"}},
 		{Name: "DIF4/layers: subfolder beside a deletion", Before: sample + "mkdir -p dir1/subfolder", Do: "rm dir1/file1-2; printf '\\0' >dir1/file1-1; chmod 1444 dir1/file1-1; : >dir1/subfolder/newFile", Want: []string{"~ dir1/file1-1", "- dir1/file1-2", "+ dir1/subfolder/newFile"}},

@@ -66,7 +66,7 @@ func look(path string) (File, error) {
 		return File{}, err
 	}
 	st := info.Sys().(*syscall.Stat_t)
-	f := File{Mode: st.Mode & 07777, UID: st.Uid, GID: st.Gid, Mtime: info.ModTime(), Links: uint64(st.Nlink)}
+	f := File{Mode: st.Mode & 0o7777, UID: st.Uid, GID: st.Gid, Mtime: info.ModTime(), Links: uint64(st.Nlink)}
 	switch mode := info.Mode(); {
 	case mode.IsRegular():
 		content, err := os.ReadFile(path)
