@@ -231,7 +231,7 @@ func (e *execution) execute(id string, sigs <-chan os.Signal) (*world.Result, er
 // inWorld makes a world, runs the command in it and removes it.
 func (e *execution) inWorld(id string, cmd world.Command, sigs <-chan os.Signal) (*world.Result, error) {
 	w, err := world.New(world.Spec{
-		Name:     id,
+		Name:     e.worldName(id),
 		Dirs:     worldDirs(e.cfg),
 		Strategy: or(e.flags.strategy, e.cfg.Strategy),
 		Upper:    upperOf(e.flags.upper),
@@ -260,6 +260,14 @@ func (e *execution) inWorld(id string, cmd world.Command, sigs <-chan os.Signal)
 	res, err := w.Run(cmd)
 	close(done)
 	return res, errors.Join(err, w.Close())
+}
+
+// worldName is the name of the world: that of the span that it replays, or of its own span (WLD6).
+func (e *execution) worldName(id string) string {
+	if e.plan.ReplayOf != "" {
+		id = e.plan.ReplayOf
+	}
+	return world.NameOf(id)
 }
 
 // notifyForwarded asks for the signals that the command must get. What the caller of

@@ -22,9 +22,10 @@ import (
 // defaultGrace is the time between SIGTERM and SIGKILL if the command names none.
 const defaultGrace = 2 * time.Second
 
-// Forwarded are the signals that reach the command when they are sent to us (RPL10).
+// Forwarded are the signals that reach the command when they are sent to us (RPL10). Each costs two switches
+// between threads to ask the runtime for, so there are no more than people send to end something.
 var Forwarded = []os.Signal{
-	syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2,
+	syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT,
 }
 
 // RunHost runs a command on the host, without isolation, in a process group of its

@@ -3,25 +3,15 @@ package world
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"strings"
 	"syscall"
 
 	"substrate/internal/inherited"
 	"substrate/internal/probe"
-	"substrate/internal/world/egress"
-	"substrate/internal/world/netlog"
 	"substrate/internal/world/netns"
-	"substrate/internal/world/nft"
 	"substrate/internal/world/worldinit"
 )
-
-// logGroup is the NFLOG group of the rules. Groups belong to a network namespace, so any number will do.
-const logGroup = 1
-
-// dnsPort is where the stub resolver listens.
-const dnsPort = 53
 
 var errRanBefore = errors.New("this world has already run a command")
 
@@ -53,7 +43,7 @@ func (r *run) start() error {
 			r.w.noGroup(errors.New("clone3 into the cgroup was refused"))
 		}
 	}
-	if err != nil && !setup.Wait {
+	if err != nil && !setup.Wait && setup.Net {
 		setup.Net = false
 		if proc, err = setup.Start(); err == nil {
 			r.degrade("netns", "netns unavailable or insufficient privileges; skipping network scoping", true)
@@ -86,23 +76,52 @@ func (r *run) afterFork(setup *worldinit.Setup) error {
 	if w.group != nil {
 		w.observe("cgroup", "ok", true)
 	}
-	if w.spec.Root && setup.Net {
-		if err := w.bindNetns(r.proc.PID); err != nil {
+	if w.net != nil && w.net.ns >= 0 {
+		if err := netns.Bind(w.net.ns, w.netnsName()); err != nil {
 			r.degrade("netns-name", "the network namespace has no name for ip-netns(8): "+err.Error(), false)
+		} else {
+			w.made(kindNetns, w.netnsName())
 		}
 	}
 	return nil
 }
 
+// takeNet says how the first process comes to its network: with the one that was made meanwhile, or by making its
+// own. ready is true if there is nothing left to clone.
+func (r *run) takeNet() (network worldinit.Network, ready bool, err error) {
+	w := r.w
+	if w.netPending == nil {
+		network, err = w.network()
+		return network, false, err
+	}
+	w.net, w.netPending = <-w.netPending, nil
+	network.FD = w.net.ns
+	r.log, r.dns = w.net.log, w.net.dns
+	w.net.log, w.net.dns = -1, -1
+	switch {
+	case w.net.ns < 0 || w.net.err != nil:
+		network.FD = 0
+		w.observe("netns", w.net.err.Error(), false)
+		r.degrade("netns", "netns unavailable or insufficient privileges; skipping network scoping", true)
+	case w.net.rulesErr != nil:
+		w.observe("netns", "ok", true)
+		r.degradeStep("nft", w.net.rulesErr)
+	default:
+		w.observe("nft", "ok", true)
+		w.observe("netns", "ok", true)
+	}
+	return network, true, nil
+}
+
 // setup writes down what the first process shall do.
 func (r *run) setup() (*worldinit.Setup, error) {
 	w := r.w
-	network, err := w.network()
+	network, inherited, err := r.takeNet()
 	if err != nil {
 		return nil, err
 	}
 	s := &worldinit.Setup{
-		Namespaces: worldinit.Namespaces{User: !w.spec.Root, Net: true, Cgroup: -1},
+		Namespaces: worldinit.Namespaces{User: !w.spec.Root, Net: !inherited, Cgroup: -1},
 		UID:        os.Geteuid(), GID: os.Getegid(),
 		Staging: w.view.staging, Mounts: w.view.mounts, Memory: w.view.memory,
 		Network: network, Verbose: w.spec.Observe != nil,
@@ -119,19 +138,6 @@ func (r *run) setup() (*worldinit.Setup, error) {
 	}
 	s.Command, err = r.command()
 	return s, err
-}
-
-// network prepares the netlink messages of the world.
-func (w *World) network() (worldinit.Network, error) {
-	v6 := netns.V6Enabled()
-	table, err := nft.Table(w.Name, logGroup, netns.Addrs(v6)...)
-	if err != nil {
-		return worldinit.Network{}, fmt.Errorf("prepare the rules: %w", err)
-	}
-	return worldinit.Network{
-		Links: netns.Batch(v6), LinksOnly: netns.LoopbackOnly(),
-		Rules: table.Batch(), Log: netlog.Bind(logGroup), DNS: egress.Sockaddr(netip.AddrPortFrom(netns.Addr4, dnsPort)),
-	}, nil
 }
 
 // command turns the Command into descriptors and strings.

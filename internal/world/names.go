@@ -1,8 +1,11 @@
 package world
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"strconv"
 	"time"
@@ -38,9 +41,28 @@ func nthName(name string, n int) string {
 // errTaken is returned by lockDir for a directory that a living world holds.
 var errTaken = errors.New("held by a living world")
 
+// errForeign is returned by lockDir for what somebody else has made.
+var errForeign = errors.New("is there already and was not made by substrate")
+
+// lockedMode is the mode of the directories that lockDir makes. The sticky bit means nothing where only the owner can
+// write, so nobody sets it there: it is the mark by which these directories are told from the user's, who may
+// keep other things at the place of the uppers. Mkdir sets it in the same moment.
+//
+// Source: mkdir(2), NOTES.
+const lockedMode = 0o1700
+
+// isOurs says whether lockDir made the directory path; ENOENT if it is not there.
+func isOurs(path string) (bool, error) {
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		return false, &os.PathError{Op: "lstat", Path: path, Err: err}
+	}
+	return st.Mode&(unix.S_IFMT|0o1077) == unix.S_IFDIR|0o1000 && int(st.Uid) == os.Geteuid(), nil
+}
+
 // lockDir makes the directory path if it is missing, and locks it until the returned descriptor and all its
 // copies are closed. fresh says whether it was made. A lock that another process holds gives
-// errTaken.
+// errTaken, a directory that lockDir did not make errForeign.
 //
 // The lock is on the directory itself, so that there is no moment in which the directory
 // exists and cannot be locked; and since whoever removes a directory holds its lock, a look
@@ -50,8 +72,11 @@ var errTaken = errors.New("held by a living world")
 func lockDir(path string) (fd int, fresh bool, err error) {
 	for {
 		fresh = true
-		if err := unix.Mkdir(path, 0o700); errors.Is(err, unix.EEXIST) {
+		if err := unix.Mkdir(path, lockedMode); errors.Is(err, unix.EEXIST) {
 			fresh = false
+			if ours, err := isOurs(path); err == nil && !ours {
+				return -1, false, fmt.Errorf("%s %w", path, errForeign)
+			}
 		} else if err != nil {
 			return -1, false, fmt.Errorf("make %s: %w", path, err)
 		}
@@ -108,4 +133,17 @@ func tryLock(path string) (int, error) {
 		return -1, fmt.Errorf("lock %s: %w", path, err)
 	}
 	return fd, nil
+}
+
+// foreignHash is how many hex digits of its hash a name has that was made from an unusable id.
+const foreignHash = 16
+
+// NameOf is the name of a world that replays the span id: the id itself if it can be a name and leaves room for
+// _2, _3 …, else spn_ and part of its SHA-256.
+func NameOf(id string) string {
+	if len(id) <= 40 && CheckName(id) == nil {
+		return id
+	}
+	sum := sha256.Sum256([]byte(id))
+	return "spn_" + hex.EncodeToString(sum[:])[:foreignHash]
 }

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -20,6 +21,27 @@ func TestCheckName(t *testing.T) {
 	for _, good := range []string{"a", "spn_01a20169a6287b6ab0cc2e2600898d61", "spn_01a20169a6287b6ab0cc2e2600898d61_24"} {
 		if err := CheckName(good); err != nil {
 			t.Errorf("CheckName(%q) = %v", good, err)
+		}
+	}
+}
+
+// WLD6: foreign ids give names too, always the same one.
+func TestNameOf(t *testing.T) {
+	for id, want := range map[string]string{
+		"spn_01a20169a6287b6ab0cc2e2600898d61": "spn_01a20169a6287b6ab0cc2e2600898d61",
+		"abc":                                  "abc",
+		"../../etc":                            "",
+		strings.Repeat("a", 41):                "",
+	} {
+		got := NameOf(id)
+		if CheckName(got) != nil || got != NameOf(id) {
+			t.Errorf("NameOf(%q) = %q", id, got)
+		}
+		if CheckName(id) == nil && len(id) <= 40 && got != want {
+			t.Errorf("NameOf(%q) = %q, want %q", id, got, want)
+		}
+		if len(id) > 40 && (len(got) != 20 || got == id) {
+			t.Errorf("NameOf(%q) = %q, want a hash", id, got)
 		}
 	}
 }

@@ -42,7 +42,7 @@ type run struct {
 	timedOut bool
 }
 
-// Run runs cmd and waits until it has ended and no process of the world is left. An error means that the
+// Run runs cmd and waits until it has ended and no process of the world is left but its first one, which ends by itself. An error means that the
 // command was not started, or that the supervisor lost sight of it; how the command itself
 // ended is in the Result. Run may be called once.
 func (w *World) Run(cmd Command) (*Result, error) {
@@ -59,14 +59,14 @@ func (w *World) Run(cmd Command) (*Result, error) {
 	err := r.supervise()
 	r.res.Duration = time.Since(r.res.Started)
 	r.disarmTimeout()
-	if err == nil && !r.died {
-		// No other process is left, and the first one is busy taking the namespaces down.
-		r.collect()
-		return r.res, r.end()
+	if err != nil || r.died {
+		if err = errors.Join(err, r.w.endProcess()); err != nil {
+			r.closeTerminal()
+			return nil, err
+		}
 	}
-	if err = errors.Join(err, r.end()); err != nil {
-		return nil, err
-	}
+	r.closeTerminal()
+	// No other process is left. The first one is busy taking the namespaces down, which Close waits for.
 	r.collect()
 	return r.res, nil
 }
@@ -121,6 +121,7 @@ func (r *run) message() (bool, error) {
 		r.takeFDs(fds)
 	case worldinit.MsgExit:
 		r.exited(m)
+		r.w.ended = true
 		return true, nil
 	}
 	return false, nil
@@ -173,9 +174,9 @@ func (r *run) execFailed(errno syscall.Errno) {
 func (r *run) takeFDs(fds []int) {
 	for i, fd := range fds {
 		switch {
-		case i == worldinit.FDLog && isSocket(fd, unix.AF_NETLINK):
+		case i == worldinit.FDLog && r.log < 0 && isSocket(fd, unix.AF_NETLINK):
 			r.log = fd
-		case i == worldinit.FDDNS && isSocket(fd, unix.AF_INET):
+		case i == worldinit.FDDNS && r.dns < 0 && isSocket(fd, unix.AF_INET):
 			r.dns = fd
 		case i == worldinit.FDUpper && r.w.upperInMemory():
 			r.w.memory = fd
@@ -223,13 +224,10 @@ func (r *run) disarmTimeout() {
 	}
 }
 
-// end ends whatever still runs in the world.
-func (r *run) end() error {
-	err := r.w.endProcess()
+func (r *run) closeTerminal() {
 	if r.tty != nil {
 		r.tty.close()
 	}
-	return err
 }
 
 // collect gathers what the world leaves behind: the last network events, usage, and the diff.
@@ -253,13 +251,13 @@ func (r *run) degrade(name, message string, asked bool) {
 }
 
 // degradeStep records that the first process had to leave a step out.
-func (r *run) degradeStep(step string, errno syscall.Errno) {
-	r.w.observe(step, errno.Error(), false)
+func (r *run) degradeStep(step string, err error) {
+	r.w.observe(step, err.Error(), false)
 	if step == "nft" {
 		r.degrade("nft", "nft not available; netfilter scoping/logging disabled", true)
 		return
 	}
-	r.degrade(step, step+": "+errno.Error(), true)
+	r.degrade(step, step+": "+err.Error(), true)
 }
 
 // readLog takes all reports of blocked packets that are waiting.

@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"substrate/internal/world/cgroup"
-	"substrate/internal/world/netns"
 	"substrate/internal/world/worldinit"
 )
 
@@ -34,6 +33,10 @@ type World struct {
 	state    state
 	degraded []Degradation
 	ran      bool
+	ended    bool // the command has ended, and no process is left but the first, which is ending by itself
+
+	netPending <-chan *readyNet // root: the network namespace that is being made
+	net        *readyNet        // root: it
 
 	mu   sync.Mutex // guards proc against Signal from other goroutines
 	proc *worldinit.Process
@@ -92,15 +95,22 @@ func (w *World) make() error {
 		return err
 	}
 	w.made(kindState, w.dir)
+	if w.spec.Root {
+		network, err := w.network()
+		if err != nil {
+			return err
+		}
+		w.netPending = startNet(network)
+	}
 	groupDir := w.planGroup()
 	w.state = state{ID: w.ID, Name: w.Name, Created: time.Now().UTC(), PID: os.Getpid(), Cwd: w.spec.Cwd}
 	w.state.Objects = []object{{kindState, w.dir}}
+	if groupDir != "" {
+		w.state.Objects = append(w.state.Objects, object{kindCgroup, groupDir})
+	}
 	if overlays != "" {
 		w.upperDir = filepath.Join(overlays, w.Name)
 		w.state.Objects = append(w.state.Objects, object{kindUpper, w.upperDir})
-	}
-	if groupDir != "" {
-		w.state.Objects = append(w.state.Objects, object{kindCgroup, groupDir})
 	}
 	if w.spec.Root {
 		w.state.Objects = append(w.state.Objects, object{kindNetns, w.netnsName()})
@@ -109,15 +119,15 @@ func (w *World) make() error {
 		return err
 	}
 	w.made("world.json", w.dir)
+	w.makeGroup(groupDir)
 	if err := w.makeUpperDir(); err != nil {
 		return err
 	}
-	if w.view, err = w.newView(); err != nil {
-		return err
+	w.view, err = w.newView()
+	if err == nil {
+		w.observe("strategy", "overlay", true)
 	}
-	w.observe("strategy", "overlay", true)
-	w.makeGroup(groupDir)
-	return nil
+	return err
 }
 
 // worldsDir is the directory of all state directories.
@@ -276,19 +286,35 @@ func (w *World) endProcess() error {
 // Close kills what still runs in the world and removes everything that New and Run made. It is
 // safe to call twice.
 func (w *World) Close() error {
-	err := w.endProcess()
+	var err error
+	if !w.ended {
+		err = w.endProcess()
+	}
+	w.closeNet()
 	if w.memory >= 0 {
 		_ = unix.Close(w.memory)
 		w.memory = -1
 	}
+	if w.lock < 0 {
+		return err
+	}
+	// What the exit of the first process does not need goes while that is under way.
+	var early, late []object
+	for _, o := range w.state.Objects {
+		if o.Kind == kindUpper || o.Kind == kindNetns {
+			early = append(early, o)
+		} else {
+			late = append(late, o)
+		}
+	}
+	err = errors.Join(err, removeObjects(early), w.endProcess())
 	if w.group != nil {
 		err = errors.Join(err, w.group.Close())
 		w.group = nil
 	}
-	if w.lock < 0 {
-		return err
+	if err == nil {
+		err = removeObjects(late)
 	}
-	err = errors.Join(err, removeObjects(w.state.Objects))
 	for _, fd := range []int{w.upperFD, w.lock} {
 		if fd >= 0 {
 			_ = unix.Close(fd)
@@ -298,11 +324,12 @@ func (w *World) Close() error {
 	return err
 }
 
-// bindNetns gives the network namespace of the first process its name.
-func (w *World) bindNetns(pid int) error {
-	if err := netns.Bind(pid, w.netnsName()); err != nil {
-		return err
+// closeNet lets go of the network namespace.
+func (w *World) closeNet() {
+	if w.netPending != nil {
+		w.net, w.netPending = <-w.netPending, nil
 	}
-	w.made(kindNetns, w.netnsName())
-	return nil
+	if w.net != nil {
+		w.net.close()
+	}
 }

@@ -29,14 +29,13 @@ var ErrForeign = errors.New("not made by substrate")
 // maxStack is how many mounts [Unbind] takes off one file.
 const maxStack = 16
 
-// Bind gives the network namespace of the process pid a name: /run/netns/NAME, as `ip netns add` would. The file
+// Bind gives the network namespace that is open as fd a name: /run/netns/NAME, as `ip netns add` would. The file
 // keeps the namespace alive until [Unbind]. /run/netns is made if it is missing. The error is
-// [ErrName], or wraps [fs.ErrExist] if the name is taken. The caller needs CAP_SYS_ADMIN, and must
-// hold the process so that pid cannot become another's.
+// [ErrName], or wraps [fs.ErrExist] if the name is taken. The caller needs CAP_SYS_ADMIN.
 //
 // Unlike ip-netns(8), Bind does not make /run/netns a shared mount of its own, which would outlive the world.
 // Where /run is not shared either, a process in another mount namespace does not see the name.
-func Bind(pid int, name string) error {
+func Bind(fd int, name string) error {
 	path, err := file(name)
 	if err != nil {
 		return err
@@ -51,7 +50,7 @@ func Bind(pid int, name string) error {
 		return fmt.Errorf("name a network namespace: %w", err)
 	}
 	f.Close() //nolint:errcheck // nothing was written
-	ns := "/proc/" + strconv.Itoa(pid) + "/ns/net"
+	ns := "/proc/self/fd/" + strconv.Itoa(fd)
 	if err := unix.Mount(ns, path, "", unix.MS_BIND, ""); err != nil {
 		return errors.Join(fmt.Errorf("bind %s to %s: %w", ns, path, err), Unbind(name))
 	}

@@ -42,12 +42,23 @@ func sleeper(t *testing.T) *exec.Cmd {
 	return cmd
 }
 
+// namespaceOf opens the network namespace of a process.
+func namespaceOf(t *testing.T, cmd *exec.Cmd) int {
+	t.Helper()
+	f, err := os.Open(filepath.Join("/proc", strconv.Itoa(cmd.Process.Pid), "ns/net"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() }) //nolint:errcheck // nothing was written
+	return int(f.Fd())
+}
+
 // TestBind proves the named namespace of WLD6: ip-netns(8) lists it and enters it.
 func TestBind(t *testing.T) {
 	netnstest.Root(t, func(t *testing.T) {
 		emptyRun(t)
 		cmd := sleeper(t)
-		if err := netns.Bind(cmd.Process.Pid, ours); err != nil {
+		if err := netns.Bind(namespaceOf(t, cmd), ours); err != nil {
 			t.Fatal(err)
 		}
 		if got := strings.Fields(run(t, "ip", "netns", "list")); len(got) == 0 || got[0] != ours {
@@ -60,7 +71,7 @@ func TestBind(t *testing.T) {
 		if got := strings.TrimSpace(run(t, "ip", "netns", "exec", ours, "readlink", "/proc/self/ns/net")); got != want {
 			t.Errorf("ip netns exec enters %s, want %s", got, want)
 		}
-		if err := netns.Bind(cmd.Process.Pid, ours); !errors.Is(err, fs.ErrExist) {
+		if err := netns.Bind(namespaceOf(t, cmd), ours); !errors.Is(err, fs.ErrExist) {
 			t.Errorf("Bind of a name that is taken: %v, want ErrExist", err)
 		}
 		for range 2 { // the second time there is nothing
@@ -91,7 +102,7 @@ func TestUnbindInterrupted(t *testing.T) {
 			t.Errorf("Unbind without %s: %v", netns.Dir, err)
 		}
 		if err := netns.Bind(1<<30, ours); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("Bind of no process: %v, want ErrNotExist", err)
+			t.Errorf("Bind of no descriptor: %v, want ErrNotExist", err)
 		}
 		wantNothing(t)
 		path := filepath.Join(netns.Dir, ours)
@@ -103,7 +114,7 @@ func TestUnbindInterrupted(t *testing.T) {
 		}
 		wantNothing(t)
 		cmd := sleeper(t)
-		if err := netns.Bind(cmd.Process.Pid, ours); err != nil {
+		if err := netns.Bind(namespaceOf(t, cmd), ours); err != nil {
 			t.Fatal(err)
 		}
 		if err := unix.Mount("/proc/self/ns/net", path, "", unix.MS_BIND, ""); err != nil { // mounted twice
@@ -173,7 +184,7 @@ func TestNames(t *testing.T) {
 		"", "x", "substrate-", "substrate-../../etc", "substrate-a/b", "substrate-a.b", "substrate-é", "substrate-a\n",
 		"substrate-" + strings.Repeat("x", 71),
 	} {
-		if err := netns.Bind(os.Getpid(), name); !errors.Is(err, netns.ErrName) {
+		if err := netns.Bind(0, name); !errors.Is(err, netns.ErrName) {
 			t.Errorf("Bind(%q): %v, want ErrName", name, err)
 		}
 		if err := netns.Unbind(name); !errors.Is(err, netns.ErrName) {

@@ -30,6 +30,7 @@ type Setup struct {
 
 // Network is what is done in the network namespace, as prepared netlink messages.
 type Network struct {
+	FD        int    // a network namespace that is set up already and is entered; 0 for none
 	Links     []byte // lo up with addresses and default routes that lead nowhere
 	LinksOnly []byte // lo up alone, for the case that the rules cannot be had
 	Rules     []byte // the nft table, one transaction
@@ -92,6 +93,11 @@ func (s *Setup) program(peer int) (*Program, error) {
 	if s.Wait {
 		p.Call(unix.SYS_RECVFROM, Num(peer), p.Bytes(make([]byte, 8)), Num(1), Num(0), Num(0), Num(0))
 	}
+	if s.Network.FD > 0 {
+		p.Step("netns")
+		p.Call(unix.SYS_SETNS, Num(s.Network.FD), Num(unix.CLONE_NEWNET))
+	}
+	p.Step("start")
 	s.stdio(p, peer)
 	if s.User {
 		s.userNS(p)
