@@ -252,11 +252,28 @@ func TestKilledItself(t *testing.T) {
 func TestEveryEndingIsRecordedOnce(t *testing.T) {
 	dir := home(t)
 	endings := [][]string{
-		{"-c", "true"}, {"-c", "exit 255"}, {"-c", "kill -KILL $$"}, {"-c", "kill -SEGV $$"}, {"-c", "no-such-program"},
-		{"-c", "exec no-such-program"}, {"-c", "("}, {"-c"}, {"-Z"}, {"no-such-script"}, {"-s"}, {},
-		{"--shell", "/no/such", "-c", "true"}, {"--shell", "/", "-c", "true"}, {"-c", "echo \xff\xfe 'not UTF-8'"},
-		{"-c", ": " + strings.Repeat("x", 120_000)}, {"-c", "sleep 0.1 & exit 2"}, {"-c", "\n\t\"\\\x01"}, {"-c", "exec 0<&- 1>&- 2>&-"},
-		{"-c", "cd /; rmdir $PWD 2>/dev/null; kill -HUP $$"}, {"-c", "wait; exec true"}, {"-n", "-c", "x"},
+		{"-c", "true"},
+		{"-c", "exit 255"},
+		{"-c", "kill -KILL $$"},
+		{"-c", "kill -SEGV $$"},
+		{"-c", "no-such-program"},
+		{"-c", "exec no-such-program"},
+		{"-c", "("},
+		{"-c"},
+		{"-Z"},
+		{"no-such-script"},
+		{"-s"},
+		{},
+		{"--shell", "/no/such", "-c", "true"},
+		{"--shell", "/", "-c", "true"},
+		{"-c", "echo \xff\xfe 'not UTF-8'"},
+		{"-c", ": " + strings.Repeat("x", 120_000)},
+		{"-c", "sleep 0.1 & exit 2"},
+		{"-c", "\n\t\"\\\x01"},
+		{"-c", "exec 0<&- 1>&- 2>&-"},
+		{"-c", "cd /; rmdir $PWD 2>/dev/null; kill -HUP $$"},
+		{"-c", "wait; exec true"},
+		{"-n", "-c", "x"},
 	}
 	var wait sync.WaitGroup
 	for range 4 {

@@ -33,8 +33,10 @@ func (f *failure) Unwrap() error { return f.err }
 
 // usagef is an error in the command line.
 func usagef(format string, args ...any) error {
-	return &failure{err: fmt.Errorf(format, args...), status: exitUsage,
-		hint: "run `substrate --help`"}
+	return &failure{
+		err: fmt.Errorf(format, args...), status: exitUsage,
+		hint: "run `substrate --help`",
+	}
 }
 
 // app is one run of the program: who called it, with what, and where it writes.

@@ -27,27 +27,60 @@ func TestPathsOfRunAndOverlay(t *testing.T) { // WLD6, WLD7
 		run     []string
 		overlay []string
 	}{
-		{"root", []string{"HOME=/root", "XDG_RUNTIME_DIR=/run/user/0"}, user(0, true),
+		{
+			"root",
+			[]string{"HOME=/root", "XDG_RUNTIME_DIR=/run/user/0"},
+			user(0, true),
 			[]string{"/run/substrate"},
-			[]string{"/var/lib/substrate/overlay", "/var/tmp/substrate-0/overlay", "/run/substrate/overlay"}},
-		{"uid 0 without capabilities", []string{"HOME=/root"}, user(0, false),
+			[]string{"/var/lib/substrate/overlay", "/var/tmp/substrate-0/overlay", "/run/substrate/overlay"},
+		},
+		{
+			"uid 0 without capabilities",
+			[]string{"HOME=/root"},
+			user(0, false),
 			[]string{"/run/substrate", "/run/user/0/substrate", "/tmp/substrate-0"},
-			[]string{"/var/lib/substrate/overlay", "/root/.local/state/substrate/overlay", "/var/tmp/substrate-0/overlay",
-				"/run/substrate/overlay", "/run/user/0/substrate/overlay", "/tmp/substrate-0/overlay"}},
-		{"user", []string{"HOME=/home/u", "XDG_RUNTIME_DIR=/run/user/7"}, user(7, false),
+			[]string{
+				"/var/lib/substrate/overlay", "/root/.local/state/substrate/overlay", "/var/tmp/substrate-0/overlay",
+				"/run/substrate/overlay", "/run/user/0/substrate/overlay", "/tmp/substrate-0/overlay",
+			},
+		},
+		{
+			"user",
+			[]string{"HOME=/home/u", "XDG_RUNTIME_DIR=/run/user/7"},
+			user(7, false),
 			[]string{"/run/user/7/substrate", "/tmp/substrate-7"},
-			[]string{"/home/u/.local/state/substrate/overlay", "/var/tmp/substrate-7/overlay",
-				"/run/user/7/substrate/overlay", "/tmp/substrate-7/overlay"}},
-		{"user with other XDG directories", []string{"HOME=/home/u", "XDG_RUNTIME_DIR=/x", "XDG_STATE_HOME=/y"}, user(7, false),
+			[]string{
+				"/home/u/.local/state/substrate/overlay", "/var/tmp/substrate-7/overlay",
+				"/run/user/7/substrate/overlay", "/tmp/substrate-7/overlay",
+			},
+		},
+		{
+			"user with other XDG directories",
+			[]string{"HOME=/home/u", "XDG_RUNTIME_DIR=/x", "XDG_STATE_HOME=/y"},
+			user(7, false),
 			[]string{"/x/substrate", "/run/user/7/substrate", "/tmp/substrate-7"},
-			[]string{"/y/substrate/overlay", "/var/tmp/substrate-7/overlay",
-				"/x/substrate/overlay", "/run/user/7/substrate/overlay", "/tmp/substrate-7/overlay"}},
-		{"relative XDG directories do not count", []string{"HOME=/h", "XDG_RUNTIME_DIR=x", "XDG_STATE_HOME=y", "SUBSTRATE_OVERLAY_ROOT=z"}, user(7, false),
+			[]string{
+				"/y/substrate/overlay", "/var/tmp/substrate-7/overlay",
+				"/x/substrate/overlay", "/run/user/7/substrate/overlay", "/tmp/substrate-7/overlay",
+			},
+		},
+		{
+			"relative XDG directories do not count",
+			[]string{"HOME=/h", "XDG_RUNTIME_DIR=x", "XDG_STATE_HOME=y", "SUBSTRATE_OVERLAY_ROOT=z"},
+			user(7, false),
 			[]string{"/run/user/7/substrate", "/tmp/substrate-7"},
-			[]string{"/h/.local/state/substrate/overlay", "/var/tmp/substrate-7/overlay",
-				"/run/user/7/substrate/overlay", "/tmp/substrate-7/overlay"}},
-		{"overlay root alone", []string{"HOME=/h", "SUBSTRATE_OVERLAY_ROOT=/big/disk/"}, user(0, true),
-			[]string{"/run/substrate"}, []string{"/big/disk"}},
+			[]string{
+				"/h/.local/state/substrate/overlay", "/var/tmp/substrate-7/overlay",
+				"/run/user/7/substrate/overlay", "/tmp/substrate-7/overlay",
+			},
+		},
+		{
+			"overlay root alone",
+			[]string{"HOME=/h", "SUBSTRATE_OVERLAY_ROOT=/big/disk/"},
+			user(0, true),
+			[]string{"/run/substrate"},
+			[]string{"/big/disk"},
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

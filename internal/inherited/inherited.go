@@ -26,7 +26,8 @@ var (
 	noFile  [2]uint64 // struct rlimit64: soft, hard
 	closed  uint64    // bit n: file descriptor n was not open; only 0, 1 and 2 are asked about
 	known   uint64    // 1 after the assembly ran
-	action  [4]uint64 // scratch: struct kernel_sigaction
+	//lint:ignore U1000 used by the assembly
+	action [4]uint64 // scratch: struct kernel_sigaction
 )
 
 // Known says whether the program was entered at substrate_entry. Otherwise the other

@@ -23,14 +23,22 @@ func buildProbe(t *testing.T, ldflags string, env ...string) string {
 
 // runs are what a shell does before it starts the probe, and what the probe must know.
 var runs = []struct{ name, script, want string }{
-	{"nothing special", `ulimit -Sn 100; ulimit -Hn 200; exec "$0"`,
-		"known true\nignored 0000000000000000\nnofile 100 200 true\nclosed false false false\n"},
-	{"signals that the runtime forgets", `ulimit -Sn 100; ulimit -Hn 200; trap '' PIPE TERM USR1 QUIT; exec "$0"`,
-		"known true\nignored 0000000000005204\nnofile 100 200 true\nclosed false false false\n"},
-	{"first, last and those of the runtime itself", `ulimit -Sn 100; ulimit -Hn 200; trap '' HUP SEGV URG RTMAX; exec "$0"`,
-		"known true\nignored 8000000000400401\nnofile 100 200 true\nclosed false false false\n"},
-	{"closed files", `ulimit -Sn 100; ulimit -Hn 200; exec "$0" <&- 2>&-`,
-		"known true\nignored 0000000000000000\nnofile 100 200 true\nclosed true false true\n"},
+	{
+		"nothing special", `ulimit -Sn 100; ulimit -Hn 200; exec "$0"`,
+		"known true\nignored 0000000000000000\nnofile 100 200 true\nclosed false false false\n",
+	},
+	{
+		"signals that the runtime forgets", `ulimit -Sn 100; ulimit -Hn 200; trap '' PIPE TERM USR1 QUIT; exec "$0"`,
+		"known true\nignored 0000000000005204\nnofile 100 200 true\nclosed false false false\n",
+	},
+	{
+		"first, last and those of the runtime itself", `ulimit -Sn 100; ulimit -Hn 200; trap '' HUP SEGV URG RTMAX; exec "$0"`,
+		"known true\nignored 8000000000400401\nnofile 100 200 true\nclosed false false false\n",
+	},
+	{
+		"closed files", `ulimit -Sn 100; ulimit -Hn 200; exec "$0" <&- 2>&-`,
+		"known true\nignored 0000000000000000\nnofile 100 200 true\nclosed true false true\n",
+	},
 }
 
 func TestEntry(t *testing.T) { // REC1, WLD4

@@ -14,9 +14,11 @@ import (
 
 // These are shared with the handler. A set has bit n-1 for signal n.
 var (
-	target   uint64 // process id of the command; 0 while there is none
-	early    uint64 // set of signals that came while there was none
-	dropped  uint64 // set of signals that are never passed on
+	target uint64 // process id of the command; 0 while there is none
+	early  uint64 // set of signals that came while there was none
+	//lint:ignore U1000 read by the handler
+	dropped uint64 // set of signals that are never passed on
+	//lint:ignore U1000 read by the handler
 	terminal uint64 // set of signals that are not passed on if the kernel sent them
 )
 

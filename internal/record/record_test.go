@@ -85,8 +85,10 @@ func TestSpan(t *testing.T) { // REC3, REC5, TRC4
 		SpanID: s.ID(), ParentSpan: "spn_parent", Cmd: "make \xff", Shell: "/bin/bash", ShellArgs: []string{"-c", "make \xff"},
 		Cwd: "/d", Umask: "0027", Env: map[string]string{"PATH": "/bin"}, EnvHashes: map[string]string{"SECRET": "ba7816bf8f01cfea"},
 		AgentID: "human", Host: host, UID: 7, GID: 8, PID: os.Getpid(), Depth: 2, Caller: "npm", CallStack: []string{"bash", "npm"},
-		Completion: &trace.Completion{Exit: 143, TermSignal: 15, DurationMS: 5, Usage: trace.Usage{UserMS: 1, SysMS: 2, MaxRSSKB: 3},
-			ScopesUsed: []string{}, DegradedComponents: []string{}},
+		Completion: &trace.Completion{
+			Exit: 143, TermSignal: 15, DurationMS: 5, Usage: trace.Usage{UserMS: 1, SysMS: 2, MaxRSSKB: 3},
+			ScopesUsed: []string{}, DegradedComponents: []string{},
+		},
 	}
 	if diff := cmp.Diff(want, lines[1]); diff != "" {
 		t.Errorf("complete line (-want +got):\n%s", diff)
@@ -124,8 +126,10 @@ func TestEnviron(t *testing.T) { // REC8
 	defer s.End(trace.Completion{})
 	in := []string{"A=1", "SHIM_DEPTH=9", "SHIM_PARENT_SPAN=old", "noequals", "SHIM_TRACE_LOG=/t", "A=2"}
 	got := s.Environ(slices.Clone(in))
-	want := []string{"A=1", "noequals", "SHIM_TRACE_LOG=/t", "A=2", "SHIM_SESSION_ID=ses_given", "SHIM_PARENT_SPAN=" + s.ID(),
-		"SHIM_DEPTH=3", "SHIM_CALLER=bash", "SHIM_CALL_STACK=bash/npm/bash"}
+	want := []string{
+		"A=1", "noequals", "SHIM_TRACE_LOG=/t", "A=2", "SHIM_SESSION_ID=ses_given", "SHIM_PARENT_SPAN=" + s.ID(),
+		"SHIM_DEPTH=3", "SHIM_CALLER=bash", "SHIM_CALL_STACK=bash/npm/bash",
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Environ (-want +got):\n%s", diff)
 	}
@@ -155,8 +159,10 @@ func TestEnvironment(t *testing.T) { // REC5, RPL3
 		"LC_X=\xff", "TERM=t", "TZ=z", "RUST_LOG=r", "SUBSTRATE_LOG=s", "LANGUAGE=de", "TOKEN=abc", "EMPTY=", "odd", "=x",
 		"SHIM_DEPTH=1", "SHIM_ORIGINAL_PATH=/bin", "SHIM_FSYNC=1",
 	}, "/h/.substrate/shims")
-	wantValues := map[string]string{"PATH": "/bin:/sbin::x", "HOME": "/h", "SHELL": "/s", "USER": "u", "LOGNAME": "l", "LANG": "C",
-		"LC_ALL": "C", "LC_X": "\xff", "TERM": "t", "TZ": "z", "RUST_LOG": "r", "SUBSTRATE_LOG": "s"}
+	wantValues := map[string]string{
+		"PATH": "/bin:/sbin::x", "HOME": "/h", "SHELL": "/s", "USER": "u", "LOGNAME": "l", "LANG": "C",
+		"LC_ALL": "C", "LC_X": "\xff", "TERM": "t", "TZ": "z", "RUST_LOG": "r", "SUBSTRATE_LOG": "s",
+	}
 	if diff := cmp.Diff(wantValues, values); diff != "" {
 		t.Errorf("by value (-want +got):\n%s", diff)
 	}
