@@ -54,7 +54,7 @@ func visit(dirs Dirs, remove bool) ([]Listed, error) {
 	}
 	for _, root := range dirs.Overlay {
 		// What a power cut left: the state directories were in memory.
-		list, err := visitDir(root, remove, func(dir string, _ state) error { return removeTree(dir) })
+		list, err := visitDir(root, remove, func(dir string, _ state) error { return removeUpper(dir) })
 		errs = append(errs, err)
 		for _, l := range list {
 			if !slices.ContainsFunc(out, func(o Listed) bool { return o.Name == l.Name }) {
@@ -66,8 +66,8 @@ func visit(dirs Dirs, remove bool) ([]Listed, error) {
 	return out, errors.Join(errs...)
 }
 
-// visitDir looks at each directory in parent that has the name of a world. A directory that can be locked belongs to no
-// living world; clean is called with the lock held.
+// visitDir looks at each directory in parent that lockDir made and that has the name of a world. A directory that can be
+// locked belongs to no living world; clean is called with the lock held.
 func visitDir(parent string, remove bool, clean func(dir string, s state) error) ([]Listed, error) {
 	entries, err := os.ReadDir(parent)
 	if errors.Is(err, os.ErrNotExist) || len(entries) == 0 {
@@ -85,6 +85,9 @@ func visitDir(parent string, remove bool, clean func(dir string, s state) error)
 			continue
 		}
 		dir := filepath.Join(parent, e.Name())
+		if ours, err := isOurs(dir); err != nil || !ours {
+			continue
+		}
 		fd, err := tryLock(dir)
 		if errors.Is(err, unix.ENOENT) {
 			continue
@@ -158,6 +161,21 @@ func plausible(o object, name string, dirs Dirs) error {
 	return nil
 }
 
+// removeUpper removes the directory of the uppers. The state names it before it is made, so what is there may
+// be somebody else's, which stays.
+func removeUpper(dir string) error {
+	ours, err := isOurs(dir)
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return nil
+	case err != nil:
+		return err
+	case !ours:
+		return nil
+	}
+	return removeTree(dir)
+}
+
 // removeObjects removes objects in the reverse of the order in which they are made. What is not there is
 // no error. The state directory goes last, and only if everything else is gone, so that what could not be removed
 // now is found again later.
@@ -171,7 +189,7 @@ func removeObjects(objects []object) error {
 		case kindCgroup:
 			errs = append(errs, cgroup.Remove(o.Path))
 		case kindUpper:
-			errs = append(errs, removeTree(o.Path))
+			errs = append(errs, removeUpper(o.Path))
 		case kindState:
 			if err := errors.Join(errs...); err != nil {
 				return err

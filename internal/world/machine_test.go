@@ -213,7 +213,9 @@ func (m *machine) world(cwd, script string, args ...string) outcome {
 // ask is world with a request of which parts are filled in.
 func (m *machine) ask(q request, script string, args ...string) outcome {
 	m.t.Helper()
-	q.Name, q.Root = "spn_"+randomName(), m.uid == 0
+	if q.Root = m.uid == 0; q.Name == "" {
+		q.Name = "spn_" + randomName()
+	}
 	for _, arg := range append([]string{"/bin/sh", "-c", script, "sh"}, args...) {
 		q.Argv = append(q.Argv, []byte(arg))
 	}

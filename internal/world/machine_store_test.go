@@ -1,0 +1,38 @@
+package world
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// WLD9: a place for the uppers that also holds the user's own directories keeps them, whatever their names are: neither the
+// gc before a world nor a world of the same name touches them.
+func TestMachineStoreSharedWithUser(t *testing.T) {
+	onMachine(t, func(t *testing.T, m *machine) {
+		root := m.home + "/projects"
+		m.dirs.Overlay = []string{root}
+		m.mkdir(root + "/src/deep")
+		m.mkdir(root + "/empty")
+		m.mkdir(root + "/private")
+		must(t, os.Chmod(root+"/private", 0o700))
+		m.fill(root, root+"/src", root+"/src/deep")
+		before := m.files()
+		o := m.world(m.tree, `echo x > new`)
+		m.expect(o, "+ new")
+		for _, name := range []string{"src", "empty", "private"} {
+			o = m.ask(request{Name: name, Cwd: m.tree}, `echo ran`)
+			if !strings.Contains(o.Err, "not made by substrate") || o.Stdout != "" || o.CloseErr != "" {
+				t.Errorf("a world with the name of the user's directory: error %q, printed %q, at the end %q", o.Err, o.Stdout, o.CloseErr)
+			}
+		}
+		after := m.files()
+		for path, was := range before {
+			if path != root && after[path] != was {
+				t.Errorf("%s is now %q, was %s", path, after[path], was)
+			}
+		}
+		m.dirs.Overlay = nil
+		m.nothingLeft()
+	})
+}
