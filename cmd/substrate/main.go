@@ -1,9 +1,3 @@
-// The runtime shall not read and watch cgroup files whenever a command is recorded:
-// nothing here needs to know how much of the processors it may use.
-
-//go:debug containermaxprocs=0
-//go:debug updatemaxprocs=0
-
 // Command substrate records every command that it runs and can run each of them
 // again in a throw-away world. See package cli.
 //
