@@ -78,6 +78,7 @@ func (r *run) afterFork(setup *worldinit.Setup) error {
 	}
 	if w.net != nil && w.net.ns >= 0 {
 		if err := netns.Bind(w.net.ns, w.netnsName()); err != nil {
+			w.forget(kindNetns)
 			r.degrade("netns-name", "the network namespace has no name for ip-netns(8): "+err.Error(), false)
 		} else {
 			w.made(kindNetns, w.netnsName())

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"substrate/internal/testenv"
 )
 
 // WLD6: a name becomes part of paths, so nothing else may pass.
@@ -140,4 +142,61 @@ func TestUsableRoot(t *testing.T) {
 	if _, err := usableRoot("tests", []string{open, link}, nil); err == nil {
 		t.Error("usableRoot took a root that others can write")
 	}
+}
+
+// WLD6, WLD8: worlds of one name in two run-time roots, as a user has them with and without XDG_RUNTIME_DIR, neither
+// share a cgroup nor a namespace's name, and the end of one is not the end of the other.
+func TestTwoRoots(t *testing.T) {
+	testenv.NeedRoot(t)
+	testenv.InRoot(t, func(t *testing.T) {
+		first, second := testSpec(t, t.TempDir()), testSpec(t, t.TempDir())
+		first.Name, second.Name = "spn_two_roots", "spn_two_roots"
+		w, err := New(first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, out := pipe(t), pipe(t)
+		done := make(chan *Result, 1)
+		go func() {
+			res, err := w.Run(Command{Path: "/bin/sh", Argv: []string{"sh", "-c", "echo ready; read x; exit 7"}, Dir: "/", Stdin: in[0], Stdout: out[1]})
+			if err != nil {
+				t.Error(err)
+			}
+			done <- res
+		}()
+		if _, err := out[0].Read(make([]byte, 8)); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			other, err := New(second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if other.Name != "spn_two_roots_2" {
+				t.Errorf("the second world is called %q, want spn_two_roots_2", other.Name)
+			}
+			if err := other.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		if _, err := in[1].WriteString("go\n"); err != nil {
+			t.Error(err)
+		}
+		if res := <-done; res == nil || res.Exit != 7 {
+			t.Errorf("the first world ended with %+v, want status 7", res)
+		}
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func pipe(t *testing.T) [2]*os.File {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = r.Close(), w.Close() })
+	return [2]*os.File{r, w}
 }

@@ -51,6 +51,22 @@ func (s *state) write(dir string) error {
 	return nil
 }
 
+// rewrite replaces what write wrote.
+func (s *state) rewrite(dir string) error {
+	next := filepath.Join(dir, stateFile+".new")
+	text, err := json.Marshal(s)
+	if err == nil {
+		err = writeFile(next, append(text, '\n'))
+	}
+	if err == nil {
+		err = os.Rename(next, filepath.Join(dir, stateFile))
+	}
+	if err != nil {
+		return fmt.Errorf("write the state of world %s anew: %w", s.Name, err)
+	}
+	return nil
+}
+
 // writeFile is os.WriteFile for a new, small file, without the detour over the poller.
 func writeFile(path string, text []byte) error {
 	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"substrate/internal/world/cgroup"
+	"substrate/internal/world/netns"
 	"substrate/internal/world/worldinit"
 )
 
@@ -162,6 +164,10 @@ func (w *World) takeName(worlds string) error {
 	for n := 1; ; {
 		name := nthName(w.spec.Name, n)
 		dir := filepath.Join(worlds, name)
+		if w.usedElsewhere(name, dir) {
+			n++
+			continue
+		}
 		fd, fresh, err := lockDir(dir)
 		switch {
 		case errors.Is(err, errTaken):
@@ -184,7 +190,35 @@ func (w *World) takeName(worlds string) error {
 	}
 }
 
-func (w *World) netnsName() string { return "substrate-" + w.Name }
+// usedElsewhere says whether a world with another run-time root has objects of that name: cgroups and named
+// network namespaces are one for the whole machine.
+func (w *World) usedElsewhere(name, dir string) bool {
+	var paths []string
+	if parent, err := cgroup.Parent(w.spec.Root); err == nil {
+		paths = append(paths, filepath.Join(parent, name))
+	}
+	if w.spec.Root {
+		paths = append(paths, filepath.Join(netns.Dir, netns.Prefix+name))
+	}
+	for _, path := range paths {
+		var st unix.Stat_t
+		if unix.Lstat(path, &st) == nil {
+			// With a state directory of ours beside it, it is ours, or that of a world of ours that died.
+			return unix.Lstat(dir, &st) != nil
+		}
+	}
+	return false
+}
+
+// forget takes an object out of the state, because it turned out to be somebody else's.
+func (w *World) forget(kind string) {
+	w.state.Objects = slices.DeleteFunc(w.state.Objects, func(o object) bool { return o.Kind == kind })
+	if err := w.state.rewrite(w.dir); err != nil {
+		w.degraded = append(w.degraded, Degradation{Name: "state", Message: err.Error()})
+	}
+}
+
+func (w *World) netnsName() string { return netns.Prefix + w.Name }
 
 // planGroup decides where the cgroup goes; "" if there is none to be had.
 func (w *World) planGroup() string {
@@ -211,6 +245,7 @@ func (w *World) makeGroup(dir string) {
 	}
 	g, err := cgroup.New(dir)
 	if err != nil {
+		w.forget(kindCgroup)
 		w.noGroup(err)
 		return
 	}
