@@ -36,3 +36,24 @@ func TestMachineStoreSharedWithUser(t *testing.T) {
 		m.nothingLeft()
 	})
 }
+
+// WLD7: symlinks that somebody has planted where roots are looked for lead nowhere: what they point to is neither taken for a
+// store nor hidden from the command.
+func TestMachinePlantedSymlinks(t *testing.T) {
+	onMachine(t, func(t *testing.T, m *machine) {
+		planted := "/tmp/substrate-4711"
+		must(t, os.Symlink(m.tree, planted))
+		m.mkdir(m.tree + "/overlay/work")
+		m.mkdir(m.tree + "/worlds/work")
+		m.fill(m.tree, m.tree+"/overlay", m.tree+"/overlay/work")
+		unchanged := m.watch()
+		run := m.dirs.Run[0]
+		o := m.ask(request{Cwd: m.tree, Dirs: Dirs{Run: []string{planted, run}, Overlay: []string{planted + "/overlay", m.dirs.Overlay[0]}}},
+			alter, m.tree, m.tree+"/overlay", m.tree+"/overlay/work")
+		m.expect(o, altered(m.tree, m.tree, m.tree+"/overlay", m.tree+"/overlay/work")...)
+		o = m.ask(request{Cwd: m.tree, Dirs: Dirs{Run: []string{run, planted}, Overlay: []string{planted + "/overlay"}}}, `echo x > new`)
+		m.expect(o, "+ new")
+		m.noted(o, "/tmp/substrate-4711 is not a directory")
+		unchanged()
+	})
+}

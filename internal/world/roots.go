@@ -48,20 +48,42 @@ func makeRoot(dir string) error {
 	return checkOwned(dir)
 }
 
+// checkOwned says why dir is not the caller's own. Those of its parents that are named for substrate are looked at as well,
+// or a symlink planted as /var/tmp/substrate-1000 would turn any directory of the caller's into a root.
 func checkOwned(dir string) error {
-	var st unix.Stat_t
-	if err := unix.Lstat(dir, &st); err != nil {
-		return &os.PathError{Op: "lstat", Path: dir, Err: err}
-	}
+	st, err := lstatDir(dir)
 	switch {
-	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
-		return fmt.Errorf("%s is not a directory", dir)
+	case err != nil:
+		return err
 	case int(st.Uid) != os.Geteuid():
 		return fmt.Errorf("%s belongs to uid %d", dir, st.Uid)
 	case st.Mode&0o022 != 0:
 		return fmt.Errorf("%s is writable by others (mode %04o)", dir, st.Mode&0o7777)
 	}
+	for p := filepath.Dir(dir); strings.HasPrefix(filepath.Base(p), "substrate"); p = filepath.Dir(p) {
+		st, err := lstatDir(p)
+		switch {
+		case err != nil:
+			return err
+		case int(st.Uid) != os.Geteuid() && st.Uid != 0:
+			return fmt.Errorf("%s belongs to uid %d", p, st.Uid)
+		case st.Mode&0o022 != 0 && st.Mode&unix.S_ISVTX == 0:
+			return fmt.Errorf("%s is writable by others (mode %04o)", p, st.Mode&0o7777)
+		}
+	}
 	return nil
+}
+
+// lstatDir is lstat for what must be a directory.
+func lstatDir(dir string) (unix.Stat_t, error) {
+	var st unix.Stat_t
+	if err := unix.Lstat(dir, &st); err != nil {
+		return st, &os.PathError{Op: "lstat", Path: dir, Err: err}
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return st, fmt.Errorf("%s is not a directory", dir)
+	}
+	return st, nil
 }
 
 // noUpper are file systems that the kernel does not take as an upper, or that are not this

@@ -80,7 +80,13 @@ func (w *World) layoutInput(v *view) (layout.Input, error) {
 		FS: layout.Host{}, User: !w.spec.Root, UID: os.Geteuid(), GID: os.Getegid(), Cwd: w.spec.Cwd, Likely: w.spec.Likely,
 		Empty: v.empty, Resolv: v.resolv, Place: func(kind layout.PlaceKind, n int) string { return w.place(v, kind, n) },
 	}
-	in.Hide = append(append(append(in.Hide, w.spec.Hide...), w.spec.Dirs.Run...), w.spec.Dirs.Overlay...)
+	in.Hide = append(in.Hide, w.spec.Hide...)
+	for _, dir := range append(append([]string(nil), w.spec.Dirs.Run...), w.spec.Dirs.Overlay...) {
+		// What is there but no store of ours stays in sight: behind a planted symlink it may be the caller's home.
+		if checkOwned(dir) == nil {
+			in.Hide = append(in.Hide, dir)
+		}
+	}
 	var err error
 	if in.MountInfo, err = readMountInfo(); err != nil {
 		return in, fmt.Errorf("read the mounts of this machine: %w", err)
