@@ -76,53 +76,59 @@ func (r *run) afterFork(setup *worldinit.Setup) error {
 	if w.group != nil {
 		w.observe("cgroup", "ok", true)
 	}
-	if w.net != nil && w.net.ns >= 0 {
-		if err := netns.Bind(w.net.ns, w.netnsName()); err != nil {
-			w.forget(kindNetns)
-			r.degrade("netns-name", "the network namespace has no name for ip-netns(8): "+err.Error(), false)
-		} else {
-			w.made(kindNetns, w.netnsName())
-		}
+	if setup.Network.Joins {
+		return r.joinNet()
 	}
 	return nil
 }
 
-// takeNet says how the first process comes to its network: with the one that was made meanwhile, or by making its
-// own. ready is true if there is nothing left to clone.
-func (r *run) takeNet() (network worldinit.Network, ready bool, err error) {
+// joinNet hands the network namespace that was made meanwhile to the first process. If there is none it
+// gets the host's.
+func (r *run) joinNet() error {
 	w := r.w
-	if w.netPending == nil {
-		network, err = w.network()
-		return network, false, err
-	}
 	w.net, w.netPending = <-w.netPending, nil
-	network.FD = w.net.ns
 	r.log, r.dns = w.net.log, w.net.dns
 	w.net.log, w.net.dns = -1, -1
-	switch {
-	case w.net.ns < 0 || w.net.err != nil:
-		network.FD = 0
+	if w.net.ns < 0 || w.net.err != nil {
 		w.observe("netns", w.net.err.Error(), false)
 		r.degrade("netns", "netns unavailable or insufficient privileges; skipping network scoping", true)
-	case w.net.rulesErr != nil:
-		w.observe("netns", "ok", true)
-		r.degradeStep("nft", w.net.rulesErr)
-	default:
-		w.observe("nft", "ok", true)
-		w.observe("netns", "ok", true)
+		host, err := os.Open("/proc/self/ns/net")
+		if err != nil {
+			return fmt.Errorf("keep the host's network: %w", err)
+		}
+		defer func() { _ = host.Close() }()
+		return r.proc.Join(int(host.Fd()))
 	}
-	return network, true, nil
+	if w.net.rulesErr != nil {
+		r.degradeStep("nft", w.net.rulesErr)
+	} else {
+		w.observe("nft", "ok", true)
+	}
+	w.observe("netns", "ok", true)
+	if err := r.proc.Join(w.net.ns); err != nil {
+		return err
+	}
+	if err := netns.Bind(w.net.ns, w.netnsName()); err != nil {
+		w.forget(kindNetns)
+		r.degrade("netns-name", "the network namespace has no name for ip-netns(8): "+err.Error(), false)
+		return nil
+	}
+	w.made(kindNetns, w.netnsName())
+	return nil
 }
 
 // setup writes down what the first process shall do.
 func (r *run) setup() (*worldinit.Setup, error) {
 	w := r.w
-	network, inherited, err := r.takeNet()
-	if err != nil {
-		return nil, err
+	network := worldinit.Network{Joins: w.netPending != nil}
+	if !network.Joins {
+		var err error
+		if network, err = w.network(); err != nil {
+			return nil, err
+		}
 	}
 	s := &worldinit.Setup{
-		Namespaces: worldinit.Namespaces{User: !w.spec.Root, Net: !inherited, Cgroup: -1},
+		Namespaces: worldinit.Namespaces{User: !w.spec.Root, Net: !network.Joins, Cgroup: -1},
 		UID:        os.Geteuid(), GID: os.Getegid(),
 		Staging: w.view.staging, Mounts: w.view.mounts, Memory: w.view.memory,
 		Network: network, Verbose: w.spec.Observe != nil,
@@ -137,6 +143,7 @@ func (r *run) setup() (*worldinit.Setup, error) {
 	if w.group != nil {
 		s.Cgroup = w.group.FD()
 	}
+	var err error
 	s.Command, err = r.command()
 	return s, err
 }

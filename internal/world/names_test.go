@@ -161,11 +161,12 @@ func TestTwoRoots(t *testing.T) {
 			res, err := w.Run(Command{Path: "/bin/sh", Argv: []string{"sh", "-c", "echo ready; read x; exit 7"}, Dir: "/", Stdin: in[0], Stdout: out[1]})
 			if err != nil {
 				t.Error(err)
+				_ = out[1].Close()
 			}
 			done <- res
 		}()
 		if _, err := out[0].Read(make([]byte, 8)); err != nil {
-			t.Fatal(err)
+			t.Fatalf("the first world: %v", err)
 		}
 		for range 2 {
 			other, err := New(second)

@@ -46,29 +46,36 @@ type readyNet struct {
 	rulesErr     error // why there are no rules
 }
 
-// startNet begins to make a network namespace. The result comes once.
-func startNet(n worldinit.Network) <-chan *readyNet {
-	out := make(chan *readyNet, 1)
+// startNet begins to make a network namespace. What shall be in it is told later, by one value sent to the first channel,
+// or by closing that if the world came to nothing. The result comes once.
+func startNet() (chan<- worldinit.Network, <-chan *readyNet) {
+	in, out := make(chan worldinit.Network, 1), make(chan *readyNet, 1)
 	go func() {
 		// The thread is not unlocked: it ends with the goroutine, and with it its hold on the namespace.
 		runtime.LockOSThread()
 		r := &readyNet{ns: -1, log: -1, dns: -1}
-		r.make(n)
+		r.make()
+		if n, ok := <-in; ok && r.err == nil {
+			r.fill(n)
+		}
 		out <- r
 	}()
-	return out
+	return in, out
 }
 
-// make fills a network namespace of the thread's own. As in a user's world, rules come before routes.
-func (r *readyNet) make(n worldinit.Network) {
+// make moves the thread into a network namespace of its own.
+func (r *readyNet) make() {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		r.err = os.NewSyscallError("unshare", err)
 		return
 	}
 	if r.ns, r.err = unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0); r.err != nil {
 		r.ns = -1
-		return
 	}
+}
+
+// fill sets the namespace up. As in a user's world, rules come before routes.
+func (r *readyNet) fill(n worldinit.Network) {
 	links := n.Links
 	if r.log, r.rulesErr = openLog(n); r.rulesErr != nil {
 		links = n.LinksOnly

@@ -37,8 +37,9 @@ type World struct {
 	ran      bool
 	ended    bool // the command has ended, and no process is left but the first, which is ending by itself
 
-	netPending <-chan *readyNet // root: the network namespace that is being made
-	net        *readyNet        // root: it
+	netPlan    chan<- worldinit.Network // root: to whom makes the network namespace, until told what shall be in it
+	netPending <-chan *readyNet         // root: the network namespace that is being made
+	net        *readyNet                // root: it
 
 	mu   sync.Mutex // guards proc against Signal from other goroutines
 	proc *worldinit.Process
@@ -84,6 +85,9 @@ func (w *World) made(kind, path string) { fault(object{kind, path}) }
 
 // make is the part of New that can leave something behind.
 func (w *World) make() error {
+	if w.spec.Root {
+		w.netPlan, w.netPending = startNet()
+	}
 	collectQuietly(w.spec.Dirs)
 	worlds, err := worldsDir(w.spec.Dirs)
 	if err != nil {
@@ -102,7 +106,9 @@ func (w *World) make() error {
 		if err != nil {
 			return err
 		}
-		w.netPending = startNet(network)
+		w.netPlan <- network
+		close(w.netPlan)
+		w.netPlan = nil
 	}
 	groupDir := w.planGroup()
 	w.state = state{ID: w.ID, Name: w.Name, Created: time.Now().UTC(), PID: os.Getpid(), Cwd: w.spec.Cwd}
@@ -361,6 +367,10 @@ func (w *World) Close() error {
 
 // closeNet lets go of the network namespace.
 func (w *World) closeNet() {
+	if w.netPlan != nil {
+		close(w.netPlan)
+		w.netPlan = nil
+	}
 	if w.netPending != nil {
 		w.net, w.netPending = <-w.netPending, nil
 	}

@@ -122,8 +122,8 @@ func interpret(st *childState) {
 func perform(st *childState, o *op, pc int32) syscall.Errno {
 	switch o.kind {
 	case opAlive:
-		_, _, e := syscall.RawSyscall6(unix.SYS_RECVFROM, st.status, uintptr(unsafe.Pointer(&st.buf)), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
-		if e != syscall.EAGAIN {
+		n, _, e := syscall.RawSyscall6(unix.SYS_RECVFROM, st.status, uintptr(unsafe.Pointer(&st.buf)), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
+		if e == 0 && n == 0 || e != 0 && e != syscall.EAGAIN {
 			exit(125) // the other end is closed: the supervisor is gone
 		}
 	case opAck:
@@ -131,6 +131,9 @@ func perform(st *childState, o *op, pc int32) syscall.Errno {
 	case opPoke:
 		target := *(*unsafe.Pointer)(unsafe.Add(unsafe.Pointer(&st.pokes), o.args[0]*unsafe.Sizeof(st.pokes[0])))
 		*(*int32)(target) = int32(arg(st, o, 1))
+	case opPeek:
+		source := *(*unsafe.Pointer)(unsafe.Add(unsafe.Pointer(&st.pokes), o.args[0]*unsafe.Sizeof(st.pokes[0])))
+		*(*uintptr)(unsafe.Add(unsafe.Pointer(&st.regs), o.args[1]*unsafe.Sizeof(uintptr(0)))) = uintptr(*(*int32)(source))
 	case opStep:
 		report(st, MsgStep, pc, 0)
 	case opDegrade:

@@ -48,8 +48,9 @@ func (s *Setup) memoryUppers(p *Program, fds [numFDs]Reg) {
 	p.set(fds[FDUpper], fd)
 }
 
-// mounts turns the mounts into ops. They keep the names of their steps.
-func (s *Setup) mounts(p *Program) error {
+// mounts turns the mounts into ops. They keep the names of their steps. A network namespace that is made elsewhere is
+// entered as late as can be, which is before the mount of a sysfs: that shows the namespace that it was mounted in.
+func (s *Setup) mounts(p *Program, peer int) error {
 	compiled, err := mount.Compile(path.Clean(s.Staging), s.Mounts)
 	if err != nil {
 		return fmt.Errorf("prepare the mounts: %w", err)
@@ -59,6 +60,7 @@ func (s *Setup) mounts(p *Program) error {
 	index := make([]int32, len(compiled.Calls)+1) // of the op that a call became
 	first := len(p.ops)
 	step := ""
+	joined := !s.Network.Joins
 	for i := range compiled.Calls {
 		c := &compiled.Calls[i]
 		index[i] = int32(len(p.ops))
@@ -67,6 +69,10 @@ func (s *Setup) mounts(p *Program) error {
 				s.done(p)
 			}
 			step = name
+			if !joined && s.Mounts[c.Mount].Kind == mount.Sysfs {
+				joined = true
+				s.joinNet(p, peer)
+			}
 			p.Step(name)
 		}
 		o := op{kind: opCall, nr: c.Trap, args: c.Args, wantErr: int32(c.Ignore), skip: int32(c.Skip), next: int32(c.Next), onErr: int32(c.Fail)}
@@ -80,10 +86,14 @@ func (s *Setup) mounts(p *Program) error {
 	}
 	s.done(p)
 	index[len(compiled.Calls)] = int32(len(p.ops))
-	for i := first; i < len(p.ops); i++ {
+	last := len(p.ops)
+	if !joined {
+		s.joinNet(p, peer)
+	}
+	for i := first; i < last; i++ {
 		o := &p.ops[i]
-		if o.kind != opCall {
-			continue
+		if o.kind != opCall || o.next == 0 {
+			continue // not made from a call of the list
 		}
 		o.next, o.skip = index[o.next], index[o.skip]
 		if o.onErr != mount.Stop {

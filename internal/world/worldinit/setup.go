@@ -30,7 +30,7 @@ type Setup struct {
 
 // Network is what is done in the network namespace, as prepared netlink messages.
 type Network struct {
-	FD        int    // a network namespace that is set up already and is entered; 0 for none
+	Joins     bool   // the namespace is made elsewhere and comes by [Process.Join]; what follows is not used
 	Links     []byte // lo up with addresses and default routes that lead nowhere
 	LinksOnly []byte // lo up alone, for the case that the rules cannot be had
 	Rules     []byte // the nft table, one transaction
@@ -93,11 +93,6 @@ func (s *Setup) program(peer int) (*Program, error) {
 	if s.Wait {
 		p.Call(unix.SYS_RECVFROM, Num(peer), p.Bytes(make([]byte, 8)), Num(1), Num(0), Num(0), Num(0))
 	}
-	if s.Network.FD > 0 {
-		p.Step("netns")
-		p.Call(unix.SYS_SETNS, Num(s.Network.FD), Num(unix.CLONE_NEWNET))
-	}
-	p.Step("start")
 	s.stdio(p, peer)
 	if s.User {
 		s.userNS(p)
@@ -110,7 +105,7 @@ func (s *Setup) program(peer int) (*Program, error) {
 		s.network(p, fds)
 	}
 	s.memoryUppers(p, fds)
-	if err := s.mounts(p); err != nil {
+	if err := s.mounts(p, peer); err != nil {
 		return nil, err
 	}
 	s.pivot(p)
@@ -225,6 +220,19 @@ func (s *Setup) network(p *Program, fds [numFDs]Reg) {
 		p.Try(unix.SYS_BIND, FromReg(dns), p.Bytes(s.Network.DNS), Num(len(s.Network.DNS)))
 		p.set(fds[FDDNS], dns)
 	}
+}
+
+// joinNet waits for the network namespace and enters it.
+func (s *Setup) joinNet(p *Program, peer int) {
+	p.Step("netns")
+	data, rights := make([]byte, 1), make([]byte, unix.CmsgSpace(4))
+	iov := &unix.Iovec{Base: &data[0], Len: 1}
+	hdr := &unix.Msghdr{Iov: iov, Iovlen: 1, Control: &rights[0], Controllen: uint64(len(rights))}
+	p.keep = append(p.keep, data, iov, hdr)
+	p.Call(unix.SYS_RECVMSG, Num(peer), Arg{val: uintptr(unsafe.Pointer(hdr))}, Num(unix.MSG_CMSG_CLOEXEC))
+	ns := p.Peek(rights, unix.CmsgLen(0))
+	p.Call(unix.SYS_SETNS, FromReg(ns), Num(unix.CLONE_NEWNET))
+	p.Call(unix.SYS_CLOSE, FromReg(ns))
 }
 
 // set makes the descriptor in dst a copy of the one in src; a src that was never made leaves it alone.

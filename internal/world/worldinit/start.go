@@ -34,9 +34,6 @@ type Process struct {
 // ErrGone is returned by Receive when the first process died without a last message.
 var ErrGone = errors.New("the first process of the world died")
 
-// socketFD is the descriptor of the report socket in the child.
-const socketFD = 3
-
 // start forks the child. The calling thread must be locked and live as long as the
 // child: PR_SET_PDEATHSIG is bound to it. conn is the supervisor's end of the report socket and
 // peer the child's, which is closed here.
@@ -135,6 +132,11 @@ func (pr *Process) Step(m Message) string {
 func (pr *Process) Go() error {
 	_, err := unix.Write(pr.conn, []byte{1})
 	return os.NewSyscallError("write", err)
+}
+
+// Join hands over the network namespace that [Network.Joins] announced.
+func (pr *Process) Join(ns int) error {
+	return os.NewSyscallError("sendmsg", unix.Sendmsg(pr.conn, []byte{1}, unix.UnixRights(ns), nil, unix.MSG_NOSIGNAL))
 }
 
 // Signal sends sig to the first process, which passes it on to the command's process
