@@ -242,6 +242,9 @@ func TestShowRunningReplay(t *testing.T) {
 		if len(worlds) != 1 || !worlds[0].Alive || worlds[0].PID != r.cmd.Process.Pid || worlds[0].Cwd != m.tree {
 			t.Fatalf("world list shows %+v, want one that runs in %s by process %d", worlds, m.tree, r.cmd.Process.Pid)
 		}
+		if worlds[0].Name != span {
+			t.Errorf("the world of a replay of %s is called %s", span, worlds[0].Name)
+		}
 		group := ""
 		if name := worlds[0].Name; m.uid == 0 {
 			group = m.cgroupOf(name)
@@ -346,8 +349,12 @@ func TestShowListAndGC(t *testing.T) {
 		testenv.Leaks(t, "/run/netns")
 		replays := []*longReplay{m.startReplay(span), m.startReplay(span), m.startReplay(span)}
 		pids := map[int]bool{}
+		var names []string
 		for _, w := range m.listed() {
-			pids[w.PID] = w.Alive
+			pids[w.PID], names = w.Alive, append(names, w.Name)
+		}
+		if want := []string{span, span + "_2", span + "_3"}; !slices.Equal(names, want) {
+			t.Errorf("the worlds of three replays are called %q, want %q", names, want)
 		}
 		if len(pids) != 3 || !pids[replays[0].cmd.Process.Pid] || !pids[replays[1].cmd.Process.Pid] || !pids[replays[2].cmd.Process.Pid] {
 			t.Errorf("world list has processes %v, want those of three replays", pids)
@@ -441,5 +448,64 @@ func (m *machine) replaysRecorded(span string, want int) {
 	}
 	if len(worlds) != want {
 		m.t.Errorf("the trace has %d worlds, want %d", len(worlds), want)
+	}
+}
+
+// WLD7, REC9: without a home, and with no other place for the store, a world works and keeps its changes in /var/tmp.
+func TestShowNoHome(t *testing.T) {
+	withProgram(t, func(t *testing.T, m *machine) {
+		if m.uid == 0 {
+			return // root has a home in any case, and it is not the test's to write in
+		}
+		m.tmpfs("/var/tmp", "mode=1777")
+		t.Cleanup(func() { _ = unix.Unmount("/var/tmp", unix.MNT_DETACH) })
+		for _, home := range []string{"", "HOME=/nonexistent", "HOME=relative"} {
+			cmd := m.substrate("world", "run", "-c", "echo out; echo x > new; exit 3")
+			cmd.Env = []string{"PATH=/usr/bin:/bin", "SHELL=/bin/bash", home}
+			got := m.finish(cmd)
+			if got.status != 3 || got.stdout != "out\n" || !strings.Contains(got.stderr, "Exit code: 3\nFilesystem changes:\n  + new\n") {
+				t.Errorf("world run with %q: %+v", home, got)
+			}
+			if strings.Count(got.stderr, "substrate: ") > 1 {
+				t.Errorf("more than one warning with %q: %s", home, got.stderr)
+			}
+		}
+		m.dirs.Overlay = []string{fmt.Sprintf("/var/tmp/substrate-%d/overlay", m.uid)}
+		if _, err := os.Stat(m.dirs.Overlay[0]); err != nil {
+			t.Errorf("the changes were not there: %v", err)
+		}
+		m.emptyRoots()
+	})
+}
+
+// WLD7, REC4: no place for the state of a world: exit status 125 with the reason, and nothing is run.
+func TestShowNoRunRoot(t *testing.T) {
+	withProgram(t, func(t *testing.T, m *machine) {
+		span := m.recordWaiting()
+		for _, dir := range []string{"/tmp", "/run"} {
+			must(t, unix.Mount("none", dir, "tmpfs", unix.MS_RDONLY, ""))
+		}
+		unchanged := m.watchTree()
+		for _, args := range [][]string{{"world", "run", "-c", "echo ran"}, {"--replay", span, "--world"}} {
+			got := m.finish(m.substrate(args...))
+			if got.status != 125 || got.stdout != "" || !strings.HasPrefix(got.stderr, "substrate: error: ") || !strings.Contains(got.stderr, "read-only file system") {
+				t.Errorf("substrate %q: %+v", args, got)
+			}
+		}
+		unchanged()
+	})
+}
+
+// watchTree notes how the tree is; the returned function checks that it is the same.
+func (m *machine) watchTree() func() {
+	before := m.files()
+	return func() {
+		m.t.Helper()
+		after := m.files()
+		for path := range before {
+			if strings.HasPrefix(path, m.tree) && after[path] != before[path] {
+				m.t.Errorf("%s on the host: %s, was %s", path, after[path], before[path])
+			}
+		}
 	}
 }
