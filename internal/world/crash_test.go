@@ -77,6 +77,17 @@ func crash(t *testing.T, dir, point string) {
 	}
 }
 
+// listDead lists the worlds of spec as soon as none is alive: the first process inherits the locks, and has them until the
+// kernel's signal reaches it.
+func listDead(spec Spec) ([]Listed, error) {
+	list, err := List(spec.Dirs)
+	for deadline := time.Now().Add(10 * time.Second); err == nil && len(list) == 1 && list[0].Alive && time.Now().Before(deadline); {
+		runtime.Gosched()
+		list, err = List(spec.Dirs)
+	}
+	return list, err
+}
+
 // WLD8: whatever a supervisor had made when SIGKILL met it, gc finds and removes, and nothing else.
 func TestCrash(t *testing.T) {
 	run := func(t *testing.T) {
@@ -97,12 +108,7 @@ func crashAndCollect(t *testing.T, point string) {
 	}
 	spec := testSpec(t, dir)
 	crash(t, dir, point)
-	list, err := List(spec.Dirs)
-	for deadline := time.Now().Add(10 * time.Second); err == nil && len(list) == 1 && list[0].Alive && time.Now().Before(deadline); {
-		// The first process inherits the lock, and has it until the kernel's signal reaches it.
-		runtime.Gosched()
-		list, err = List(spec.Dirs)
-	}
+	list, err := listDead(spec)
 	if err != nil || len(list) != 1 || list[0].Alive {
 		t.Fatalf("List after a crash at %s = %+v, %v; want one dead world", point, list, err)
 	}
@@ -138,11 +144,15 @@ func TestCrashThenNew(t *testing.T) {
 	testenv.InRoot(t, func(t *testing.T) {
 		dir := testenv.TempDir(t)
 		crash(t, dir, kindUpper)
-		w, err := New(testSpec(t, dir))
+		spec := testSpec(t, dir)
+		if _, err := listDead(spec); err != nil {
+			t.Fatal(err)
+		}
+		w, err := New(spec)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if w.Name != "spn_test" {
+		if w.Name != spec.Name {
 			t.Errorf("name is %q, want that of the dead world", w.Name)
 		}
 		if err := w.Close(); err != nil {
@@ -166,7 +176,10 @@ func TestRemovalSparesMounts(t *testing.T) {
 		}
 		spec := testSpec(t, dir)
 		crash(t, dir, "running")
-		upper := filepath.Join(spec.Dirs.Overlay[0], "spn_test")
+		if _, err := listDead(spec); err != nil {
+			t.Fatal(err)
+		}
+		upper := filepath.Join(spec.Dirs.Overlay[0], spec.Name)
 		inner := filepath.Join(upper, "planted", "deep")
 		if err := os.MkdirAll(inner, 0o755); err != nil {
 			t.Fatal(err)
@@ -174,7 +187,7 @@ func TestRemovalSparesMounts(t *testing.T) {
 		if err := os.Symlink(home, filepath.Join(upper, "planted", "link")); err != nil {
 			t.Fatal(err)
 		}
-		points := []string{inner, filepath.Join(spec.Dirs.Run[0], "worlds", "spn_test", "planted")}
+		points := []string{inner, filepath.Join(spec.Dirs.Run[0], "worlds", spec.Name, "planted")}
 		if err := os.Mkdir(points[1], 0o700); err != nil {
 			t.Fatal(err)
 		}

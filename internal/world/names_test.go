@@ -69,7 +69,7 @@ func TestNewBesideGC(t *testing.T) {
 			}
 		}()
 	}
-	for i := range 300 {
+	for i := range 100 {
 		spec.Name = "spn_" + strconv.Itoa(i)
 		w, err := New(spec)
 		if err != nil {
@@ -93,7 +93,7 @@ func TestNewBesideGC(t *testing.T) {
 func TestNames(t *testing.T) {
 	spec := testSpec(t, t.TempDir())
 	var worlds []*World
-	for _, want := range []string{"spn_test", "spn_test_2", "spn_test_3"} {
+	for _, want := range []string{spec.Name, spec.Name + "_2", spec.Name + "_3"} {
 		w, err := New(spec)
 		if err != nil {
 			t.Fatal(err)
@@ -110,7 +110,7 @@ func TestNames(t *testing.T) {
 		t.Errorf("second Close = %v", err)
 	}
 	w, err := New(spec)
-	if err != nil || w.Name != "spn_test_2" {
+	if err != nil || w.Name != spec.Name+"_2" {
 		t.Errorf("New after Close = %v, %v; want the free name", w, err)
 	}
 	for _, w := range append(worlds, w) {

@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// testSpec is a world whose state lies in dir.
+// testSpec is a world whose state lies in dir. Its name is made from dir, since cgroups and named network namespaces are one
+// for all tests that run at the same time.
 func testSpec(t testing.TB, dir string) Spec {
 	t.Helper()
 	cwd, err := os.Getwd()
@@ -13,7 +14,7 @@ func testSpec(t testing.TB, dir string) Spec {
 		t.Fatal(err)
 	}
 	return Spec{
-		Name: "spn_test", Cwd: cwd, Root: os.Geteuid() == 0,
+		Name: NameOf(dir + "/"), Cwd: cwd, Root: os.Geteuid() == 0,
 		Dirs: Dirs{Run: []string{dir + "/run"}, Overlay: []string{dir + "/overlay"}},
 	}
 }
