@@ -67,17 +67,22 @@ func (p *planner) rebuildListed(s *site) map[string]bool {
 	return seen
 }
 
-// rebuildUnlisted carries over mounts whose names were not listed.
+// rebuildUnlisted carries over what was not listed, because the caller may search the directory but not read it: the mounts in
+// it, and what is on the way to the directories that the command needs.
 func (p *planner) rebuildUnlisted(s *site, seen map[string]bool) {
+	if p.FS.Rights(s.dir)&5 == 1 {
+		for _, dir := range append([]string{p.Cwd}, p.Likely...) {
+			if name := nameIn(s.dir, p.real(dir).path); name != "" && !seen[name] {
+				seen[name] = true
+				p.rebuildEntry(s, path.Join(s.dir, name), syscall.S_IFDIR)
+			}
+		}
+	}
 	for _, c := range s.n.children {
 		if c.path == s.dir || !within(c.path, s.dir) {
 			continue
 		}
-		rest := c.path
-		if s.dir != "/" {
-			rest = rest[len(s.dir):]
-		}
-		name, _ := cutFirst(rest)
+		name := nameIn(s.dir, c.path)
 		if seen[name] {
 			continue
 		}
@@ -89,6 +94,18 @@ func (p *planner) rebuildUnlisted(s *site, seen map[string]bool) {
 		}
 		p.rebuildEntry(s, path.Join(s.dir, name), syscall.S_IFDIR)
 	}
+}
+
+// nameIn returns the name in dir on the way to target, "" if target is not below dir.
+func nameIn(dir, target string) string {
+	if target == dir || !within(target, dir) {
+		return ""
+	}
+	if dir != "/" {
+		target = target[len(dir):]
+	}
+	name, _ := cutFirst(target)
+	return name
 }
 
 // rebuildEntry carries over one name in a directory that is rebuilt.

@@ -87,10 +87,10 @@ func (pr *Process) Receive() (Message, []int, error) {
 		if err == unix.EINTR {
 			continue
 		}
-		if err != nil {
+		if err != nil && err != unix.ECONNRESET { // it died before it had read all that it was sent
 			return m, nil, os.NewSyscallError("recvmsg", err)
 		}
-		if n == 0 {
+		if err != nil || n == 0 {
 			return m, nil, ErrGone
 		}
 		if oobn == 0 {
