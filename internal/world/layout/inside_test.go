@@ -28,16 +28,22 @@ var insideCases = []struct{ name, script, root, user string }{
 	{"a proc elsewhere is hidden", `ls -A chroot/proc; touch chroot/proc/x`, "touch: cannot touch 'chroot/proc/x': Read-only file system", ""},
 	{"read-only mounts stay so", `cat ro/a; touch ro/x; touch snap/x`, "host\ntouch: cannot touch 'ro/x': Read-only file system\ntouch: cannot touch 'snap/x': Read-only file system", "host\ntouch: cannot touch 'ro/x': Read-only file system\ntouch: cannot touch 'snap/x': Permission denied"},
 	{"noexec stays", `cp /bin/true nested/t && nested/t`, "nested/t: Permission denied", ""},
-	{"a user gains nothing", `touch /x /etc/x && ls /root > /dev/null && touch foreign/x && echo root`, "root",
-		"touch: cannot touch '/x': Permission denied\ntouch: cannot touch '/etc/x': Permission denied"},
+	{
+		"a user gains nothing", `touch /x /etc/x && ls /root > /dev/null && touch foreign/x && echo root`, "root",
+		"touch: cannot touch '/x': Permission denied\ntouch: cannot touch '/etc/x': Permission denied",
+	},
 	{"modes", `stat -c %a / /etc /tmp /usr | tr '\n' ' '`, "755 755 1777 755 ", "555 555 1777 555 "},
 	{"a mounted file", `cat file; echo x > file; cat file filesrc`, "host\nx\nhost", ""},
-	{"below mounts", `rm -r own/dir && mkdir own/dir && ls -A own/dir; ls own`, "a\ndir\nlink\nmnt",
+	{
+		"below mounts", `rm -r own/dir && mkdir own/dir && ls -A own/dir; ls own`, "a\ndir\nlink\nmnt",
 		// A limit: what is a mount point in the world cannot be removed.
-		"rm: cannot remove 'own/dir': Device or resource busy\na\ndir\nlink\nmnt"},
-	{"somebody else's file", `echo more >> theirs && tail -n 1 theirs`, "more",
+		"rm: cannot remove 'own/dir': Device or resource busy\na\ndir\nlink\nmnt",
+	},
+	{
+		"somebody else's file", `echo more >> theirs && tail -n 1 theirs`, "more",
 		// A limit of the kernel: it does not copy up what belongs to a user who is not mapped. The file is a copy here, so it works.
-		"more"},
+		"more",
+	},
 	{"somebody else's file in an overlay", `echo more >> plain/theirs`, "", "cannot create plain/theirs: Value too large for defined data type"},
 	{"somebody else's working directory", `cd foreign/cwd && touch new && mkdir dir && ls`, "dir\nnew", ""},
 	{"/var/tmp", `touch /var/tmp/x && rm /var/tmp/x`, "", ""},

@@ -33,8 +33,10 @@ func TestOverlayHostileNames(t *testing.T) {
 			`#hash`, "tab\t", strings.Repeat("n", 200), strings.Repeat(`\,`, 60),
 		} {
 			base := filepath.Join(testenv.TempDir(t), fmt.Sprint(i))
-			m := Mount{Kind: Overlay, Step: "overlay", Target: "/merged", Data: options,
-				Lower: filepath.Join(base, "l", name), Upper: filepath.Join(base, "u", name), Work: filepath.Join(base, "w", name)}
+			m := Mount{
+				Kind: Overlay, Step: "overlay", Target: "/merged", Data: options,
+				Lower: filepath.Join(base, "l", name), Upper: filepath.Join(base, "u", name), Work: filepath.Join(base, "w", name),
+			}
 			for _, dir := range []string{m.Lower, m.Upper, m.Work, base + "/merged"} {
 				mustMkdir(t, dir)
 			}

@@ -88,12 +88,18 @@ func TestString(t *testing.T) {
 		m    Mount
 		want string
 	}{
-		{Mount{Kind: Overlay, Target: "/home", Lower: "/home", Upper: "/u/1", Work: "/w/1", Flags: NoDev | NoSuid},
-			"overlay /home lower=/home upper=/u/1 work=/w/1 flags=nosuid,nodev"},
-		{Mount{Kind: Bind, Target: "/a b\n", Source: "/proc/sys", Inside: true, Optional: true},
-			`bind    "/a b\n" inside=/proc/sys optional`},
-		{Mount{Kind: Tmpfs, Target: "/x", Else: []Mount{{Kind: File, Target: "/x", Mode: 0o644}}},
-			"tmpfs   /x mode=0000\n    else file    /x mode=0644"},
+		{
+			Mount{Kind: Overlay, Target: "/home", Lower: "/home", Upper: "/u/1", Work: "/w/1", Flags: NoDev | NoSuid},
+			"overlay /home lower=/home upper=/u/1 work=/w/1 flags=nosuid,nodev",
+		},
+		{
+			Mount{Kind: Bind, Target: "/a b\n", Source: "/proc/sys", Inside: true, Optional: true},
+			`bind    "/a b\n" inside=/proc/sys optional`,
+		},
+		{
+			Mount{Kind: Tmpfs, Target: "/x", Else: []Mount{{Kind: File, Target: "/x", Mode: 0o644}}},
+			"tmpfs   /x mode=0000\n    else file    /x mode=0644",
+		},
 	} {
 		if got := tc.m.String(); got != tc.want {
 			t.Errorf("String() = %q, want %q", got, tc.want)

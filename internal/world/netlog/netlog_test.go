@@ -111,7 +111,9 @@ func TestDecodeNoise(t *testing.T) {
 func TestDecodeMalformed(t *testing.T) {
 	whole := message(7, v4(6, 0, 0, 0, 1, 0, 80))
 	for _, p := range [][]byte{
-		whole[:len(whole)-3], whole[:10], {1, 2, 3}, message(7, nil), message(7, []byte{0x50}), message(7, []byte{0x45, 0}),
+		whole[:len(whole)-3], whole[:10],
+		{1, 2, 3},
+		message(7, nil), message(7, []byte{0x50}), message(7, []byte{0x45, 0}),
 		message(7, []byte{0x60, 0}), message(7, []byte{0x41, 19: 0}),
 	} {
 		if _, err := Decode(p); !errors.Is(err, ErrMalformed) {

@@ -27,21 +27,30 @@ const ctEstablishedOrRelated = 1<<1 | 1<<2
 
 func toLoopback4() Rule {
 	return Rule{"ip daddr 127.0.0.0/8 accept", []expr{
-		meta(unix.NFT_META_NFPROTO), equal{unix.NFPROTO_IPV4},
-		payload{unix.NFT_PAYLOAD_NETWORK_HEADER, dst4, 1}, equal{127}, accept{},
+		meta(unix.NFT_META_NFPROTO),
+		equal{unix.NFPROTO_IPV4},
+		payload{unix.NFT_PAYLOAD_NETWORK_HEADER, dst4, 1},
+		equal{127},
+		accept{},
 	}}
 }
 
 func toAddr(a netip.Addr) Rule {
 	if a.Is6() {
 		return Rule{fmt.Sprintf("ip6 daddr %s accept", a), []expr{
-			meta(unix.NFT_META_NFPROTO), equal{unix.NFPROTO_IPV6},
-			payload{unix.NFT_PAYLOAD_NETWORK_HEADER, dst6, 16}, equal(a.AsSlice()), accept{},
+			meta(unix.NFT_META_NFPROTO),
+			equal{unix.NFPROTO_IPV6},
+			payload{unix.NFT_PAYLOAD_NETWORK_HEADER, dst6, 16},
+			equal(a.AsSlice()),
+			accept{},
 		}}
 	}
 	return Rule{fmt.Sprintf("ip daddr %s accept", a), []expr{
-		meta(unix.NFT_META_NFPROTO), equal{unix.NFPROTO_IPV4},
-		payload{unix.NFT_PAYLOAD_NETWORK_HEADER, dst4, 4}, equal(a.AsSlice()), accept{},
+		meta(unix.NFT_META_NFPROTO),
+		equal{unix.NFPROTO_IPV4},
+		payload{unix.NFT_PAYLOAD_NETWORK_HEADER, dst4, 4},
+		equal(a.AsSlice()),
+		accept{},
 	}}
 }
 
@@ -55,13 +64,19 @@ func replies() Rule {
 func toSet(set string, v6 bool) Rule {
 	if v6 {
 		return Rule{"ip6 daddr @" + set + " accept", []expr{
-			meta(unix.NFT_META_NFPROTO), equal{unix.NFPROTO_IPV6},
-			payload{unix.NFT_PAYLOAD_NETWORK_HEADER, dst6, 16}, lookup(set), accept{},
+			meta(unix.NFT_META_NFPROTO),
+			equal{unix.NFPROTO_IPV6},
+			payload{unix.NFT_PAYLOAD_NETWORK_HEADER, dst6, 16},
+			lookup(set),
+			accept{},
 		}}
 	}
 	return Rule{"ip daddr @" + set + " accept", []expr{
-		meta(unix.NFT_META_NFPROTO), equal{unix.NFPROTO_IPV4},
-		payload{unix.NFT_PAYLOAD_NETWORK_HEADER, dst4, 4}, lookup(set), accept{},
+		meta(unix.NFT_META_NFPROTO),
+		equal{unix.NFPROTO_IPV4},
+		payload{unix.NFT_PAYLOAD_NETWORK_HEADER, dst4, 4},
+		lookup(set),
+		accept{},
 	}}
 }
 
@@ -69,24 +84,36 @@ func toSet(set string, v6 bool) Rule {
 // instead of failing. A reset carries nothing and opens nothing.
 func resets() Rule {
 	return Rule{"tcp flags & rst == rst accept", []expr{
-		meta(unix.NFT_META_L4PROTO), equal{unix.IPPROTO_TCP},
-		payload{unix.NFT_PAYLOAD_TRANSPORT_HEADER, 13, 1}, mask{4}, equal{4}, accept{},
+		meta(unix.NFT_META_L4PROTO),
+		equal{unix.IPPROTO_TCP},
+		payload{unix.NFT_PAYLOAD_TRANSPORT_HEADER, 13, 1},
+		mask{4},
+		equal{4},
+		accept{},
 	}}
 }
 
 func unreachable4() Rule {
 	return Rule{"icmp type destination-unreachable accept", []expr{
-		meta(unix.NFT_META_NFPROTO), equal{unix.NFPROTO_IPV4},
-		meta(unix.NFT_META_L4PROTO), equal{unix.IPPROTO_ICMP},
-		payload{unix.NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1}, equal{3}, accept{},
+		meta(unix.NFT_META_NFPROTO),
+		equal{unix.NFPROTO_IPV4},
+		meta(unix.NFT_META_L4PROTO),
+		equal{unix.IPPROTO_ICMP},
+		payload{unix.NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1},
+		equal{3},
+		accept{},
 	}}
 }
 
 func unreachable6() Rule {
 	return Rule{"icmpv6 type destination-unreachable accept", []expr{
-		meta(unix.NFT_META_NFPROTO), equal{unix.NFPROTO_IPV6},
-		meta(unix.NFT_META_L4PROTO), equal{unix.IPPROTO_ICMPV6},
-		payload{unix.NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1}, equal{1}, accept{},
+		meta(unix.NFT_META_NFPROTO),
+		equal{unix.NFPROTO_IPV6},
+		meta(unix.NFT_META_L4PROTO),
+		equal{unix.IPPROTO_ICMPV6},
+		payload{unix.NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1},
+		equal{1},
+		accept{},
 	}}
 }
 
