@@ -33,6 +33,7 @@ var probes = map[string]func(fact func(name string, value any)){
 	"destroy":   probeDestroy,
 	"traffic":   probeTraffic,
 	"start":     probeStart,
+	"keyring":   probeKeyring,
 }
 
 // TestIsolationProbe is no test: it is the process that looks at a world from inside.

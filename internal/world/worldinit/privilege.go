@@ -44,6 +44,11 @@ func (s *Setup) dropPrivileges(p *Program) {
 	if s.User {
 		p.Call(unix.SYS_PRCTL, Num(unix.PR_SET_NO_NEW_PRIVS), Num(1))
 	}
+	// The caller's session keyring would be read and filled through the world. Where the call is refused, by a
+	// container's seccomp profile for one, so is every other use of keyrings.
+	//
+	// Source: keyctl_join_session_keyring(3); session-keyring(7).
+	p.Try(unix.SYS_KEYCTL, Num(unix.KEYCTL_JOIN_SESSION_KEYRING), Num(0))
 	// The first process holds a copy of the supervisor's memory: nobody inside may look at it.
 	p.Call(unix.SYS_PRCTL, Num(unix.PR_SET_DUMPABLE), Num(0))
 }
