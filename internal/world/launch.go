@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"substrate/internal/inherited"
 	"substrate/internal/probe"
 	"substrate/internal/world/netns"
@@ -165,8 +167,30 @@ func (r *run) command() (worldinit.Command, error) {
 			f = null
 		}
 		out.Stdio[i] = int(f.Fd())
+		if err := leadsOut(out.Stdio[i]); err != nil {
+			return out, fmt.Errorf("pass descriptor %d to the command: %w", i, err)
+		}
 	}
 	return out, nil
+}
+
+var errLeadsOut = errors.New("it is a directory of the host, through which the command could leave the world")
+
+// leadsOut refuses descriptors that stand for a place on the host instead of something to read or write: from them
+// openat(2) goes to any file, whatever is mounted in the world.
+func leadsOut(fd int) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return os.NewSyscallError("fstat", err)
+	}
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	if err != nil {
+		return os.NewSyscallError("fcntl", err)
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR || flags&unix.O_PATH != 0 {
+		return errLeadsOut
+	}
+	return nil
 }
 
 // defaultPath is searched if the command's environment has no PATH.
