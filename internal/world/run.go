@@ -236,6 +236,9 @@ func (r *run) collect() {
 	r.answerDNS()
 	r.res.Blocked = r.seen.Events()
 	r.res.Lookups = r.stub.Names()
+	if r.seen.More || r.stub.More() {
+		r.degrade("netlog", "more network attempts or names than are kept; the list is incomplete", true)
+	}
 	if r.lost {
 		r.degrade("netlog", "the kernel dropped reports of blocked packets; the list of network attempts is incomplete", true)
 	}

@@ -1,0 +1,27 @@
+package world
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"substrate/internal/world/netlog"
+)
+
+// NET3: a list that had no room for all says so.
+func TestMoreAttemptsThanKept(t *testing.T) {
+	a := newArena(t)
+	w, err := New(a.spec)
+	must(t, err)
+	defer w.Close()
+	r := &run{w: w, res: w.newResult(), log: -1, dns: -1}
+	r.seen.Max = 1
+	for port := range uint16(2) {
+		r.seen.Add(netlog.Event{Proto: "tcp", Dst: netip.MustParseAddr("192.0.2.1"), Port: port})
+	}
+	r.collect()
+	if got := fmt.Sprint(r.res.Degraded); !strings.Contains(got, "incomplete") {
+		t.Errorf("Degraded = %s, want the missing attempts named", got)
+	}
+}
