@@ -7,8 +7,12 @@ import (
 	"substrate/internal/inherited"
 )
 
+// libc has signals 32 and 33, which the C library keeps for itself: whether they are ignored depends on how the test
+// was started. Make does so by posix_spawn, and its children ignore 32.
+const libc = 1<<31 | 1<<32
+
 func main() {
 	soft, hard, ok := inherited.NoFile()
-	fmt.Printf("known %v\nignored %016x\nnofile %d %d %v\nclosed %v %v %v\n", inherited.Known(), inherited.Ignored(),
+	fmt.Printf("known %v\nignored %016x\nnofile %d %d %v\nclosed %v %v %v\n", inherited.Known(), inherited.Ignored()&^libc,
 		soft, hard, ok, inherited.Closed(0), inherited.Closed(1), inherited.Closed(2))
 }
