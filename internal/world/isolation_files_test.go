@@ -337,6 +337,7 @@ func TestIsolationTraffic(t *testing.T) {
 		}
 	})
 }
+
 func probeTraffic(fact func(string, any)) {
 	begin := time.Now()
 	fact("v6", "no")
