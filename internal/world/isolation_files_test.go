@@ -97,7 +97,7 @@ var mayFail = []string{"punch", "collapse", "xattr", "remove xattr", "clone", "c
 
 // probeDestroy does to the files of a tree whatever the kernel can do to a file.
 func probeDestroy(fact func(string, any)) {
-	must2(os.Chdir(os.Getenv("TREE")))
+	mustInside(os.Chdir(os.Getenv("TREE")))
 	try := func(name string, err error) { fact(name, errno(err)) }
 	try("overwrite", os.WriteFile("f0", []byte("bad"), 0o600))
 	try("append", with("f1", unix.O_WRONLY|unix.O_APPEND, func(fd int) error { _, err := unix.Write(fd, []byte("bad")); return err }))

@@ -462,7 +462,7 @@ func probeInner(fact func(string, any)) {
 	try("remount /proc/sys", "", "", "/proc/sys", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
 	fact("umount hidden", errno(unix.Unmount(arena+"/store", unix.MNT_DETACH)))
 	try("bind below mounts", "", arena, at, unix.MS_BIND, "")
-	must2(os.MkdirAll("/dev/shm/u", 0o700), os.MkdirAll("/dev/shm/w", 0o700))
+	mustInside(os.MkdirAll("/dev/shm/u", 0o700), os.MkdirAll("/dev/shm/w", 0o700))
 	try("overlay over /", "overlay", "x", at, 0, "lowerdir=/,upperdir=/dev/shm/u,workdir=/dev/shm/w,userxattr")
 	fact("mknod", errno(unix.Mknod("/dev/shm/d", unix.S_IFCHR|0o666, int(unix.Mkdev(1, 5)))))
 	root, _ := unix.Open("/etc/resolv.conf", unix.O_RDONLY, 0)
@@ -480,8 +480,8 @@ func probeInner(fact func(string, any)) {
 	fact("sysctl in a new proc", answer)
 }
 
-// must2 ends the probe on an error.
-func must2(errs ...error) {
+// mustInside ends the probe on an error.
+func mustInside(errs ...error) {
 	for _, err := range errs {
 		if err != nil {
 			panic(err)

@@ -238,7 +238,7 @@ func opened(name string, flags int) string {
 	return errno(err)
 }
 
-// below says whether some changed path is dir or lies in it.
+// changedBelow lists the changes of dir and of what lies in it.
 func changedBelow(res *Result, dir string) []string {
 	var out []string
 	for _, e := range res.Diff.Entries {
