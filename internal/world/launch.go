@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -171,10 +172,36 @@ func (r *run) command() (worldinit.Command, error) {
 			return out, fmt.Errorf("pass descriptor %d to the command: %w", i, err)
 		}
 	}
+	if inherited.Known() {
+		blocked := inherited.Blocked()
+		out.Blocked = &blocked
+	}
+	out.Stdin = reopen(out.Stdio[0])
 	return out, nil
 }
 
-var errLeadsOut = errors.New("it is a directory of the host, through which the command could leave the world")
+// reopen says how the first process opens a file that is standard input once more inside the world, or nil if fd
+// is no file that could be written through it: opened anew by /dev/stdin or /proc/self/fd/0, a descriptor of the
+// host leads to the host's file.
+func reopen(fd int) *worldinit.Reopen {
+	var st, there unix.Stat_t
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	if err != nil || flags&unix.O_ACCMODE != unix.O_RDONLY || unix.Fstat(fd, &st) != nil {
+		return nil
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Nlink == 0 {
+		return nil
+	}
+	r := &worldinit.Reopen{}
+	path, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
+	if err == nil && unix.Stat(path, &there) == nil && there.Dev == st.Dev && there.Ino == st.Ino {
+		r.Path = path
+	}
+	r.Offset, _ = unix.Seek(fd, 0, unix.SEEK_CUR)
+	return r
+}
+
+var errLeadsOut = errors.New("it is a directory or disk of the host, through which the command could leave the world")
 
 // leadsOut refuses descriptors that stand for a place on the host instead of something to read or write: from them
 // openat(2) goes to any file, whatever is mounted in the world.
@@ -187,7 +214,8 @@ func leadsOut(fd int) error {
 	if err != nil {
 		return os.NewSyscallError("fcntl", err)
 	}
-	if st.Mode&unix.S_IFMT == unix.S_IFDIR || flags&unix.O_PATH != 0 {
+	kind := st.Mode & unix.S_IFMT
+	if kind == unix.S_IFDIR || kind == unix.S_IFBLK || flags&unix.O_PATH != 0 {
 		return errLeadsOut
 	}
 	return nil

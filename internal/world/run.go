@@ -256,11 +256,16 @@ func (r *run) degrade(name, message string, asked bool) {
 // degradeStep records that the first process had to leave a step out.
 func (r *run) degradeStep(step string, err error) {
 	r.w.observe(step, err.Error(), false)
-	if step == "nft" {
-		r.degrade("nft", "nft not available; netfilter scoping/logging disabled", true)
-		return
+	message := step + ": " + err.Error()
+	switch step {
+	case "nft":
+		message = "nft not available; netfilter scoping/logging disabled"
+	case "stdin":
+		message = "standard input is a file that the world does not show: a command that writes to /dev/stdin would change it"
+	case "seccomp":
+		message = "no seccomp filter (" + err.Error() + "); keyrings, vsock and cgroup namespaces are within reach"
 	}
-	r.degrade(step, step+": "+err.Error(), true)
+	r.degrade(step, message, true)
 }
 
 // readLog takes all reports of blocked packets that are waiting.

@@ -59,12 +59,12 @@ func (p *planner) isDir(dir string) bool {
 
 func (p *planner) proc() {
 	p.add(mount.Mount{Kind: mount.Proc, Step: "proc", Target: "/proc", Flags: sealed})
-	if p.User {
+	if p.User && p.UID != 0 {
 		return // the files belong to the host's root, who is nobody here
 	}
 	for _, name := range readOnlyProc {
 		target := "/proc/" + name
-		p.add(mount.Mount{Kind: mount.Bind, Step: "proc", Target: target, Source: target, Inside: true, Flags: sealed | mount.ReadOnly, Optional: true})
+		p.add(mount.Mount{Kind: mount.Bind, Step: "proc", Target: target, Source: target, Inside: true, Flags: sealed | mount.ReadOnly, MayVanish: true})
 	}
 	for _, name := range maskedProc {
 		p.add(mount.Mount{Kind: mount.Bind, Step: "proc", Target: "/proc/" + name, Source: p.Empty, Flags: mount.ReadOnly | mount.NoDev, Optional: true})
@@ -87,7 +87,11 @@ func (p *planner) dev() {
 	step(mount.Mount{Kind: mount.Tmpfs, Mode: p.dirMode(), Flags: mount.NoSuid | mount.NoDev})
 	for _, name := range devices {
 		step(mount.Mount{Kind: mount.File, Target: "/" + name, Mode: 0o666})
-		step(mount.Mount{Kind: mount.Bind, Target: "/" + name, Source: "/dev/" + name, Optional: name == "tty"})
+		// Read-only keeps chmod, chown and touch from the host's node; the device itself can be written to all the same.
+		step(mount.Mount{
+			Kind: mount.Bind, Target: "/" + name, Source: "/dev/" + name, Optional: name == "tty",
+			Flags: mount.ReadOnly | mount.NoSuid | mount.NoExec,
+		})
 	}
 	for _, link := range devLinks {
 		step(mount.Mount{Kind: mount.Symlink, Target: "/" + link[0], Source: link[1]})

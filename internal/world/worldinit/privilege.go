@@ -38,9 +38,6 @@ func (s *Setup) dropPrivileges(p *Program) {
 			p.Try(unix.SYS_PRCTL, Num(unix.PR_CAPBSET_DROP), Num(c))
 		}
 	}
-	p.Call(unix.SYS_CAPSET, p.Bytes(words(unix.LINUX_CAPABILITY_VERSION_3, 0)), p.Bytes(words(
-		uint32(keep), uint32(keep), 0, uint32(keep>>32), uint32(keep>>32), 0)))
-	p.Try(unix.SYS_PRCTL, Num(unix.PR_CAP_AMBIENT), Num(unix.PR_CAP_AMBIENT_CLEAR_ALL))
 	if s.User {
 		p.Call(unix.SYS_PRCTL, Num(unix.PR_SET_NO_NEW_PRIVS), Num(1))
 	}
@@ -49,6 +46,11 @@ func (s *Setup) dropPrivileges(p *Program) {
 	//
 	// Source: keyctl_join_session_keyring(3); session-keyring(7).
 	p.Try(unix.SYS_KEYCTL, Num(unix.KEYCTL_JOIN_SESSION_KEYRING), Num(0))
+	s.seccomp(p) // needs a capability that goes next
+	p.Step("capabilities")
+	p.Call(unix.SYS_CAPSET, p.Bytes(words(unix.LINUX_CAPABILITY_VERSION_3, 0)), p.Bytes(words(
+		uint32(keep), uint32(keep), 0, uint32(keep>>32), uint32(keep>>32), 0)))
+	p.Try(unix.SYS_PRCTL, Num(unix.PR_CAP_AMBIENT), Num(unix.PR_CAP_AMBIENT_CLEAR_ALL))
 	// The first process holds a copy of the supervisor's memory: nobody inside may look at it.
 	p.Call(unix.SYS_PRCTL, Num(unix.PR_SET_DUMPABLE), Num(0))
 }

@@ -45,10 +45,18 @@ type Command struct {
 	Env     []string
 	Dir     string
 	Umask   int
-	Stdio   [3]int // descriptors in the supervisor
-	TTY     bool   // a new PTY of the world's devpts becomes stdio and controlling terminal
-	Ignored uint64 // signals that stay ignored, bit n-1 for signal n
+	Stdio   [3]int  // descriptors in the supervisor
+	TTY     bool    // a new PTY of the world's devpts becomes stdio and controlling terminal
+	Stdin   *Reopen // how standard input is opened once more inside the world; nil to leave it as it is
+	Ignored uint64  // signals that stay ignored, bit n-1 for signal n
+	Blocked *uint64 // signals that are blocked, in the same way; nil for those of the supervisor's thread
 	NoFile  *unix.Rlimit
+}
+
+// Reopen is a file that is open in the supervisor and is opened anew at its path inside the world.
+type Reopen struct {
+	Path   string // "" if it has no path by which the world could show it
+	Offset int64
 }
 
 // The places in the list of descriptors that comes with a MsgFDs. A descriptor that could not be had
@@ -109,6 +117,7 @@ func (s *Setup) program(peer int) (*Program, error) {
 		return nil, err
 	}
 	s.pivot(p)
+	s.reopen(p)
 	if s.Command.TTY {
 		s.openPTY(p, fds)
 	}
@@ -262,6 +271,24 @@ func (s *Setup) pivot(p *Program) {
 	s.done(p)
 }
 
+// reopen replaces standard input by the world's own view of the same file.
+func (s *Setup) reopen(p *Program) {
+	in := s.Command.Stdin
+	if in == nil {
+		return
+	}
+	p.Step("stdin")
+	if in.Path == "" {
+		p.Degrade()
+		return
+	}
+	p.Alternative(func() {
+		r := p.CallReg(unix.SYS_OPENAT, Num(atFDCWD), p.String(in.Path), Num(unix.O_RDONLY|unix.O_NOCTTY|unix.O_CLOEXEC), Num(0))
+		p.Call(unix.SYS_LSEEK, FromReg(r), Num(in.Offset), Num(unix.SEEK_SET))
+		p.Call(unix.SYS_DUP3, FromReg(r), Num(0), Num(0))
+	}, p.Degrade)
+}
+
 // openPTY makes a PTY of the world's own devpts; its other end goes to the supervisor.
 //
 // Source: ioctl_tty(2), TIOCSPTLCK, TIOCGPTPEER (Linux 4.13).
@@ -317,6 +344,9 @@ func (s *Setup) spawn(p *Program, peer int, oldMask Arg) {
 	p.Step("chdir " + strconv.Quote(c.Dir))
 	p.Call(unix.SYS_CHDIR, p.String(c.Dir))
 	p.Step("exec")
+	if c.Blocked != nil {
+		oldMask = p.Bytes(binary.NativeEndian.AppendUint64(nil, *c.Blocked))
+	}
 	p.Call(unix.SYS_RT_SIGPROCMASK, Num(unix.SIG_SETMASK), oldMask, Num(0), Num(8))
 	p.add(op{kind: opExec})
 }
