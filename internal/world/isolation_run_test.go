@@ -59,10 +59,7 @@ func ownStatus(field string) string {
 }
 
 func probeStart(fact func(string, any)) {
-	var env []string
-	for _, v := range strings.Split(strings.TrimSuffix(readText("/proc/self/environ"), "\x00"), "\x00") {
-		env = append(env, v)
-	}
+	env := strings.Split(strings.TrimSuffix(readText("/proc/self/environ"), "\x00"), "\x00")
 	fact("env", fmt.Sprintf("%q", env))
 	cwd, _ := os.Readlink("/proc/self/cwd")
 	fact("cwd", fmt.Sprintf("%q", cwd))
