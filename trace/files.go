@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // source is one open file of a trace.
@@ -97,4 +98,22 @@ func closeAll(sources []source) error {
 		err = errors.Join(err, src.Close())
 	}
 	return err
+}
+
+// The file of a writer that is in the middle of a line is looked at this often, a millisecond apart, before the line counts as torn.
+const growTries = 20
+
+// grows reports whether something has been appended since the file was opened.
+func (s source) grows() bool {
+	for range growTries {
+		fi, err := s.Stat()
+		if err != nil {
+			return false
+		}
+		if fi.Size() > s.size {
+			return true
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return false
 }

@@ -107,6 +107,9 @@ func (r *Reader) decode(src source, l line, number int) *Record {
 		return record
 	}
 	if !l.whole {
+		if src.grows() {
+			return nil // a writer was in the middle of it when the file was opened
+		}
 		err = ErrTorn
 	}
 	if r.Warn != nil {
