@@ -53,6 +53,9 @@ func begin(t *testing.T, home, script string) running {
 	t.Helper()
 	cmd := exec.Command(program, "-c", script)
 	cmd.Env = cleanEnv(home)
+	// A group of its own, whose parent is in another one of the same session, is not orphaned. In an orphaned one, which a
+	// test may well have been started in, the kernel discards SIGTSTP (setpgid(2)).
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
