@@ -243,11 +243,23 @@ func candidates(c *Command) []string {
 		if dir == "" {
 			dir = "."
 		}
-		if c.Path != "" {
-			out = append(out, dir+"/"+c.Path)
+		if file := dir + "/" + c.Path; c.Path != "" && !missing(file) {
+			out = append(out, file)
 		}
 	}
 	return out
+}
+
+// missing says whether a world that has just begun cannot have the file, because the host has it not. To find that out
+// there, where names are remembered, is much cheaper than inside, where every name is new.
+func missing(file string) bool {
+	for _, dir := range madeNew {
+		if strings.HasPrefix(file, dir+"/") {
+			return false
+		}
+	}
+	var st unix.Stat_t
+	return strings.HasPrefix(file, "/") && errors.Is(unix.Stat(file, &st), unix.ENOENT)
 }
 
 // setupError explains why a step of the set-up failed.
