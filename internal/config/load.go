@@ -70,6 +70,9 @@ func load(environ []string, who caller) Config {
 	c.RunRoots = runRoots(v, who)
 	c.RunRoot = c.RunRoots[0]
 	c.OverlayRoots = overlayRoots(v, who, c.Home, c.RunRoots)
+	if dir := v["SUBSTRATE_OVERLAY_ROOT"]; dir != "" {
+		c.OverlayRoots = []string{absolute(dir, who.cwd)}
+	}
 	return c
 }
 
@@ -81,11 +84,7 @@ func (c *Config) place(log string, cwd func() (string, error)) {
 		c.Trace = filepath.Join(c.Dir, "trace.jsonl")
 	}
 	if log != "" {
-		if !filepath.IsAbs(log) {
-			if dir, err := cwd(); err == nil {
-				log = filepath.Join(dir, log)
-			}
-		}
+		log = absolute(log, cwd)
 		c.Trace = log
 		if c.Dir == "" {
 			c.Dir = filepath.Dir(log)
@@ -123,13 +122,20 @@ func runRoots(v vars, who caller) []string {
 	return appendNew(roots, "/run/user/"+uid+"/substrate", "/tmp/substrate-"+uid)
 }
 
-// overlayRoots lists the directories below which uppers may lie.
+// absolute returns path as seen from the current directory, or as it is if there is none.
+func absolute(path string, cwd func() (string, error)) string {
+	if !filepath.IsAbs(path) {
+		if dir, err := cwd(); err == nil {
+			return filepath.Join(dir, path)
+		}
+	}
+	return filepath.Clean(path)
+}
+
+// overlayRoots lists the directories below which uppers may lie if SUBSTRATE_OVERLAY_ROOT names no other.
 //
 // Source: WLD6, WLD7.
 func overlayRoots(v vars, who caller, home string, run []string) []string {
-	if dir := v["SUBSTRATE_OVERLAY_ROOT"]; filepath.IsAbs(dir) {
-		return []string{filepath.Clean(dir)}
-	}
 	var roots []string
 	if who.uid == 0 {
 		roots = append(roots, "/var/lib/substrate/overlay")

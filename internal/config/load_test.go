@@ -66,7 +66,7 @@ func TestPathsOfRunAndOverlay(t *testing.T) { // WLD6, WLD7
 		},
 		{
 			"relative XDG directories do not count",
-			[]string{"HOME=/h", "XDG_RUNTIME_DIR=x", "XDG_STATE_HOME=y", "SUBSTRATE_OVERLAY_ROOT=z"},
+			[]string{"HOME=/h", "XDG_RUNTIME_DIR=x", "XDG_STATE_HOME=y"},
 			user(7, false),
 			[]string{"/run/user/7/substrate", "/tmp/substrate-7"},
 			[]string{
@@ -80,6 +80,13 @@ func TestPathsOfRunAndOverlay(t *testing.T) { // WLD6, WLD7
 			user(0, true),
 			[]string{"/run/substrate"},
 			[]string{"/big/disk"},
+		},
+		{
+			"relative overlay root",
+			[]string{"HOME=/h", "SUBSTRATE_OVERLAY_ROOT=z"},
+			user(0, true),
+			[]string{"/run/substrate"},
+			[]string{"/work/dir/z"},
 		},
 	}
 	for _, test := range tests {
