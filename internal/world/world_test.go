@@ -1,8 +1,15 @@
 package world
 
 import (
+	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
+
+	"substrate/fsdiff"
+	"substrate/internal/testenv"
 )
 
 // testSpec is a world whose state lies in dir. Its name is made from dir, since cgroups and named network namespaces are one
@@ -19,17 +26,42 @@ func testSpec(t testing.TB, dir string) Spec {
 	}
 }
 
+// WLD1, DIF1, NET3: the thinnest whole path: a command creates, deletes and calls out, and nothing of it reaches the host.
 func TestRun(t *testing.T) {
-	w, err := New(testSpec(t, t.TempDir()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer w.Close()
-	res, err := w.Run(Command{Path: "/bin/bash", Argv: []string{"bash", "-c", "echo hi; echo x > file; rm -f world.go; id; cat < /dev/tcp/192.0.2.1/80; ls /run; exit 3"}, Dir: w.spec.Cwd, Env: os.Environ(), Umask: 0o22, Stdout: os.Stdout, Stderr: os.Stderr})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("%+v\n%+v", res, res.Diff)
+	asBoth(t, func(t *testing.T) {
+		base := testenv.TempDir(t)
+		project := filepath.Join(base, "project")
+		if err := errors.Join(os.Mkdir(project, 0o755), os.WriteFile(filepath.Join(project, "old"), []byte("old"), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		spec := testSpec(t, t.TempDir())
+		spec.Cwd = project
+		w, err := New(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const script = "echo x > new; rm old; cat < /dev/tcp/192.0.2.1/80; exit 3"
+		res, err := w.Run(Command{Path: "bash", Argv: []string{"bash", "-c", script}, Dir: project, Env: []string{"PATH=/usr/bin:/bin"}, Umask: 0o22})
+		if err = errors.Join(err, w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		var changes []string
+		for i := range res.Diff.Entries {
+			changes = append(changes, fsdiff.Line(&res.Diff.Entries[i]))
+		}
+		if got, want := fmt.Sprintf("%q", changes), `["+ new" "- old"]`; strings.ReplaceAll(got, `"  `, `"`) != want {
+			t.Errorf("changes are %s, want %s", got, want)
+		}
+		if got := fmt.Sprint(res.Blocked); res.Exit != 3 || got != "[192.0.2.1:80/tcp]" {
+			t.Errorf("status %d, blocked %s; want 3 and [192.0.2.1:80/tcp]", res.Exit, got)
+		}
+		if text, err := os.ReadFile(filepath.Join(project, "old")); err != nil || string(text) != "old" {
+			t.Errorf("the host's file reads %q, %v", text, err)
+		}
+		if _, err := os.Lstat(filepath.Join(project, "new")); !os.IsNotExist(err) {
+			t.Errorf("the new file is on the host: %v", err)
+		}
+	})
 }
 
 func BenchmarkTrue(b *testing.B) {
