@@ -127,7 +127,7 @@ func TestGolden(t *testing.T) {
 					t.Fatal(err)
 				}
 				checkCovered(t, golden, in, root, plan)
-				got := show(plan, name == "this-machine")
+				got := show(plan, name == "hybrid-vm")
 				if *update {
 					m.set(golden, []byte(got))
 					continue
