@@ -87,3 +87,36 @@ func TestNoCgroupNamespace(t *testing.T) {
 		}
 	})
 }
+
+// NET1: vsock belongs to no network namespace and leads to the hypervisor.
+func TestNoVsock(t *testing.T) {
+	asBoth(t, func(t *testing.T) {
+		testenv.NeedProgram(t, "perl")
+		const afVsock = `perl -e 'socket(my $s, 40, 1, 0) and exit 1; exit($!{EAFNOSUPPORT} ? 0 : 2)'`
+		if status := inWorld(t, afVsock, nil); status != 0 {
+			t.Errorf("status %d: 1 means a socket was made, 2 another error than EAFNOSUPPORT", status)
+		}
+		if status := inWorld(t, `perl -e 'socket(my $s, 2, 1, 0) or exit 1'`, nil); status != 0 {
+			t.Error("the filter refuses ordinary sockets too")
+		}
+	})
+}
+
+// WLD1: a disk as standard input would be the way past every overlay.
+func TestDiskAsStdin(t *testing.T) {
+	testenv.NeedRoot(t)
+	testenv.InRoot(t, func(t *testing.T) {
+		node := filepath.Join(testenv.TempDir(t), "disk")
+		if err := unix.Mknod(node, unix.S_IFBLK|0o600, int(unix.Mkdev(7, 0))); err != nil {
+			t.Fatal(err)
+		}
+		fd, err := unix.Open(node, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+		if err != nil {
+			testenv.Skip(t, "needs a loop device: "+err.Error())
+		}
+		defer func() { _ = unix.Close(fd) }()
+		if err := leadsOut(fd); err == nil {
+			t.Error("leadsOut let a disk pass")
+		}
+	})
+}
