@@ -21,7 +21,7 @@ var ErrLocked = errors.New("locked by another process")
 
 const (
 	lockWait     = 5 * time.Second // for the shared lock of a writer
-	confirmTries = 50              // how often a writer looks again at a torn line, at least a millisecond each
+	confirmTries = 1000            // how often a writer looks again at a torn line, at least a millisecond each
 	reopenLimit  = 100             // how often a file may be replaced below a writer
 	firstBufSize = 4096
 )
