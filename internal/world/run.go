@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -242,11 +243,32 @@ func (r *run) collect() {
 	if r.lost {
 		r.degrade("netlog", "the kernel dropped reports of blocked packets; the list of network attempts is incomplete", true)
 	}
+	r.kernelLog()
 	if g := r.w.group; g != nil {
 		u := g.Usage()
 		r.res.Usage.MemoryPeak, r.res.Usage.OOMKills = u.MemoryPeak, u.OOMKills
 	}
 	r.w.diff(r.res)
+}
+
+// logSettings are the settings of the kernel that keep the LOG lines of a world from the caller's eyes.
+//
+// Source: Linux Documentation/admin-guide/sysctl/kernel.rst, "dmesg_restrict"; networking/netfilter-sysctl.rst, "nf_log_all_netns".
+var logSettings = []struct{ path, hides, name, message string }{
+	{"/proc/sys/kernel/dmesg_restrict", "1", "dmesg", "kernel.dmesg_restrict=1; LOG lines may not be visible"},
+	{"/proc/sys/net/netfilter/nf_log_all_netns", "0", "nf_log", "net.netfilter.nf_log_all_netns=0; LOG lines will not be visible"},
+}
+
+// kernelLog tells those who watch the set-up whether they can see LOG lines. Nobody else asks for them.
+func (r *run) kernelLog() {
+	if r.w.spec.Observe == nil || r.log < 0 {
+		return
+	}
+	for _, s := range logSettings {
+		if text, err := os.ReadFile(s.path); err == nil && strings.TrimSpace(string(text)) == s.hides {
+			r.degrade(s.name, s.message, false)
+		}
+	}
 }
 
 func (r *run) degrade(name, message string, asked bool) {

@@ -22,7 +22,7 @@ type Dirs struct {
 
 // Spec says what world to make.
 type Spec struct {
-	Name     string // wanted name, checked here: [A-Za-z0-9_]{1,64}; "_2", "_3" … is added while a world of that name lives
+	Name     string // wanted name, checked here: [A-Za-z0-9_]{1,52}; "_2", "_3" … is added while a world of that name lives
 	Dirs     Dirs
 	Strategy string     // "" for the best that works; else exactly this one
 	Upper    string     // "" for disk, "tmpfs" or "tmpfs:SIZE" for memory

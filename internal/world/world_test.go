@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -60,6 +61,34 @@ func TestRun(t *testing.T) {
 		}
 		if _, err := os.Lstat(filepath.Join(project, "new")); !os.IsNotExist(err) {
 			t.Errorf("the new file is on the host: %v", err)
+		}
+	})
+}
+
+// RPL9: whoever watches the set-up is told, in these words, why the kernel's log may show nothing; nobody else is.
+func TestKernelLogSettings(t *testing.T) {
+	asBoth(t, func(t *testing.T) {
+		for _, watched := range []bool{false, true} {
+			spec := testSpec(t, t.TempDir())
+			if watched {
+				spec.Observe = func(Step) {}
+			}
+			w, err := New(spec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res, err := w.Run(Command{Path: "/bin/true", Argv: []string{"true"}, Dir: "/", Umask: 0o22})
+			if err = errors.Join(err, w.Close()); err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range logSettings {
+				text, _ := os.ReadFile(s.path)
+				want := watched && strings.TrimSpace(string(text)) == s.hides
+				got := slices.Contains(res.Degraded, Degradation{Name: s.name, Message: s.message})
+				if got != want {
+					t.Errorf("watched %v, %s reads %q: warned is %v, want %v", watched, s.path, text, got, want)
+				}
+			}
 		}
 	})
 }
