@@ -185,10 +185,23 @@ func TestRunHostTimeout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Kill(pid, 0); err == nil {
-		_ = syscall.Kill(pid, syscall.SIGKILL)
-		t.Errorf("process %d, which left the group, outlived the timeout", pid)
+	// What was killed takes a moment to die; it would otherwise sleep for a minute.
+	for deadline := time.Now().Add(10 * time.Second); alive(pid); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+			t.Fatalf("process %d, which left the group, outlived the timeout", pid)
+		}
 	}
+}
+
+// alive says whether a process is there and is no zombie.
+func alive(pid int) bool {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return false
+	}
+	_, after, _ := strings.Cut(string(stat), ") ")
+	return !strings.HasPrefix(after, "Z") && !strings.HasPrefix(after, "X")
 }
 
 // RPL10: a signal that is sent to us reaches the command and its descendants.
