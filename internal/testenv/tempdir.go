@@ -2,7 +2,9 @@ package testenv
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -27,6 +29,29 @@ func TempDir(t testing.TB) string {
 			t.Fatalf("detach mounts below %s: %v", dir, err)
 		}
 	})
+	return dir
+}
+
+// Image returns a directory with a fresh file system of the given type: ext4, xfs or btrfs, 512 MB of it, in a file that only takes
+// what is written. It goes with the test; the caller must be in a mount namespace of [InRoot] or [In].
+// It skips the test where the kernel or the programs do not know the type.
+func Image(t testing.TB, fsType string) string {
+	t.Helper()
+	NeedProgram(t, "mkfs."+fsType)
+	image, dir := filepath.Join(t.TempDir(), "image"), TempDir(t)
+	err := os.WriteFile(image, nil, 0o600)
+	if err == nil {
+		err = os.Truncate(image, 512<<20)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("mkfs."+fsType, "-q", image).CombinedOutput(); err != nil {
+		t.Fatalf("mkfs.%s: %v\n%s", fsType, err, out)
+	}
+	if out, err := exec.Command("mount", "-t", fsType, "-o", "loop", image, dir).CombinedOutput(); err != nil {
+		Skip(t, fmt.Sprintf("needs %s on a loop device: %v: %s", fsType, err, out))
+	}
 	return dir
 }
 
