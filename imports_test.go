@@ -36,6 +36,7 @@ var rules = map[string]rule{
 	"internal/probe":     {unix: []string{"*"}},
 	"internal/config":    {},
 	"internal/inherited": {unix: []string{"*"}},
+	"internal/redact":    {},
 
 	// Level 1
 	"internal/record":        {ours: []string{"trace", "internal/config"}},

@@ -1,0 +1,293 @@
+package redact
+
+import "unsafe"
+
+// Hints is what a quick look at one string found. Those of several strings, such as the
+// words of an argv, are joined with |, because a flag in one word can make a secret of the next.
+type Hints uint8
+
+const (
+	hintSecret  Hints = 1 << iota // enough by itself
+	hintProgram                   // a program that takes a password by a short flag
+	hintFlag                      // a short flag that means a password to some program
+)
+
+// MayHold says whether strings with these hints may hold a secret. False is certain.
+func (h Hints) MayHold() bool {
+	return h&hintSecret != 0 || h&(hintProgram|hintFlag) == hintProgram|hintFlag
+}
+
+// MayHold is a quick look at s: false means that there is certainly nothing to redact in it, true that
+// all rules must be asked. It does not allocate and uses no state, only loops and comparisons.
+// A list of words is asked about with [HintsOf].
+//
+//go:nosplit
+func MayHold(s string) bool { return HintsOf(s).MayHold() }
+
+// HintsAt is [HintsOf] for the n bytes at p. It may be called before the Go runtime has started.
+//
+//go:nosplit
+func HintsAt(p *byte, n int) Hints { return HintsOf(unsafe.String(p, n)) }
+
+// HintsOf is a quick look at one string. It may be called before the Go runtime has started:
+// neither it nor what it calls allocates, grows the stack, or needs anything to be initialised.
+//
+//go:nosplit
+func HintsOf(s string) Hints {
+	var found Hints
+	for i := 0; i < len(s); i++ {
+		found |= hintAt(s, i)
+		if found&hintSecret != 0 {
+			return found
+		}
+	}
+	return found
+}
+
+// hintAt looks at the word, or the part of one, that begins at byte i. The first byte decides
+// what is compared, so that most bytes of a text cost one jump.
+//
+//go:nosplit
+func hintAt(s string, i int) Hints {
+	switch s[i] {
+	case '-':
+		return dash(s, i)
+	case '/':
+		return userinfo(s, i)
+	case 'A', 'a', 'B', 'b', 'C', 'c', 'D', 'd', 'E', 'e', 'F', 'f', 'G', 'g', 'H', 'h', 'I', 'i':
+		return firstLetters(s, i)
+	case 'K', 'k', 'L', 'l', 'M', 'm', 'N', 'n', 'P', 'p', 'R', 'r':
+		return middleLetters(s, i)
+	case 'S', 's', 'T', 't', 'V', 'v', 'W', 'w', 'X', 'x', 'Y', 'y', 'Z', 'z', '7':
+		return lastLetters(s, i)
+	case '0', '1', '2', '3', '4', '5', '6', '8', '9':
+		return when(i > 4 && at(s, i+1, ":aa")) // a bot's token: digits, a colon, AA…
+	}
+	return 0
+}
+
+// firstLetters looks for what begins with A to I.
+//
+//go:nosplit
+func firstLetters(s string, i int) Hints {
+	switch s[i] | 0x20 {
+	case 'a':
+		return when(at(s, i, "apikey") || at(s, i, "api_key") || at(s, i, "api-key") || at(s, i, "auth") && !(at(s, i, "author") && !at(s, i, "authori")) ||
+			at(s, i, "akia") || at(s, i, "asia") || at(s, i, "abia") || at(s, i, "acca") || at(s, i, "aiza") || at(s, i, "atatt3") || at(s, i, "atctt3"))
+	case 'b':
+		return when(at(s, i, "bearer"))
+	case 'c':
+		if at(s, i, "curl") {
+			return hintProgram
+		}
+		return when(at(s, i, "cookie") || at(s, i, "credential"))
+	case 'd':
+		return when(at(s, i, "dop_v1_") || at(s, i, "doo_v1_") || at(s, i, "dor_v1_") || at(s, i, "dckr_") || at(s, i, "dapi"))
+	case 'e':
+		return when(at(s, i, "eyj"))
+	case 'f':
+		if at(s, i, "ftp") { // lftp, sftp, ncftp
+			return hintProgram
+		}
+		return when(at(s, i, "figd_"))
+	case 'g':
+		return when(len(s) > i+3 && s[i+1]|0x20 == 'h' && s[i+3] == '_' || at(s, i, "github_pat_") ||
+			gitlab(s, i) || at(s, i, "glsa_") || at(s, i, "gsk_") || at(s, i, "gocspx"))
+	case 'h':
+		return when(at(s, i, "hf_") && starts(s, i) || at(s, i, "hooks.slack.com") || at(s, i, "hvs.") || at(s, i, "hvb."))
+	}
+	return 0
+}
+
+// middleLetters looks for what begins with K to R.
+//
+//go:nosplit
+func middleLetters(s string, i int) Hints {
+	switch s[i] | 0x20 {
+	case 'k':
+		return when(at(s, i, "key") && nameEndsAfter(s, i))
+	case 'l':
+		if at(s, i, "login") || at(s, i, "ldap") {
+			return hintProgram
+		}
+		return when(at(s, i, "lin_api_") || at(s, i, "ltai"))
+	case 'm':
+		if at(s, i, "mysql") || at(s, i, "mariadb") || at(s, i, "mongo") {
+			return hintProgram
+		}
+	case 'n':
+		return when(at(s, i, "npm_") && starts(s, i) || at(s, i, "nvapi-") || at(s, i, "nrak-"))
+	case 'p':
+		return when(at(s, i, "pass") || (at(s, i, "pwd") || at(s, i, "pat")) && nameEndsAfter(s, i) ||
+			at(s, i, "private key") || at(s, i, "pypi-") || at(s, i, "pplx-") || at(s, i, "pmak-") || at(s, i, "pul-") || at(s, i, "pscale_"))
+	case 'r':
+		if at(s, i, "redis-cli") {
+			return hintProgram
+		}
+		return when(at(s, i, "rk_") && starts(s, i) || at(s, i, "r8_") && starts(s, i) || at(s, i, "rubygems_"))
+	}
+	return 0
+}
+
+// lastLetters looks for what begins with S to Z, and for 7z.
+//
+//go:nosplit
+func lastLetters(s string, i int) Hints {
+	switch s[i] | 0x20 {
+	case 's':
+		if at(s, i, "smbclient") || at(s, i, "snmp") || at(s, i, "sqlcmd") {
+			return hintProgram
+		}
+		return when(at(s, i, "secret") || (at(s, i, "sk-") || at(s, i, "sk_") || at(s, i, "sg.")) && starts(s, i) ||
+			at(s, i, "sig=") || at(s, i, "shp") && at(s, i+5, "_") || at(s, i, "sbp_") || at(s, i, "sntrys_") || at(s, i, "sq0"))
+	case 't':
+		return when(at(s, i, "token") || at(s, i, "tvly-"))
+	case 'v':
+		return 0
+	case 'w':
+		return when(at(s, i, "whsec_"))
+	case 'x':
+		if at(s, i, "xfreerdp") {
+			return hintSecret
+		}
+		return when(at(s, i, "xox") || at(s, i, "xapp-") || at(s, i, "xai-"))
+	case 'y':
+		return when(at(s, i, "ya29."))
+	case 'z':
+		if at(s, i, "zip") { // zip, unzip, 7zip
+			return hintProgram
+		}
+	}
+	if s[i] == '7' && at(s, i, "7z") {
+		return hintProgram
+	}
+	if s[i] == '7' {
+		return when(i > 4 && at(s, i+1, ":aa"))
+	}
+	return 0
+}
+
+// dash looks at a dash: the head of a key in PEM form, or a flag that means a password
+// to some programs: -p, -u, -a, -w, in either case, alone, in a cluster or with its value.
+//
+//go:nosplit
+func dash(s string, i int) Hints {
+	if at(s, i, "-----begin") {
+		return hintSecret
+	}
+	if i > 0 && !separates(s[i-1]) {
+		return 0
+	}
+	for j := i + 1; j < len(s) && letter(s[j]); j++ {
+		switch s[j] | 0x20 {
+		case 'p', 'u', 'a', 'w':
+			return hintFlag
+		}
+	}
+	if at(s, i, "--user") || at(s, i, "--proxy-user") {
+		return hintFlag
+	}
+	return 0
+}
+
+// userinfo says whether the // at i begins the authority of a URL with a part before an @.
+//
+//go:nosplit
+func userinfo(s string, i int) Hints {
+	if i == 0 || s[i-1] != ':' || !at(s, i, "//") {
+		return 0
+	}
+	for j := i + 2; j < len(s); j++ {
+		switch s[j] {
+		case '@':
+			return hintSecret
+		case ' ', '\n', '\t', '/':
+			return 0
+		}
+	}
+	return 0
+}
+
+// nameEndsAfter says whether the three letters at i are, or end, a name that something may be
+// assigned to: as a variable, a flag, or a key of JSON or YAML.
+//
+//go:nosplit
+func nameEndsAfter(s string, i int) bool {
+	j := i + 3
+	if j < len(s) && (s[j] == '"' || s[j] == '\'' || s[j] == '\\') {
+		for j++; j < len(s) && (s[j] == '"' || s[j] == '\'' || s[j] == ' '); j++ {
+		}
+		return j < len(s) && (s[j] == ':' || s[j] == '=' || s[j] == ',') || partOfName(s, i)
+	}
+	if j < len(s) && (s[j] == '=' || s[j] == ':') {
+		return true
+	}
+	return (j >= len(s) || s[j] <= ' ') && partOfName(s, i)
+}
+
+// partOfName says whether what stands at i is joined to a name before it.
+//
+//go:nosplit
+func partOfName(s string, i int) bool {
+	return i > 0 && (s[i-1] == '_' || s[i-1] == '-')
+}
+
+// starts says whether no letter and no digit stands before byte i.
+//
+//go:nosplit
+func starts(s string, i int) bool {
+	return i == 0 || !letter(s[i-1]) && (s[i-1] < '0' || s[i-1] > '9')
+}
+
+// separates says whether a word of a shell may begin after c.
+//
+//go:nosplit
+func separates(c byte) bool {
+	switch c {
+	case ' ', '\t', '\n', '\'', '"', '\\', '=', ',', '[', '(', '{', '`', ';', '|', '&', '$':
+		return true
+	}
+	return false
+}
+
+// gitlab says whether the prefix of one of GitLab's tokens stands at i.
+//
+//go:nosplit
+func gitlab(s string, i int) bool {
+	return at(s, i, "glpat-") || at(s, i, "gldt-") || at(s, i, "glrt-") || at(s, i, "glft-") || at(s, i, "glcbt-") || at(s, i, "glptt-") ||
+		at(s, i, "glimt-") || at(s, i, "glagent-") || at(s, i, "gloas-") || at(s, i, "glsoat-") || at(s, i, "glffct-")
+}
+
+// letter says whether c is a letter of ASCII.
+//
+//go:nosplit
+func letter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
+
+// at says whether word, which is written in lower case, stands at byte i of s, in any case.
+//
+//go:nosplit
+func at(s string, i int, word string) bool {
+	if i < 0 || len(s)-i < len(word) {
+		return false
+	}
+	for j := 0; j < len(word); j++ {
+		c := s[i+j]
+		if c >= 'A' && c <= 'Z' {
+			c |= 0x20
+		}
+		if c != word[j] {
+			return false
+		}
+	}
+	return true
+}
+
+// when is hintSecret if b holds.
+//
+//go:nosplit
+func when(b bool) Hints {
+	if b {
+		return hintSecret
+	}
+	return 0
+}

@@ -1,0 +1,68 @@
+package redact
+
+import (
+	"strings"
+	"testing"
+)
+
+// plain are commands and values as they come by the thousand; none may cost more than a quick look.
+var plain = []string{
+	"git status", "ls -la", "npm test", "cd x && make -j8", "mkdir -p demo", "ssh -p 22 host", "cp -u a b", "pwd", "pwd && ls", `cd "$PWD"`,
+	"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/home/u/.cargo/bin:/snap/bin", "xterm-256color", "en_US.UTF-8", "/bin/bash",
+	"git commit -m 'fix the parser'", "git log --author=me --oneline", "go test ./...", "docker ps -a", "tar -xpf a.tar", "grep -rn foo src",
+	"curl -sSL https://example.org/install.sh | bash", "git clone https://github.com/a/b.git", "make -j8 && sudo make install",
+	"python3 -m venv .venv", "pip install -U pip", "find . -name '*.go' -print0 | xargs -0 wc -l", "sort -u", "sort -k2 -u a", "task-runner --all",
+	"echo hello > a.txt", "sed -i 's/a/b/' x", "for i in 1 2 3; do echo $i; done", "kubectl get pods -A", "cat README.md", "monkey business",
+	"ssh-keygen -l -f x", "jq -r .items[0].name", "rsync -av a/ b/", "FOO=bar make", "true", "", "node index.js", "disk-usage -p /", "apt-get update",
+}
+
+func TestPrefilterLetsPlainCommandsGo(t *testing.T) { // REC10
+	for _, s := range plain {
+		if MayHold(s) {
+			t.Errorf("MayHold(%q) = true", s)
+		}
+		var words Hints
+		for _, w := range strings.Fields(s) {
+			words |= HintsOf(w)
+		}
+		if words.MayHold() {
+			t.Errorf("words of %q: MayHold = true", s)
+		}
+	}
+}
+
+func TestHintsAt(t *testing.T) {
+	b := []byte("xTOKEN=y")
+	if !HintsAt(&b[0], len(b)).MayHold() || HintsAt(&b[0], 3).MayHold() || HintsAt(nil, 0).MayHold() {
+		t.Error("HintsAt does not look at exactly the bytes that it was given")
+	}
+}
+
+func TestHintsJoin(t *testing.T) { // REC10: the flag and the program stand in different words
+	for _, argv := range [][]string{{"curl", "-u", "a:b"}, {"/usr/bin/mysql", "-psecret"}, {"docker", "login", "-p", "x"}, {"redis-cli", "-a", "x"}, {"x", "--password", "y"}} {
+		var found Hints
+		for _, w := range argv {
+			found |= HintsOf(w)
+		}
+		if !found.MayHold() {
+			t.Errorf("%q: MayHold = false", argv)
+		}
+	}
+}
+
+func TestPrefilterDoesNotAllocate(t *testing.T) {
+	s := strings.Join(plain, "\n")
+	if n := testing.AllocsPerRun(10, func() { HintsOf(s) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkMayHold(b *testing.B) {
+	s := strings.Repeat(strings.Join(plain[:10], "\n"), 100)
+	b.SetBytes(int64(len(s)))
+	for b.Loop() {
+		if MayHold(s) {
+			b.Fatal("nothing to find")
+		}
+	}
+}
