@@ -104,6 +104,7 @@ var heavy = map[string][]string{
 	"html/template":              nil,
 	"text/template":              nil,
 	"github.com/spf13/cobra":     {"internal/cli"},
+	"github.com/godbus/dbus/v5":  {"internal/world/cgroup"},
 	"github.com/google/nftables": nil, // the rules are bytes that package nft prepares; tests compare
 	"github.com/santhosh-tekuri/jsonschema/v6": {"internal/tracecheck"},
 	"pgregory.net/rapid":                       nil,

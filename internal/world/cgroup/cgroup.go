@@ -54,7 +54,7 @@ func Parent(root bool) (string, error) {
 	if root {
 		return filepath.Join(mount, Subtree), nil
 	}
-	own, err := ownGroup()
+	own, err := groupOf("self")
 	if err != nil {
 		return "", err
 	}
@@ -67,22 +67,6 @@ func Parent(root bool) (string, error) {
 		}
 	}
 	return filepath.Join(dir, Subtree), nil
-}
-
-// ownGroup is the path of the caller's group in the cgroup2 hierarchy.
-//
-// Source: cgroups(7), "/proc/pid/cgroup".
-func ownGroup() (string, error) {
-	text, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
-		return "", fmt.Errorf("find the own cgroup: %w", err)
-	}
-	for line := range strings.Lines(string(text)) {
-		if path, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::"); ok {
-			return path, nil
-		}
-	}
-	return "", &probe.Error{What: "find the own cgroup", Err: errors.New("no cgroup2 entry in /proc/self/cgroup")}
 }
 
 // Group is one cgroup.
@@ -107,9 +91,18 @@ func New(dir string) (*Group, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make cgroup %s: %w", dir, err)
 	}
-	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	g, err := openGroup(dir)
 	if err != nil {
 		_ = unix.Rmdir(dir)
+		return nil, err
+	}
+	return g, nil
+}
+
+// openGroup opens an existing group and looks which controllers it has.
+func openGroup(dir string) (*Group, error) {
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
 		return nil, fmt.Errorf("open cgroup %s: %w", dir, err)
 	}
 	g := &Group{Path: dir, fd: fd}
@@ -120,6 +113,22 @@ func New(dir string) (*Group, error) {
 		}
 	}
 	return g, nil
+}
+
+// groupOf is the path of a process's group in the cgroup2 hierarchy; pid may be "self".
+//
+// Source: cgroups(7), "/proc/pid/cgroup".
+func groupOf(pid string) (string, error) {
+	text, err := os.ReadFile("/proc/" + pid + "/cgroup")
+	if err != nil {
+		return "", fmt.Errorf("find the cgroup of a process: %w", err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if path, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::"); ok {
+			return path, nil
+		}
+	}
+	return "", &probe.Error{What: "find the cgroup of a process", Err: errors.New("no cgroup2 entry in /proc/" + pid + "/cgroup")}
 }
 
 // enable switches the controllers on for the children of dir, one by one because one that is

@@ -41,10 +41,13 @@ func Remove(dir string) error {
 
 func kill(dir string) error {
 	err := os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0)
-	if !errors.Is(err, os.ErrNotExist) {
-		return err
+	if errors.Is(err, os.ErrNotExist) {
+		err = killFrozen(dir)
 	}
-	return killFrozen(dir)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENODEV) {
+		return nil // systemd removes the group of an empty scope by itself
+	}
+	return err
 }
 
 // killFrozen is for Linux before 5.14: the processes are stopped first, so that none forks away meanwhile.
@@ -78,6 +81,9 @@ func ignoreGone(err error) error {
 // that file for POLLPRI at each change.
 func waitEmpty(dir string) error {
 	f, err := os.Open(filepath.Join(dir, "cgroup.events"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("watch cgroup %s: %w", dir, err)
 	}
@@ -85,8 +91,8 @@ func waitEmpty(dir string) error {
 	deadline := time.Now().Add(killTimeout)
 	buf := make([]byte, 256)
 	for {
-		n, _ := f.ReadAt(buf, 0)
-		if strings.Contains(string(buf[:n]), "populated 0") {
+		n, err := f.ReadAt(buf, 0)
+		if errors.Is(err, unix.ENODEV) || strings.Contains(string(buf[:n]), "populated 0") {
 			return nil
 		}
 		left := time.Until(deadline)
