@@ -7,7 +7,8 @@ BIN   ?= bin
 
 # -E names the first instruction of the programs: see internal/inherited.
 ENTRY   ?= substrate_entry
-LDFLAGS := -s -w $(if $(ENTRY),-E $(ENTRY))
+# VERSION is that of internal/version unless a release sets another.
+LDFLAGS := -s -w $(if $(ENTRY),-E $(ENTRY)) $(if $(VERSION),-X substrate/internal/version.Version=$(VERSION))
 BUILD   := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 
 .DEFAULT_GOAL := help

@@ -37,6 +37,7 @@ var rules = map[string]rule{
 	"internal/config":    {},
 	"internal/inherited": {unix: []string{"*"}},
 	"internal/redact":    {},
+	"internal/version":   {},
 
 	// Level 1
 	"internal/record":        {ours: []string{"trace", "internal/config"}},
@@ -75,14 +76,14 @@ var rules = map[string]rule{
 	},
 
 	// Level 5
-	"internal/shim":   {ours: []string{"trace", "internal/record", "internal/config", "internal/inherited"}, unix: []string{"*"}},
+	"internal/shim":   {ours: []string{"trace", "internal/record", "internal/config", "internal/inherited", "internal/version"}, unix: []string{"*"}},
 	"internal/shell":  {ours: []string{"trace", "fsdiff", "internal/record", "internal/world", "internal/config", "internal/inherited"}, unix: []string{"*"}},
 	"internal/replay": {ours: []string{"trace", "fsdiff", "internal/record", "internal/world", "internal/config", "internal/inherited"}, unix: []string{"*"}, tests: []string{"internal/world/netlog"}},
 	"internal/doctor": {ours: []string{"internal/probe", "internal/world"}, unix: []string{"*"}},
 
 	// Level 6
 	"internal/cli": {ours: []string{
-		"trace", "fsdiff", "internal/config", "internal/probe", "internal/record", "internal/tracecheck", "internal/inherited",
+		"trace", "fsdiff", "internal/config", "internal/probe", "internal/record", "internal/tracecheck", "internal/inherited", "internal/version",
 		"internal/world", "internal/shell", "internal/shim", "internal/replay", "internal/doctor",
 	}, tests: []string{"internal/world/netlog"}},
 

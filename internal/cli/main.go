@@ -12,9 +12,6 @@ import (
 	"substrate/internal/config"
 )
 
-// programVersion is the version of this program. The makefile may set another one.
-var programVersion = "0.1.0-dev"
-
 // Main runs the program with the arguments and files of the process, and gives its
 // exit status.
 func Main() int {
@@ -33,7 +30,7 @@ func (a *app) run() int {
 	}
 	switch first := a.args[0]; {
 	case first == "--version":
-		return a.say(version())
+		return a.say(versionText())
 	case first == "--help":
 		return a.runTree([]string{"--help"})
 	case isSubcommand(first):

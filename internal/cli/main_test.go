@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"substrate/internal/config"
+	"substrate/internal/version"
 )
 
 // testApp is a run of the program whose output goes to files.
@@ -107,7 +108,7 @@ func TestMessages(t *testing.T) {
 }
 
 func TestHelpAndVersion(t *testing.T) {
-	for arg, want := range map[string]string{"--help": "To record, give it what you would give bash", "--version": "substrate " + programVersion} {
+	for arg, want := range map[string]string{"--help": "To record, give it what you would give bash", "--version": "substrate " + version.Version} {
 		a := testApp(t, arg)
 		if status := a.run(); status != 0 || !strings.Contains(written(t, a.stdout), want) || written(t, a.stderr) != "" {
 			t.Errorf("%s: status %d, stdout %q, stderr %q", arg, status, written(t, a.stdout), written(t, a.stderr))

@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	"github.com/spf13/cobra"
+
+	"substrate/internal/version"
 )
 
 // subcommands are the first words that are not the name of a script (REC2). The hot
@@ -90,7 +92,7 @@ func newRoot(a *app) *cobra.Command {
 		Short:                 "record commands, and replay them in throw-away worlds",
 		Long:                  longHelp,
 		Example:               examples,
-		Version:               programVersion,
+		Version:               version.Version,
 		DisableFlagsInUseLine: true,
 		SilenceErrors:         true,
 		SilenceUsage:          true,

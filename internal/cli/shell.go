@@ -9,6 +9,8 @@ import (
 
 	"substrate/internal/record"
 	"substrate/internal/shell"
+	"substrate/internal/shim"
+	"substrate/internal/version"
 )
 
 // runShell does what bash would do with the same arguments, and records it.
@@ -28,6 +30,9 @@ func (a *app) runShell() int {
 	if inv.Kind == shell.FromStdin && a.stdinIsTerminal() {
 		a.hint("this session is not recorded; `substrate -c CMD` records a command")
 		return a.exec(inv, login)
+	}
+	if !inv.SkipShims && shim.Ready(a.cfg) {
+		inv.ShimDir = a.cfg.ShimDir
 	}
 	rec := record.New(a.cfg, func(err error) { a.warn("%v", err) })
 	status, err := shell.Run(a.cfg, rec, inv, a.env)
@@ -95,5 +100,5 @@ func spelledOut(name, span string, flags []string) []string {
 	return append(words, span)
 }
 
-// version is the text of --version.
-func version() string { return fmt.Sprintf("substrate %s\n", programVersion) }
+// versionText is what --version prints.
+func versionText() string { return fmt.Sprintf("substrate %s\n", version.Version) }

@@ -9,7 +9,8 @@ type Config struct {
 	Home    string // the caller's home directory; "" if there is none
 	Dir     string // ~/.substrate; "" without a home and without SHIM_TRACE_LOG
 	Trace   string // the trace file: SHIM_TRACE_LOG or Dir/trace.jsonl; "" if there is no place for one
-	ShimDir string // Dir/shims; "" without Dir
+	ShimDir string // ~/.substrate/shims; "" without a home
+	NoShims bool   // SUBSTRATE_NO_SHIMS=1: none are deployed, and none are put first on PATH
 	Fsync   bool   // SHIM_FSYNC=1
 	MaxMB   int    // TRACE_LOG_MAX_MB, default 100
 	Keep    int    // TRACE_LOG_KEEP, default 3

@@ -53,6 +53,7 @@ func load(environ []string, who caller) Config {
 		Caller:     v.text("SHIM_CALLER", ""),
 		CallStack:  SplitCallStack(v["SHIM_CALL_STACK"]),
 
+		NoShims:      v.isTrue("SUBSTRATE_NO_SHIMS"),
 		InWorld:      v.isTrue("SUBSTRATE_IN_WORLD"),
 		UseWorld:     v.isTrue("SUBSTRATE_REPLAY_USE_WORLD"),
 		RequireWorld: v.isTrue("SUBSTRATE_REQUIRE_WORLD"),
@@ -82,6 +83,7 @@ func (c *Config) place(log string, cwd func() (string, error)) {
 	if filepath.IsAbs(c.Home) {
 		c.Dir = filepath.Join(c.Home, ".substrate")
 		c.Trace = filepath.Join(c.Dir, "trace.jsonl")
+		c.ShimDir = filepath.Join(c.Dir, "shims")
 	}
 	if log != "" {
 		log = absolute(log, cwd)
@@ -89,9 +91,6 @@ func (c *Config) place(log string, cwd func() (string, error)) {
 		if c.Dir == "" {
 			c.Dir = filepath.Dir(log)
 		}
-	}
-	if c.Dir != "" {
-		c.ShimDir = filepath.Join(c.Dir, "shims")
 	}
 }
 

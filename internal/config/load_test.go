@@ -125,6 +125,9 @@ func TestPlaceOfTrace(t *testing.T) { // TRC1, REC9
 			if want := [3]string{test.home, test.dir, test.trace}; got != want {
 				t.Errorf("home, dir, trace = %q, want %q", got, want)
 			}
+			if (c.ShimDir == "") != (test.home == "") {
+				t.Errorf("ShimDir = %q with home %q: programs are never looked for beside a trace that was moved", c.ShimDir, test.home)
+			}
 		})
 	}
 }
@@ -168,14 +171,14 @@ func TestVariables(t *testing.T) {
 	c := load([]string{
 		"HOME=/h", "SHIM_FSYNC=1", "TRACE_LOG_MAX_MB=7", "TRACE_LOG_KEEP=0", "SUBSTRATE_AGENT_ID=bot",
 		"SHIM_SESSION_ID=ses_1", "SHIM_PARENT_SPAN=spn_2", "SHIM_DEPTH=3", "SHIM_CALLER=bash", "SHIM_CALL_STACK=bash/npm",
-		"SUBSTRATE_IN_WORLD=1", "SUBSTRATE_REPLAY_USE_WORLD=1", "SUBSTRATE_REQUIRE_WORLD=1", "SUBSTRATE_WORLD_STRATEGY=overlay",
+		"SUBSTRATE_NO_SHIMS=1", "SUBSTRATE_IN_WORLD=1", "SUBSTRATE_REPLAY_USE_WORLD=1", "SUBSTRATE_REQUIRE_WORLD=1", "SUBSTRATE_WORLD_STRATEGY=overlay",
 		"SUBSTRATE_FS_DIFF_MAX=12", "SUBSTRATE_WORLD_MAX=5", "SUBSTRATE_LOG=debug", "SHIM_FSYNC=0",
 	}, user(7, false))
 	want := Config{
 		Home: "/h", Dir: "/h/.substrate", Trace: "/h/.substrate/trace.jsonl", ShimDir: "/h/.substrate/shims",
 		Fsync: true, MaxMB: 7, Keep: 0, UID: 7, GID: 7, Shell: "/bin/bash", AgentID: "bot",
 		SessionID: "ses_1", ParentSpan: "spn_2", Depth: 3, Caller: "bash", CallStack: []string{"bash", "npm"},
-		InWorld: true, UseWorld: true, RequireWorld: true, Strategy: "overlay", DiffMax: 12, WorldMax: 5, Log: "debug",
+		NoShims: true, InWorld: true, UseWorld: true, RequireWorld: true, Strategy: "overlay", DiffMax: 12, WorldMax: 5, Log: "debug",
 	}
 	want.RunRoot, want.RunRoots, want.OverlayRoots = c.RunRoot, c.RunRoots, c.OverlayRoots
 	if diff := cmp.Diff(want, c); diff != "" {

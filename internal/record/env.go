@@ -57,7 +57,7 @@ func environment(env []string, shimDir string) (values, hashes map[string]string
 		switch {
 		case !ok || name == "" || exported(name) || name == "SHIM_ORIGINAL_PATH":
 		case name == "PATH":
-			values[name] = withoutDir(value, shimDir)
+			_, values[name] = config.ShimsFirst(value, shimDir)
 		case byValue(name):
 			values[name] = value
 		default:
@@ -71,20 +71,6 @@ func environment(env []string, shimDir string) (values, hashes map[string]string
 func shortHash(value string) string {
 	sum := sha256.Sum256([]byte(value))
 	return hex.EncodeToString(sum[:8])
-}
-
-// withoutDir removes dir from the list path.
-func withoutDir(path, dir string) string {
-	if dir == "" || !strings.Contains(path, dir) {
-		return path
-	}
-	keep := make([]string, 0, strings.Count(path, ":")+1)
-	for _, d := range strings.Split(path, ":") {
-		if d == "" || filepath.Clean(d) != dir {
-			keep = append(keep, d)
-		}
-	}
-	return strings.Join(keep, ":")
 }
 
 // name is what the children of the command know it by.

@@ -26,6 +26,9 @@ type Invocation struct {
 	Shell       string // --shell; "" for the default
 	Interactive bool   // -i
 	CI          bool   // --ci without --no-exit-on-error
+	SkipShims   bool   // --shim-skip
+
+	ShimDir string // set by the caller of Run: the directory to put first on PATH (SHM7); "" for none
 }
 
 // ErrNotYet is wrapped by the error for an option that SPEC names and that this version
@@ -158,6 +161,8 @@ func (p *parser) ours() (bool, error) {
 		p.inv.CI = true
 	case "--no-exit-on-error":
 		p.lenient = true
+	case "--shim-skip":
+		p.inv.SkipShims = true
 	case "--capture", "--pty":
 		return true, fmt.Errorf("option %s: %w", name, ErrNotYet)
 	case "--shell":

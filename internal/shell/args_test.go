@@ -32,6 +32,7 @@ func TestParse(t *testing.T) { // REC1, REC2, REC6
 			Args: words("--norc --rcfile F -o errexit -o nounset -o pipefail -e -c CMD"),
 		}},
 		{"--ci --no-exit-on-error -c CMD", Invocation{Command: "CMD", Args: words("-c CMD")}},
+		{"--shim-skip -c CMD --shim-skip", Invocation{Command: "CMD", SkipShims: true, Args: words("-c CMD --shim-skip")}},
 		{"-c", Invocation{Args: words("-c")}},
 		{"-o", Invocation{Kind: FromStdin, Args: words("-o")}},
 		{"", Invocation{Kind: FromStdin}},

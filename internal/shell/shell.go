@@ -52,7 +52,7 @@ func Run(cfg config.Config, rec *record.Recorder, inv Invocation, env []string) 
 	if lookErr != nil {
 		return done.Exit, lookErr
 	}
-	pid, err := inv.start(path, span.Environ(env), env)
+	pid, err := inv.start(path, shimsFirst(span.Environ(env), inv.ShimDir), env)
 	if err != nil {
 		done.Exit = startStatus(err)
 		return done.Exit, fmt.Errorf("start %s: %w", path, err)

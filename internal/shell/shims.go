@@ -1,0 +1,34 @@
+package shell
+
+import (
+	"strings"
+
+	"substrate/internal/config"
+)
+
+// shimsFirst gives env with the directory of the shims first on PATH and PATH without it in
+// SHIM_ORIGINAL_PATH. It is env itself if dir is "" or there is no PATH to put it on.
+//
+// Source: SHM7.
+func shimsFirst(env []string, dir string) []string {
+	if dir == "" {
+		return env
+	}
+	out, found, original := make([]string, 0, len(env)+1), false, ""
+	for _, entry := range env {
+		if strings.HasPrefix(entry, "SHIM_ORIGINAL_PATH=") {
+			continue
+		}
+		if path, ok := strings.CutPrefix(entry, "PATH="); ok {
+			first, without := config.ShimsFirst(path, dir)
+			if first != path || without != path {
+				entry, original, found = "PATH="+first, without, true
+			}
+		}
+		out = append(out, entry)
+	}
+	if !found {
+		return env
+	}
+	return append(out, "SHIM_ORIGINAL_PATH="+original)
+}
