@@ -89,6 +89,7 @@ func decodeDiff(text json.RawMessage) *fsdiff.Diff {
 func (r *Record) restoreBytes() {
 	restore(&r.Cmd, &r.CmdB64)
 	restore(&r.Cwd, &r.CwdB64)
+	restore(&r.ResolvedPath, &r.ResolvedPathB64)
 	restoreList(r.Argv, &r.ArgvB64)
 	restoreList(r.ShellArgs, &r.ShellArgsB64)
 	for name, b64 := range r.EnvB64 {

@@ -28,6 +28,9 @@ func AppendJSON(dst []byte, r *Record) []byte {
 	dst = appendText(dst, "parent_span", r.ParentSpan)
 	dst = appendExact(dst, "cmd", "cmd_b64", r.Cmd, r.CmdB64)
 	dst = appendExactList(dst, "argv", "argv_b64", r.Argv, r.ArgvB64)
+	if r.ResolvedPath != "" {
+		dst = appendExact(dst, "resolved_path", "resolved_path_b64", r.ResolvedPath, r.ResolvedPathB64)
+	}
 	dst = appendOptional(dst, "shell", r.Shell)
 	dst = appendExactList(dst, "shell_args", "shell_args_b64", r.ShellArgs, r.ShellArgsB64)
 	dst = appendScript(dst, r.Script)
@@ -40,9 +43,7 @@ func AppendJSON(dst []byte, r *Record) []byte {
 	dst = appendInt(dst, "uid", int64(r.UID))
 	dst = appendInt(dst, "gid", int64(r.GID))
 	dst = appendInt(dst, "pid", int64(r.PID))
-	if r.Depth != 0 {
-		dst = appendInt(dst, "depth", int64(r.Depth))
-	}
+	dst = appendOptionalInt(dst, "depth", int64(r.Depth))
 	dst = appendOptional(dst, "caller", r.Caller)
 	dst = appendOptionalList(dst, "call_stack", r.CallStack)
 	dst = appendOptional(dst, "replay_of", r.ReplayOf)
@@ -57,13 +58,14 @@ func (r Record) MarshalJSON() ([]byte, error) { return AppendJSON(nil, &r), nil 
 
 func appendCompletion(dst []byte, c *Completion) []byte {
 	dst = appendInt(dst, "exit", int64(c.Exit))
-	if c.TermSignal != 0 {
-		dst = appendInt(dst, "term_signal", int64(c.TermSignal))
-	}
+	dst = appendOptionalInt(dst, "term_signal", int64(c.TermSignal))
 	dst = appendInt(dst, "duration_ms", c.DurationMS)
 	dst = appendInt(dst, "user_ms", c.UserMS)
 	dst = appendInt(dst, "sys_ms", c.SysMS)
 	dst = appendInt(dst, "max_rss_kb", c.MaxRSSKB)
+	dst = appendOptionalInt(dst, "memory_peak_bytes", c.MemoryPeakBytes)
+	dst = appendOptionalInt(dst, "oom_kills", int64(c.OOMKills))
+	dst = appendCapture(dst, c.Capture)
 	dst = appendList(dst, "scopes_used", c.ScopesUsed)
 	degraded := c.DegradedComponents
 	diff, err := marshalDiff(c.FSDiff)
@@ -77,7 +79,29 @@ func appendCompletion(dst []byte, c *Completion) []byte {
 	dst = appendReplayContext(dst, c.ReplayContext)
 	dst = appendOptional(dst, "world_id", c.WorldID)
 	dst = appendOptional(dst, "fs_strategy", c.FSStrategy)
+	dst = appendOptionalInt(dst, "world_setup_us", c.SetupUS)
+	dst = appendOptionalInt(dst, "world_teardown_us", c.TeardownUS)
 	return appendOptionalList(dst, "fs_fallback_reasons", c.FSFallbackReasons)
+}
+
+func appendCapture(dst []byte, c *Capture) []byte {
+	if c == nil {
+		return dst
+	}
+	dst = append(appendKey(dst, "capture"), '{')
+	dst = appendStream(appendKey(dst, "stdout"), &c.Stdout)
+	dst = appendStream(appendKey(dst, "stderr"), &c.Stderr)
+	return append(dst, '}')
+}
+
+func appendStream(dst []byte, s *Stream) []byte {
+	dst = appendText(append(dst, '{'), "sha256", s.SHA256)
+	dst = appendInt(dst, "bytes", s.Bytes)
+	dst = appendOptional(dst, "path", s.Path)
+	if s.Truncated {
+		dst = append(appendKey(dst, "truncated"), "true"...)
+	}
+	return append(dst, '}')
 }
 
 // marshalDiff uses encoding/json: only a world has a diff, so this is not the hot path.
@@ -189,6 +213,13 @@ func appendOptional(dst []byte, key, value string) []byte {
 
 func appendInt(dst []byte, key string, value int64) []byte {
 	return strconv.AppendInt(appendKey(dst, key), value, 10)
+}
+
+func appendOptionalInt(dst []byte, key string, value int64) []byte {
+	if value == 0 {
+		return dst
+	}
+	return appendInt(dst, key, value)
 }
 
 func appendList(dst []byte, key string, list []string) []byte {

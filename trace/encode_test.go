@@ -26,8 +26,13 @@ func fullRecord() *trace.Record {
 	r.Argv = []string{"printf", "", "a b"}
 	r.Script = &trace.Script{Path: "x.sh", SHA256: strings.Repeat("ab", 32), Text: "true\n", TextTruncated: true}
 	r.ParentSpan, r.ReplayOf, r.Caller, r.CallStack, r.Depth = trace.NewSpanID(), trace.NewSpanID(), "make", []string{"make", "git"}, 2
+	r.ResolvedPath = "/usr/bin/printf"
 	r.Completion = &trace.Completion{
 		Exit: 143, TermSignal: 15, DurationMS: 12, Usage: trace.Usage{UserMS: 1, SysMS: 2, MaxRSSKB: 3},
+		MemoryPeakBytes: 4096, OOMKills: 1, SetupUS: 5, TeardownUS: 6, Capture: &trace.Capture{
+			Stdout: trace.Stream{SHA256: strings.Repeat("ab", 32), Bytes: 1 << 20, Path: "captures/x.stdout", Truncated: true},
+			Stderr: trace.Stream{SHA256: strings.Repeat("cd", 32)},
+		},
 		ScopesUsed: []string{"fs.write:/src/new <&>", "net.block:[2001:db8::1]:443/tcp"}, FSDiff: diff.Finish(),
 		DegradedComponents: []string{"cgroup"},
 		ReplayContext: &trace.ReplayContext{
@@ -49,6 +54,7 @@ func TestRoundTrip(t *testing.T) {
 	odd.ShellArgs = []string{"-c", odd.Cmd, ""}
 	odd.Argv = []string{"echo", "\xff", ""}
 	odd.Cwd = "/home/u/caf\xe9"
+	odd.ResolvedPath = "/opt/caf\xe9/echo"
 	odd.Env["PATH"] = "/opt/\xe9/bin:/bin"
 	odd.Script = &trace.Script{Path: "\xe9.sh", Text: "echo \xe9\n"}
 	for name, want := range map[string]*trace.Record{"full": fullRecord(), "start": stamped(testStart("true")), "not UTF-8": odd} {

@@ -56,6 +56,20 @@ type Verdict struct {
 	Environment []string `json:"environment,omitempty"` // names that differ
 }
 
+// Capture is what a command printed, if that was asked for (REC7).
+type Capture struct {
+	Stdout Stream `json:"stdout"`
+	Stderr Stream `json:"stderr"`
+}
+
+// Stream is what went through one file descriptor.
+type Stream struct {
+	SHA256    string `json:"sha256"`         // hex, of all bytes
+	Bytes     int64  `json:"bytes"`          // all of them, also those that were not kept
+	Path      string `json:"path,omitempty"` // file with the first bytes, relative to the directory of the trace; "" if none were kept
+	Truncated bool   `json:"truncated,omitempty"`
+}
+
 // Usage is what a command consumed.
 type Usage struct {
 	UserMS   int64 `json:"user_ms"`
@@ -78,31 +92,33 @@ type Record struct {
 	SessionID          string `json:"session_id"`
 	Component          string `json:"component"`
 
-	SpanID       string            `json:"span_id"`     // spn_ and 32 hex digits of a UUIDv7
-	ParentSpan   string            `json:"parent_span"` // "" for none
-	Cmd          string            `json:"cmd"`
-	CmdB64       string            `json:"cmd_b64,omitempty"` // the bytes of cmd if they are not UTF-8
-	Argv         []string          `json:"argv,omitempty"`    // only where an argv was really executed
-	ArgvB64      []string          `json:"argv_b64,omitempty"`
-	Shell        string            `json:"shell,omitempty"`      // path of the shell
-	ShellArgs    []string          `json:"shell_args,omitempty"` // all arguments after argv[0] as really used, the command among them
-	ShellArgsB64 []string          `json:"shell_args_b64,omitempty"`
-	Script       *Script           `json:"script,omitempty"`
-	Cwd          string            `json:"cwd"`
-	CwdB64       string            `json:"cwd_b64,omitempty"`
-	Umask        string            `json:"umask,omitempty"` // octal, "0022"
-	Env          map[string]string `json:"env,omitempty"`   // the variables of RPL3
-	EnvB64       map[string]string `json:"env_b64,omitempty"`
-	EnvHashes    map[string]string `json:"env_hashes,omitempty"`
-	AgentID      string            `json:"agent_id"`
-	Host         string            `json:"host"`
-	UID          int               `json:"uid"`
-	GID          int               `json:"gid"`
-	PID          int               `json:"pid"`
-	Depth        int               `json:"depth,omitempty"`
-	Caller       string            `json:"caller,omitempty"`
-	CallStack    []string          `json:"call_stack,omitempty"`
-	ReplayOf     string            `json:"replay_of,omitempty"`
+	SpanID          string            `json:"span_id"`     // spn_ and 32 hex digits of a UUIDv7
+	ParentSpan      string            `json:"parent_span"` // "" for none
+	Cmd             string            `json:"cmd"`
+	CmdB64          string            `json:"cmd_b64,omitempty"` // the bytes of cmd if they are not UTF-8
+	Argv            []string          `json:"argv,omitempty"`    // only where an argv was really executed
+	ArgvB64         []string          `json:"argv_b64,omitempty"`
+	ResolvedPath    string            `json:"resolved_path,omitempty"` // of a shim: the program that was really executed
+	ResolvedPathB64 string            `json:"resolved_path_b64,omitempty"`
+	Shell           string            `json:"shell,omitempty"`      // path of the shell
+	ShellArgs       []string          `json:"shell_args,omitempty"` // all arguments after argv[0] as really used, the command among them
+	ShellArgsB64    []string          `json:"shell_args_b64,omitempty"`
+	Script          *Script           `json:"script,omitempty"`
+	Cwd             string            `json:"cwd"`
+	CwdB64          string            `json:"cwd_b64,omitempty"`
+	Umask           string            `json:"umask,omitempty"` // octal, "0022"
+	Env             map[string]string `json:"env,omitempty"`   // the variables of RPL3
+	EnvB64          map[string]string `json:"env_b64,omitempty"`
+	EnvHashes       map[string]string `json:"env_hashes,omitempty"`
+	AgentID         string            `json:"agent_id"`
+	Host            string            `json:"host"`
+	UID             int               `json:"uid"`
+	GID             int               `json:"gid"`
+	PID             int               `json:"pid"`
+	Depth           int               `json:"depth,omitempty"`
+	Caller          string            `json:"caller,omitempty"`
+	CallStack       []string          `json:"call_stack,omitempty"`
+	ReplayOf        string            `json:"replay_of,omitempty"`
 
 	*Completion // nil in a start line
 }
@@ -113,11 +129,16 @@ type Completion struct {
 	TermSignal int   `json:"term_signal,omitempty"` // the number of the signal that killed the command, 0 for none
 	DurationMS int64 `json:"duration_ms"`
 	Usage
-	ScopesUsed         []string       `json:"scopes_used"` // never nil
-	FSDiff             *fsdiff.Diff   `json:"fs_diff"`     // null if there was no isolated view
+	MemoryPeakBytes    int64          `json:"memory_peak_bytes,omitempty"` // of a world: of all its processes together; 0 if unknown
+	OOMKills           int            `json:"oom_kills,omitempty"`         // of a world: processes that its memory limit killed
+	Capture            *Capture       `json:"capture,omitempty"`           // nil if it was not asked for
+	ScopesUsed         []string       `json:"scopes_used"`                 // never nil
+	FSDiff             *fsdiff.Diff   `json:"fs_diff"`                     // null if there was no isolated view
 	DegradedComponents []string       `json:"degraded_components"`
 	ReplayContext      *ReplayContext `json:"replay_context"`
 	WorldID            string         `json:"world_id,omitempty"`
 	FSStrategy         string         `json:"fs_strategy,omitempty"`
+	SetupUS            int64          `json:"world_setup_us,omitempty"`    // of a world: from the beginning until the command was started
+	TeardownUS         int64          `json:"world_teardown_us,omitempty"` // of a world: from the end of the command until nothing of the world was left, the diff included
 	FSFallbackReasons  []string       `json:"fs_fallback_reasons,omitempty"`
 }

@@ -72,8 +72,9 @@ type execution struct {
 	stdin     *os.File // nil for the plan's
 	tty       bool
 
-	stdout, stderr *os.File // of the command
-	result         *world.Result
+	stdout, stderr  *os.File // of the command
+	result          *world.Result
+	setup, teardown time.Duration // of the world; 0 on the host
 }
 
 // run does it all and leaves the exit status in the app. The order is that of RPL6: the
@@ -134,9 +135,11 @@ func (e *execution) recorded() record.Command {
 func (e *execution) completion(r *replay.Report) trace.Completion {
 	done := trace.Completion{
 		Exit: r.Exit, TermSignal: r.TermSignal, DurationMS: r.DurationMS, Usage: r.Usage.Usage,
+		MemoryPeakBytes: r.Usage.MemoryPeakBytes, OOMKills: r.Usage.OOMKills,
 		ScopesUsed: r.ScopesUsed, FSDiff: r.FSDiff, DegradedComponents: r.Degraded,
 		ReplayContext: e.context(),
 		WorldID:       e.result.WorldID, FSStrategy: e.result.Strategy, FSFallbackReasons: r.FSFallbackReasons,
+		SetupUS: e.setup.Microseconds(), TeardownUS: e.teardown.Microseconds(),
 	}
 	if done.ReplayContext != nil {
 		done.ReplayContext.Verdict = r.Verdict
@@ -230,6 +233,7 @@ func (e *execution) execute(id string, sigs <-chan os.Signal) (*world.Result, er
 
 // inWorld makes a world, runs the command in it and removes it.
 func (e *execution) inWorld(id string, cmd world.Command, sigs <-chan os.Signal) (*world.Result, error) {
+	began := time.Now()
 	w, err := world.New(world.Spec{
 		Name:     e.worldName(id),
 		Dirs:     worldDirs(e.cfg),
@@ -259,7 +263,12 @@ func (e *execution) inWorld(id string, cmd world.Command, sigs <-chan os.Signal)
 	cmd.Env = append(cmd.Env, "SUBSTRATE_IN_WORLD=1")
 	res, err := w.Run(cmd)
 	close(done)
-	return res, errors.Join(err, w.Close())
+	err = errors.Join(err, w.Close())
+	if res != nil && !res.Started.IsZero() {
+		e.setup = res.Started.Sub(began)
+		e.teardown = time.Since(res.Started) - res.Duration
+	}
+	return res, err
 }
 
 // worldName is the name of the world: that of the span that it replays, or of its own span (WLD6).

@@ -27,12 +27,17 @@ func fullLine(t *testing.T) []byte {
 	r := trace.Record{
 		TraceSchemaVersion: 1, TS: "2025-09-10T02:20:33.000000001Z", EventType: trace.EventComplete,
 		SessionID: trace.NewSessionID(), Component: trace.ComponentReplay, SpanID: trace.NewSpanID(), ParentSpan: trace.NewSpanID(),
-		Cmd: "echo \xff", Argv: []string{"echo", "\xff"}, Shell: "/bin/bash", ShellArgs: []string{"-c", "\xff"},
+		Cmd: "echo \xff", Argv: []string{"echo", "\xff"}, ResolvedPath: "/\xff", Shell: "/bin/bash", ShellArgs: []string{"-c", "\xff"},
 		Script: &trace.Script{Path: "\xff", SHA256: strings.Repeat("a", 64), Text: "\xff", TextTruncated: true},
 		Cwd:    "/\xff", Umask: "0022", Env: map[string]string{"PATH": "\xff"}, EnvHashes: map[string]string{"X": "ab"},
 		AgentID: "human", Host: "box", UID: 1, GID: 1, PID: 1, Depth: 1, Caller: "make", CallStack: []string{"make"}, ReplayOf: "spn_1",
 		Completion: &trace.Completion{
-			Exit: 130, TermSignal: 2, ScopesUsed: []string{"fs.write:/a\nb", "net.block:192.0.2.1:443/tcp"}, FSDiff: diff.Finish(),
+			Exit: 130, TermSignal: 2, MemoryPeakBytes: 1, OOMKills: 1, SetupUS: 1, TeardownUS: 1,
+			Capture: &trace.Capture{
+				Stdout: trace.Stream{SHA256: strings.Repeat("a", 64), Bytes: 1, Path: "x", Truncated: true},
+				Stderr: trace.Stream{SHA256: strings.Repeat("b", 64)},
+			},
+			ScopesUsed: []string{"fs.write:/a\nb", "net.block:192.0.2.1:443/tcp"}, FSDiff: diff.Finish(),
 			DegradedComponents: []string{"cgroup"}, WorldID: trace.NewWorldID(), FSStrategy: "overlay", FSFallbackReasons: []string{"x"},
 			ReplayContext: &trace.ReplayContext{Mode: "bash -c", World: true, Argv: []string{"x"}, StdinPath: "/dev/null", Verdict: &trace.Verdict{
 				Result: "differs", Exit: "same", Stdout: "same", Stderr: "same", Files: "same", Environment: []string{"X"},
@@ -180,6 +185,8 @@ func TestSchemaHasTheFieldsOfTheTypes(t *testing.T) {
 		"Record":        {all.trace, reflect.TypeFor[trace.Record]()},
 		"Script":        {all.trace.Properties["script"], reflect.TypeFor[trace.Script]()},
 		"ReplayContext": {context, reflect.TypeFor[trace.ReplayContext]()},
+		"Capture":       {all.trace.Properties["capture"], reflect.TypeFor[trace.Capture]()},
+		"Stream":        {all.trace.Defs["stream"], reflect.TypeFor[trace.Stream]()},
 		"Verdict":       {context.Properties["verdict"], reflect.TypeFor[trace.Verdict]()},
 		"Diff":          {all.diff, reflect.TypeFor[fsdiff.Diff]()},
 		"Entry":         {all.diff.Defs["entry"], reflect.TypeFor[fsdiff.Entry]()},
@@ -234,7 +241,7 @@ func TestValidate(t *testing.T) {
 		change(`"exit":130`, `"exit":256`):      "/exit: is 256, want at most 255",
 		change(`"replay"`, `"robot"`):           `/component: is "robot", want one of ["shell","shim","replay","world"]`,
 		change(`"kind":"create"`, `"kind":"c"`): `/fs_diff/entries/1/kind: is "c", want one of ["create","modify","delete","type_change"]`,
-		change(`command_complete`, `command_start`):                    "/degraded_components: is not allowed here (and 12 more)",
+		change(`command_complete`, `command_start`):                    "/capture: is not allowed here (and 17 more)",
 		change(`"PATH":"\ufffd"`, `"a/b~":1`):                          "/env/a~1b~0: is integer, want string",
 		change(`"trace_schema_version":1`, `"trace_schema_version":2`): "/trace_schema_version: is 2, want 1",
 	}
