@@ -63,6 +63,7 @@ func appendCompletion(dst []byte, c *Completion) []byte {
 	dst = appendInt(dst, "user_ms", c.UserMS)
 	dst = appendInt(dst, "sys_ms", c.SysMS)
 	dst = appendInt(dst, "max_rss_kb", c.MaxRSSKB)
+	dst = appendOptionalInt(dst, "cpu_ms", c.CPUMS)
 	dst = appendOptionalInt(dst, "memory_peak_bytes", c.MemoryPeakBytes)
 	dst = appendOptionalInt(dst, "oom_kills", int64(c.OOMKills))
 	dst = appendCapture(dst, c.Capture)

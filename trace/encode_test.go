@@ -29,7 +29,7 @@ func fullRecord() *trace.Record {
 	r.ResolvedPath = "/usr/bin/printf"
 	r.Completion = &trace.Completion{
 		Exit: 143, TermSignal: 15, DurationMS: 12, Usage: trace.Usage{UserMS: 1, SysMS: 2, MaxRSSKB: 3},
-		MemoryPeakBytes: 4096, OOMKills: 1, SetupUS: 5, TeardownUS: 6, Capture: &trace.Capture{
+		CPUMS: 7, MemoryPeakBytes: 4096, OOMKills: 1, SetupUS: 5, TeardownUS: 6, Capture: &trace.Capture{
 			Stdout: trace.Stream{SHA256: strings.Repeat("ab", 32), Bytes: 1 << 20, Path: "captures/x.stdout", Truncated: true},
 			Stderr: trace.Stream{SHA256: strings.Repeat("cd", 32)},
 		},

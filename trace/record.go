@@ -129,6 +129,7 @@ type Completion struct {
 	TermSignal int   `json:"term_signal,omitempty"` // the number of the signal that killed the command, 0 for none
 	DurationMS int64 `json:"duration_ms"`
 	Usage
+	CPUMS              int64          `json:"cpu_ms,omitempty"`            // of a world: of all its processes together; 0 if unknown
 	MemoryPeakBytes    int64          `json:"memory_peak_bytes,omitempty"` // of a world: of all its processes together; 0 if unknown
 	OOMKills           int            `json:"oom_kills,omitempty"`         // of a world: processes that its memory limit killed
 	Capture            *Capture       `json:"capture,omitempty"`           // nil if it was not asked for

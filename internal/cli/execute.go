@@ -34,6 +34,7 @@ type runFlags struct {
 	verbose      bool
 	env          []string
 	maxLines     int
+	limits       limitFlags
 }
 
 // register adds the flags to a set.
@@ -41,6 +42,7 @@ func (f *runFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.strategy, "strategy", "", "view of the files: overlay (default: the best that works)")
 	fs.StringVar(&f.upper, "upper", "", "where changes are kept: disk, tmpfs or tmpfs:SIZE (default: disk)")
 	fs.DurationVar(&f.timeout, "timeout", 0, "end the command after this time, with status 124")
+	f.limits.register(fs)
 	fs.BoolVar(&f.json, "json", false, "print one JSON object; the command's output goes to the files that it names")
 	fs.BoolVar(&f.noReport, "no-report", false, "print neither report nor verdict")
 	fs.BoolVar(&f.requireWorld, "require-world", false, "refuse to run without an isolated view of the files")
@@ -57,7 +59,7 @@ func (f *runFlags) check() error {
 	case f.json && f.noReport:
 		return usagef("--json and --no-report exclude each other")
 	}
-	return nil
+	return f.limits.check()
 }
 
 // execution is one run of a plan: recorded, on the host or in a world, with a report.
@@ -135,7 +137,7 @@ func (e *execution) recorded() record.Command {
 func (e *execution) completion(r *replay.Report) trace.Completion {
 	done := trace.Completion{
 		Exit: r.Exit, TermSignal: r.TermSignal, DurationMS: r.DurationMS, Usage: r.Usage.Usage,
-		MemoryPeakBytes: r.Usage.MemoryPeakBytes, OOMKills: r.Usage.OOMKills,
+		CPUMS: r.Usage.CPUMS, MemoryPeakBytes: r.Usage.MemoryPeakBytes, OOMKills: r.Usage.OOMKills,
 		ScopesUsed: r.ScopesUsed, FSDiff: r.FSDiff, DegradedComponents: r.Degraded,
 		ReplayContext: e.context(),
 		WorldID:       e.result.WorldID, FSStrategy: e.result.Strategy, FSFallbackReasons: r.FSFallbackReasons,
@@ -243,6 +245,8 @@ func (e *execution) inWorld(id string, cmd world.Command, sigs <-chan os.Signal)
 		Cwd:      e.plan.Cwd,
 		Likely:   likely(e.plan.Env),
 		DiffMax:  e.cfg.DiffMax,
+		Limits:   e.flags.limits.of(),
+		Slots:    world.Slots{Max: e.cfg.WorldMax, Waiting: e.a.waiting, Stop: sigs},
 		Root:     e.cfg.Root,
 		Observe:  e.observer(),
 	})
@@ -412,7 +416,10 @@ func execText(program string, err error) string {
 func withRemedy(err error) error {
 	var refused *replay.Error
 	var missing *probe.Error
+	var stopped *world.Interrupted
 	switch {
+	case errors.As(err, &stopped):
+		return &failure{err: err, status: 128 + int(stopped.Signal.(syscall.Signal))}
 	case errors.As(err, &refused):
 		return &failure{err: err, hint: refused.Hint}
 	case errors.As(err, &missing):

@@ -74,6 +74,9 @@ func (a *app) replay(f replayFlags, ref string) error {
 	if err != nil {
 		return err
 	}
+	if !isolate && f.limits != (limitFlags{}) {
+		return usagef("--memory, --pids and --cpus need a world: --world or SUBSTRATE_REPLAY_USE_WORLD=1")
+	}
 	span, err := replay.Target(a.reader(cfg), ref)
 	if err != nil {
 		return withRemedy(err)

@@ -34,6 +34,9 @@ func (o *outcome) text() string {
 	case o.result.Signal != 0:
 		fmt.Fprintf(&b, "Ended by signal %d\n", o.result.Signal)
 	}
+	if n := o.result.Usage.OOMKills; n > 0 {
+		fmt.Fprintf(&b, "OOM kills: %d\n", n)
+	}
 	o.writeChanges(&b)
 	o.writeBlocked(&b)
 	if v := o.report.Verdict; v != nil {

@@ -158,6 +158,9 @@ func terminal(f *os.File) bool { return f != nil && term.IsTerminal(int(f.Fd()))
 // straight runs the command without a world and without a record, because this
 // process is in a world already.
 func (e *execution) straight() error {
+	if e.flags.limits != (limitFlags{}) {
+		e.a.warn("this is a world already, whose limits hold; --memory, --pids and --cpus are not in force")
+	}
 	cmd := e.plan.Command()
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Timeout = e.a.stdin, e.a.stdout, e.a.stderr, e.flags.timeout
 	res, err := replay.RunHost(cmd)

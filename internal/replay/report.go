@@ -23,6 +23,7 @@ func Schema() []byte { return schema }
 // Usage is what the command and its children consumed.
 type Usage struct {
 	trace.Usage
+	CPUMS           int64 `json:"cpu_ms"`            // of the whole cgroup; 0 if unknown
 	MemoryPeakBytes int64 `json:"memory_peak_bytes"` // of the whole cgroup; 0 if unknown
 	OOMKills        int   `json:"oom_kills"`         // 0 if none or unknown
 }
@@ -75,6 +76,7 @@ func NewReport(spanID string, p Plan, res *world.Result) *Report {
 		Degraded:          Degraded(res),
 		Usage: Usage{
 			Usage:           TraceUsage(res.Usage),
+			CPUMS:           res.Usage.GroupCPU.Milliseconds(),
 			MemoryPeakBytes: res.Usage.MemoryPeak,
 			OOMKills:        res.Usage.OOMKills,
 		},

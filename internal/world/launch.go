@@ -138,7 +138,7 @@ func (r *run) setup() (*worldinit.Setup, error) {
 	}
 	// A supervisor that is killed leaves a first process that is about to die. Until it has, the world is not
 	// to be taken for a leftover: it may be in the middle of a mount.
-	for _, fd := range []int{w.lock, w.upperFD} {
+	for _, fd := range []int{w.lock, w.upperFD, w.slot} {
 		if fd >= 0 {
 			s.Keep = append(s.Keep, fd)
 		}

@@ -129,14 +129,14 @@ func (r *run) message() (bool, error) {
 }
 
 // gone is the end of a first process that could not report: something killed it, after a
-// timeout we ourselves.
+// timeout we ourselves, under a tight limit of memory the kernel.
 func (r *run) gone() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.died = true
 	r.res.Signal = int(unix.SIGKILL)
 	r.res.Exit = 128 + r.res.Signal
-	if r.timedOut {
+	if r.timedOut || r.w.outOfMemory() {
 		return nil
 	}
 	return errKilled
@@ -246,7 +246,7 @@ func (r *run) collect() {
 	r.kernelLog()
 	if g := r.w.group; g != nil {
 		u := g.Usage()
-		r.res.Usage.MemoryPeak, r.res.Usage.OOMKills = u.MemoryPeak, u.OOMKills
+		r.res.Usage.MemoryPeak, r.res.Usage.OOMKills, r.res.Usage.GroupCPU = u.MemoryPeak, u.OOMKills, u.CPU
 	}
 	r.w.diff(r.res)
 }

@@ -29,6 +29,8 @@ type Spec struct {
 	Hide     []string   // absolute paths of substrate's own store: masked inside, never in a diff
 	Cwd      string     // root of the diff; the command's working directory
 	Likely   []string   // other directories that the command is likely to write to, such as HOME; a user's world takes special care of them
+	Limits   Limits     // zero values for none
+	Slots    Slots      // how many worlds may run at once
 	DiffMax  int        // entries in the diff; 0 means fsdiff.DefaultMax
 	Root     bool       // the caller has a root's capabilities; no user namespace is made
 	Observe  func(Step) // called for each step at the moment it happens; may be nil
@@ -66,9 +68,10 @@ type Degradation struct {
 // Usage is what the command and its children consumed.
 type Usage struct {
 	User, System time.Duration
-	MaxRSS       int64 // bytes, of the largest process
-	MemoryPeak   int64 // bytes, of the whole cgroup; 0 if unknown
-	OOMKills     int   // 0 if none or unknown
+	MaxRSS       int64         // bytes, of the largest process
+	GroupCPU     time.Duration // processor time of the whole cgroup, the set-up of the world included; 0 if unknown
+	MemoryPeak   int64         // bytes, of the whole cgroup; 0 if unknown
+	OOMKills     int           // processes that the kernel killed for want of memory; 0 if none or unknown
 }
 
 // Result is what happened.

@@ -29,6 +29,7 @@ type World struct {
 	lock     int
 	upperDir string // below an overlay root; "" if the uppers are in memory
 	upperFD  int    // its lock, -1 without
+	slot     int    // its share of Spec.Slots, -1 without
 	memory   int    // tmpfs with the uppers once the world runs, -1 without
 	group    *cgroup.Group
 	view     *view
@@ -56,7 +57,7 @@ func New(spec Spec) (*World, error) {
 	if spec.Strategy != "" && spec.Strategy != "overlay" {
 		return nil, fmt.Errorf("strategy %q is not known; this version has only overlay", spec.Strategy)
 	}
-	w := &World{ID: newID(), spec: spec, lock: -1, upperFD: -1, memory: -1}
+	w := &World{ID: newID(), spec: spec, lock: -1, upperFD: -1, memory: -1, slot: -1}
 	if err := w.make(); err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
@@ -85,14 +86,17 @@ func (w *World) made(kind, path string) { fault(object{kind, path}) }
 
 // make is the part of New that can leave something behind.
 func (w *World) make() error {
-	if w.spec.Root {
-		w.netPlan, w.netPending = startNet()
-	}
-	collectQuietly(w.spec.Dirs)
 	worlds, err := worldsDir(w.spec.Dirs)
 	if err != nil {
 		return err
 	}
+	if w.slot, err = takeSlot(filepath.Dir(worlds), w.spec.Slots); err != nil {
+		return err
+	}
+	if w.spec.Root {
+		w.netPlan, w.netPending = startNet()
+	}
+	collectQuietly(w.spec.Dirs)
 	overlays, err := w.overlayRoot()
 	if err != nil {
 		return err
@@ -237,6 +241,7 @@ func (w *World) planGroup() string {
 }
 
 func (w *World) noGroup(err error) {
+	w.unlimited()
 	w.observe("cgroup", err.Error(), false)
 	w.degraded = append(w.degraded, Degradation{
 		Name: "cgroup", Asked: true,
@@ -260,6 +265,7 @@ func (w *World) makeGroup(dir string) {
 	for _, c := range g.Missing {
 		w.degraded = append(w.degraded, Degradation{Name: "cgroup." + c, Message: "cgroup controller " + c + " is not available"})
 	}
+	w.limit()
 }
 
 // makeUpperDir makes and locks the directory of the uppers. Its own lock keeps a gc that looks in
@@ -332,11 +338,9 @@ func (w *World) Close() error {
 		err = w.endProcess()
 	}
 	w.closeNet()
-	if w.memory >= 0 {
-		_ = unix.Close(w.memory)
-		w.memory = -1
-	}
+	closeFD(&w.memory)
 	if w.lock < 0 {
+		closeFD(&w.slot)
 		return err
 	}
 	// What the exit of the first process does not need goes while that is under way.
@@ -356,13 +360,18 @@ func (w *World) Close() error {
 	if err == nil {
 		err = removeObjects(late)
 	}
-	for _, fd := range []int{w.upperFD, w.lock} {
-		if fd >= 0 {
-			_ = unix.Close(fd)
-		}
+	for _, fd := range []*int{&w.upperFD, &w.lock, &w.slot} {
+		closeFD(fd)
 	}
-	w.upperFD, w.lock = -1, -1
 	return err
+}
+
+// closeFD closes a descriptor that may be -1 for none.
+func closeFD(fd *int) {
+	if *fd >= 0 {
+		_ = unix.Close(*fd)
+		*fd = -1
+	}
 }
 
 // closeNet lets go of the network namespace.

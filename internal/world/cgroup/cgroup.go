@@ -12,8 +12,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -162,33 +164,45 @@ func (g *Group) Add(pid int) error {
 // Usage is what the processes of a group have consumed. A value that its controller did not
 // count is 0.
 type Usage struct {
-	MemoryPeak int64 // bytes
+	CPU        time.Duration // processor time; counted without any controller
+	MemoryPeak int64         // bytes (Linux 5.19)
 	OOMKills   int
 }
 
 // Usage reads the group's counters.
 //
-// Source: cgroup-v2.rst, "Memory Interface Files".
+// Source: cgroup-v2.rst, "CPU Interface Files" and "Memory Interface Files".
 func (g *Group) Usage() Usage {
-	var u Usage
-	if len(g.Missing) > 0 && hasWord([]byte(strings.Join(g.Missing, " ")), "memory") {
+	u := Usage{CPU: time.Duration(field(g.read("cpu.stat"), "usage_usec")) * time.Microsecond}
+	if slices.Contains(g.Missing, "memory") {
 		return u
 	}
 	u.MemoryPeak, _ = strconv.ParseInt(string(bytes.TrimSpace(g.read("memory.peak"))), 10, 64)
-	for line := range strings.Lines(string(g.read("memory.events"))) {
-		if n, ok := strings.CutPrefix(line, "oom_kill "); ok {
-			u.OOMKills, _ = strconv.Atoi(strings.TrimSpace(n))
-		}
-	}
+	u.OOMKills = int(field(g.read("memory.events"), "oom_kill"))
 	return u
 }
 
+// field is the number that stands after name in a file of lines "name number"; 0 without one.
+func field(text []byte, name string) int64 {
+	for line := range strings.Lines(string(text)) {
+		if n, ok := strings.CutPrefix(line, name+" "); ok {
+			v, _ := strconv.ParseInt(strings.TrimSpace(n), 10, 64)
+			return v
+		}
+	}
+	return 0
+}
+
+// read returns what a small file of the group holds; nothing if it cannot be read.
 func (g *Group) read(name string) []byte {
-	b, err := os.ReadFile(filepath.Join(g.Path, name))
+	fd, err := unix.Openat(g.fd, name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil
 	}
-	return b
+	buf := make([]byte, 4096)
+	n, _ := unix.Read(fd, buf)
+	_ = unix.Close(fd)
+	return buf[:max(n, 0)]
 }
 
 // Close kills what runs in the group and removes it. It is safe to call twice.
