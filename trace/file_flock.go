@@ -19,6 +19,8 @@ type file struct {
 	fd   int
 	path string
 	id   fileID
+
+	lockless bool // its file system has no locks
 }
 
 // fileID tells two files apart.
@@ -64,7 +66,10 @@ func (f *file) lock(exclusive bool, wait time.Duration) error {
 	for {
 		_, err := retry(func() (int, error) { return 0, syscall.Flock(f.fd, how) })
 		switch {
-		case err == nil, errors.Is(err, syscall.ENOLCK), errors.Is(err, syscall.ENOSYS), errors.Is(err, syscall.EOPNOTSUPP):
+		case err == nil:
+			return nil
+		case errors.Is(err, syscall.ENOLCK), errors.Is(err, syscall.ENOSYS), errors.Is(err, syscall.EOPNOTSUPP):
+			f.lockless = true
 			return nil
 		case !errors.Is(err, syscall.EWOULDBLOCK):
 			return f.error("flock", err)

@@ -22,35 +22,51 @@ type source struct {
 // opened before any is read, so that a rotation in between hides no line. Only one
 // of them has to exist; if none does the error wraps [fs.ErrNotExist].
 func openAll(path string) ([]source, error) {
+	path = realPath(path)
 	numbers, err := rotated(path)
 	if err != nil {
 		return nil, err
 	}
-	names := []string{path}
-	for _, n := range numbers {
-		names = append(names, path+"."+strconv.Itoa(n))
+	var o opener
+	if _, err := o.add(path); err != nil {
+		return nil, errors.Join(err, closeAll(o.sources))
 	}
-	var sources []source
-	var missing error
-	for _, name := range names {
-		src, err := openSource(name)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			missing = errors.Join(missing, err)
-		case err != nil:
-			return nil, errors.Join(err, closeAll(sources))
-		case slices.ContainsFunc(sources, src.sameFile): // renamed while we were opening
-			if err := src.Close(); err != nil {
-				return nil, errors.Join(err, closeAll(sources))
+	// A rotation in between moves files to higher numbers, so where a row of them ends is found out by trying.
+	tried := make(map[int]bool)
+	for _, n := range append([]int{1}, numbers...) {
+		for there := true; there && !tried[n]; n++ {
+			tried[n] = true
+			if there, err = o.add(numbered(path, n)); err != nil && !errors.Is(err, ErrNotRegular) {
+				return nil, errors.Join(err, closeAll(o.sources))
 			}
-		default:
-			sources = append(sources, src)
 		}
 	}
-	if len(sources) == 0 {
-		return nil, fmt.Errorf("open trace: %w", missing)
+	if len(o.sources) == 0 {
+		return nil, fmt.Errorf("open trace: %w", o.missing)
 	}
-	return sources, nil
+	return o.sources, nil
+}
+
+// opener collects the files of a trace, each once.
+type opener struct {
+	sources []source
+	missing error
+}
+
+// add opens one file more, and tells whether there is one of this name.
+func (o *opener) add(name string) (there bool, err error) {
+	src, err := openSource(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		o.missing = errors.Join(o.missing, err)
+		return false, nil
+	case err != nil:
+		return false, err
+	case slices.ContainsFunc(o.sources, src.sameFile): // renamed while we were opening
+		return true, src.Close()
+	}
+	o.sources = append(o.sources, src)
+	return true, nil
 }
 
 // rotated gives the numbers of the rotated files beside path, smallest and so newest first.
@@ -62,6 +78,9 @@ func rotated(path string) ([]int, error) {
 	var numbers []int
 	for _, entry := range entries {
 		suffix, ok := strings.CutPrefix(entry.Name(), filepath.Base(path)+".")
+		if t := entry.Type(); t != 0 && t != fs.ModeSymlink {
+			continue // not one of ours
+		}
 		if n, err := strconv.Atoi(suffix); ok && err == nil && n > 0 && suffix == strconv.Itoa(n) {
 			numbers = append(numbers, n)
 		}

@@ -28,7 +28,12 @@ const (
 
 // AppendOptions says how lines are written.
 type AppendOptions struct {
-	Fsync bool // SHIM_FSYNC=1: return only after the line is on the disk
+	Fsync    bool  // SHIM_FSYNC=1: return only after the line is on the disk
+	MaxBytes int64 // a file of this size is rotated before the next line; 0 or less for never
+	Keep     int   // number of rotated files that are kept
+
+	Warn    func(error)       // told why a full file could not be rotated; the line is written all the same. May be nil
+	Observe func(what string) // told what happened to the file besides the line; may be nil
 }
 
 // Writer appends lines to one trace. It may be used by several goroutines, and any
@@ -127,6 +132,9 @@ func (w *Writer) encode(r *Record) {
 // The lock is shared among writers. It keeps out only those who replace the file.
 func (w *Writer) append() error {
 	size, err := w.acquire(false, lockWait)
+	if err == nil && w.full(size) {
+		size, err = w.rotate(size)
+	}
 	if err != nil {
 		return err
 	}
@@ -138,6 +146,7 @@ func (w *Writer) append() error {
 		}
 		if torn {
 			line = w.buf
+			w.observe("the last line was torn; this one begins on a fresh line")
 		}
 	}
 	n, err := w.file.write(line)
@@ -191,13 +200,14 @@ func (w *Writer) acquire(exclusive bool, wait time.Duration) (size int64, err er
 		if err := w.file.lock(exclusive, wait); err != nil {
 			return 0, fmt.Errorf("lock trace: %w", err)
 		}
-		size, current, err := w.examine()
+		size, current, err := w.examine(exclusive)
 		if err != nil {
 			return 0, errors.Join(fmt.Errorf("examine trace: %w", err), w.close())
 		}
 		if current {
 			return size, nil
 		}
+		w.observe("the file was moved away; going to the new one")
 		if err := w.close(); err != nil {
 			return 0, err
 		}
@@ -206,9 +216,9 @@ func (w *Writer) acquire(exclusive bool, wait time.Duration) (size int64, err er
 }
 
 // examine tells the size of the locked file, and whether it is still at its path. Right after
-// it was opened it is enough that it was not removed: if it was renamed in this very moment the line
+// it was opened it is enough for a line that it was not removed: if it was renamed in this very moment the line
 // goes to the rotated file, where readers find it. That saves a system call for each command.
-func (w *Writer) examine() (size int64, current bool, err error) {
+func (w *Writer) examine(exclusive bool) (size int64, current bool, err error) {
 	if w.fresh {
 		w.fresh = false
 		state, err := w.file.stat()
@@ -219,7 +229,9 @@ func (w *Writer) examine() (size int64, current bool, err error) {
 			return 0, false, notRegular(w.path)
 		}
 		w.file.id = state.id
-		return state.size, state.linked, nil
+		if !exclusive {
+			return state.size, state.linked, nil
+		}
 	}
 	state, err := statPath(w.path)
 	if errors.Is(err, fs.ErrNotExist) {

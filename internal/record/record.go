@@ -23,6 +23,9 @@ import (
 // errNoPlace is the reason why nothing can be recorded without a home directory.
 var errNoPlace = errors.New("no home directory; set SHIM_TRACE_LOG to record all the same")
 
+// maxMB keeps the limit of a trace within int64.
+const maxMB = 1 << 40
+
 // UmaskUnknown asks Begin to find out the umask of this process.
 const UmaskUnknown = -1
 
@@ -53,8 +56,8 @@ type Recorder struct {
 }
 
 // New makes a recorder for the trace that cfg names. The function warn is called at
-// most once, with the reason why a line could not be written; the command runs all the
-// same (REC9).
+// most once, with the reason why a line could not be written or the trace not be rotated; the
+// command runs all the same (REC9).
 func New(cfg config.Config, warn func(error)) *Recorder {
 	return &Recorder{cfg: cfg, warn: warn}
 }
@@ -140,9 +143,16 @@ func (r *Recorder) Close() error {
 func (r *Recorder) write(line *trace.Record) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.append(line); err != nil && !r.warned {
+	if err := r.append(line); err != nil {
+		r.warnOnce(fmt.Errorf("this command is not recorded: %w", err))
+	}
+}
+
+// warnOnce passes on the first reason only. The lock is held.
+func (r *Recorder) warnOnce(err error) {
+	if !r.warned {
 		r.warned = true
-		r.warn(fmt.Errorf("this command is not recorded: %w", err))
+		r.warn(err)
 	}
 }
 
@@ -152,7 +162,9 @@ func (r *Recorder) append(line *trace.Record) error {
 		return errNoPlace
 	}
 	if r.writer == nil {
-		w, err := trace.Open(r.cfg.Trace, trace.AppendOptions{Fsync: r.cfg.Fsync})
+		w, err := trace.Open(r.cfg.Trace, trace.AppendOptions{
+			Fsync: r.cfg.Fsync, MaxBytes: int64(min(r.cfg.MaxMB, maxMB)) << 20, Keep: r.cfg.Keep, Warn: r.warnOnce,
+		})
 		if err != nil {
 			return err
 		}
