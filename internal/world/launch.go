@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -13,6 +14,7 @@ import (
 	"substrate/internal/inherited"
 	"substrate/internal/probe"
 	"substrate/internal/world/netns"
+	"substrate/internal/world/worldfs"
 	"substrate/internal/world/worldinit"
 )
 
@@ -20,18 +22,14 @@ var errRanBefore = errors.New("this world has already run a command")
 
 func (w *World) newResult() *Result {
 	return &Result{
-		Strategy: "overlay", WorldID: w.ID, Name: w.Name,
-		Degraded: append([]Degradation(nil), w.degraded...),
+		Strategy: w.strategy, Fallbacks: w.fellBack(), WorldID: w.ID, Name: w.Name,
+		Degraded: append(append([]Degradation(nil), w.degraded...), w.viewNotes()...),
 	}
 }
 
 // start forks the first process, with less isolation if the kernel refuses some of it: a world without a
 // cgroup or without a network namespace is a world, and says so.
 func (r *run) start() error {
-	if r.w.ran {
-		return errRanBefore
-	}
-	r.w.ran = true
 	setup, err := r.setup()
 	if err != nil {
 		return err
@@ -130,10 +128,11 @@ func (r *run) setup() (*worldinit.Setup, error) {
 			return nil, err
 		}
 	}
+	mounts := w.view.Mounts()
 	s := &worldinit.Setup{
 		Namespaces: worldinit.Namespaces{User: !w.spec.Root, Net: !network.Joins, Cgroup: -1},
 		UID:        os.Geteuid(), GID: os.Getegid(),
-		Staging: w.view.staging, Mounts: w.view.mounts, Memory: w.view.memory,
+		Staging: w.props.staging, Mounts: mounts.List, Memory: mounts.Memory,
 		Network: network, Verbose: w.spec.Observe != nil,
 	}
 	// A supervisor that is killed leaves a first process that is about to die. Until it has, the world is not
@@ -253,7 +252,7 @@ func candidates(c *Command) []string {
 // missing says whether a world that has just begun cannot have the file, because the host has it not. To find that out
 // there, where names are remembered, is much cheaper than inside, where every name is new.
 func missing(file string) bool {
-	for _, dir := range madeNew {
+	for _, dir := range worldfs.MadeNew {
 		if strings.HasPrefix(file, dir+"/") {
 			return false
 		}
@@ -262,10 +261,22 @@ func missing(file string) bool {
 	return strings.HasPrefix(file, "/") && errors.Is(unix.Stat(file, &st), unix.ENOENT)
 }
 
+// setupFailure is an error of the set-up: the command has not run.
+type setupFailure struct {
+	err    error
+	ofView bool // another strategy may do better
+}
+
+func (f *setupFailure) Error() string { return f.err.Error() }
+func (f *setupFailure) Unwrap() error { return f.err }
+
+// viewSteps are the steps without which a world has no file view.
+var viewSteps = []string{"clone", "userns", "mntns", "upper", "overlay", "fuse", "copy-diff", "pivot_root", "proc", "sys", "dev", "run"}
+
 // setupError explains why a step of the set-up failed.
 func (w *World) setupError(step string, err error) error {
 	if dir, ok := strings.CutPrefix(step, "chdir "); ok {
-		return fmt.Errorf("enter the working directory %s in the world: %w", dir, err)
+		return &setupFailure{err: fmt.Errorf("enter the working directory %s in the world: %w", dir, err)}
 	}
 	w.observe(step, err.Error(), false)
 	e := &probe.Error{What: "set up the world: " + step, Err: err}
@@ -283,7 +294,9 @@ func (w *World) setupError(step string, err error) error {
 	case errors.Is(err, syscall.EINVAL) && step == "overlay":
 		e.Remedy = "see the kernel log: dmesg | tail; a file system that cannot be an upper is avoided with SUBSTRATE_OVERLAY_ROOT=DIR or --upper tmpfs"
 	}
-	return e
+	// What a busy machine refuses now it may grant in a moment: no reason for less isolation.
+	passing := errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.ENOMEM)
+	return &setupFailure{err: e, ofView: slices.Contains(viewSteps, step) && !passing}
 }
 
 // usernsSettings are the kernel's switches that keep users from making namespaces, each with the value that

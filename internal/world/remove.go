@@ -25,12 +25,7 @@ func removeTree(path string) error {
 	if err != nil {
 		return fmt.Errorf("remove %s: %w", path, err)
 	}
-	r := remover{top: fd}
-	err = r.empty(fd, 0)
-	for err == nil && r.moved {
-		r.moved = false
-		err = r.empty(fd, 0)
-	}
+	err = emptyDir(fd)
 	_ = unix.Close(fd)
 	if err == nil {
 		err = unix.Rmdir(path)
@@ -39,6 +34,30 @@ func removeTree(path string) error {
 		return fmt.Errorf("remove %s: %w", path, err)
 	}
 	return nil
+}
+
+// emptyTree removes all below the directory path, as removeTree does.
+func emptyTree(path string) error {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("empty %s: %w", path, err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	if err := emptyDir(fd); err != nil {
+		return fmt.Errorf("empty %s: %w", path, err)
+	}
+	return nil
+}
+
+// emptyDir removes all below the open directory.
+func emptyDir(fd int) error {
+	r := remover{top: fd}
+	err := r.empty(fd, 0)
+	for err == nil && r.moved {
+		r.moved = false
+		err = r.empty(fd, 0)
+	}
+	return err
 }
 
 type remover struct {

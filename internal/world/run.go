@@ -43,14 +43,33 @@ type run struct {
 	timedOut bool
 }
 
-// Run runs cmd and waits until it has ended and no process of the world is left but its first one, which ends by itself. An error means that the
+// Run runs cmd and waits until it has ended and no process of the world is left but its first one, which ends by itself. If the
+// file view turns out not to be had, the next strategy is tried, unless the Spec asks for one. An error means that the
 // command was not started, or that the supervisor lost sight of it; how the command itself
 // ended is in the Result. Run may be called once.
 func (w *World) Run(cmd Command) (*Result, error) {
 	// PR_SET_PDEATHSIG is bound to the thread that forks.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	r := &run{w: w, cmd: &cmd, res: w.newResult(), log: -1, dns: -1}
+	if w.ran {
+		return nil, errRanBefore
+	}
+	w.ran = true
+	for {
+		res, err := w.runView(&cmd)
+		var failure *setupFailure
+		if !errors.As(err, &failure) || !failure.ofView {
+			return res, err
+		}
+		if err := w.fallThrough(failure); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// runView is Run with the view that there is.
+func (w *World) runView(cmd *Command) (*Result, error) {
+	r := &run{w: w, cmd: cmd, res: w.newResult(), log: -1, dns: -1}
 	defer r.close()
 	if err := r.start(); err != nil {
 		return nil, err
@@ -120,6 +139,7 @@ func (r *run) message() (bool, error) {
 		r.execFailed(syscall.Errno(m.Errno))
 	case worldinit.MsgFDs:
 		r.takeFDs(fds)
+		r.begins()
 	case worldinit.MsgExit:
 		r.exited(m)
 		r.w.ended = true
@@ -179,7 +199,7 @@ func (r *run) takeFDs(fds []int) {
 			r.log = fd
 		case i == worldinit.FDDNS && r.dns < 0 && isSocket(fd, unix.AF_INET):
 			r.dns = fd
-		case i == worldinit.FDUpper && r.w.upperInMemory():
+		case i == worldinit.FDUpper && r.w.view.Mounts().Memory != nil:
 			r.w.memory = fd
 		case i == worldinit.FDMaster && r.cmd.TTY:
 			r.tty = newTerminal(fd, r.cmd.Stdin, r.cmd.Stdout)
@@ -194,6 +214,10 @@ func isSocket(fd, domain int) bool {
 	return err == nil && d == domain
 }
 
+// setupPatience is what the set-up of a world may take in addition to the timeout of the command.
+const setupPatience = 30 * time.Second
+
+// armTimeout begins to watch the set-up; see begins.
 func (r *run) armTimeout() {
 	if r.cmd.Timeout <= 0 {
 		return
@@ -202,7 +226,9 @@ func (r *run) armTimeout() {
 	if grace <= 0 {
 		grace = defaultGrace
 	}
-	r.timer = time.AfterFunc(r.cmd.Timeout, func() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.timer = time.AfterFunc(r.cmd.Timeout+setupPatience, func() {
 		r.mu.Lock()
 		r.timedOut = true
 		r.mu.Unlock()
@@ -211,6 +237,16 @@ func (r *run) armTimeout() {
 		defer r.mu.Unlock()
 		r.timer = time.AfterFunc(grace, func() { _ = r.w.Signal(unix.SIGKILL) })
 	})
+}
+
+// begins is called when the world stands and the command is about to be started: its time runs from here.
+func (r *run) begins() {
+	r.res.Started = time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.timer != nil && !r.timedOut {
+		r.timer.Reset(r.cmd.Timeout)
+	}
 }
 
 func (r *run) disarmTimeout() {

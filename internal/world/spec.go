@@ -25,6 +25,7 @@ type Spec struct {
 	Name     string // wanted name, checked here: [A-Za-z0-9_]{1,52}; "_2", "_3" … is added while a world of that name lives
 	Dirs     Dirs
 	Strategy string     // "" for the best that works; else exactly this one
+	Require  bool       // refuse to run without an isolated view of the files: direct is no choice
 	Upper    string     // "" for disk, "tmpfs" or "tmpfs:SIZE" for memory
 	Hide     []string   // absolute paths of substrate's own store: masked inside, never in a diff
 	Cwd      string     // root of the diff; the command's working directory

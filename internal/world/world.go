@@ -16,6 +16,7 @@ import (
 
 	"substrate/internal/world/cgroup"
 	"substrate/internal/world/netns"
+	"substrate/internal/world/worldfs"
 	"substrate/internal/world/worldinit"
 )
 
@@ -32,11 +33,17 @@ type World struct {
 	slot     int    // its share of Spec.Slots, -1 without
 	memory   int    // tmpfs with the uppers once the world runs, -1 without
 	group    *cgroup.Group
-	view     *view
+	props    props
+	view     worldfs.View
+	strategy string // of view
 	state    state
 	degraded []Degradation
-	ran      bool
-	ended    bool // the command has ended, and no process is left but the first, which is ending by itself
+
+	candidates []worldfs.Strategy // not tried yet, the best first
+	rejected   []Rejected         // tried in vain
+
+	ran   bool
+	ended bool // the command has ended, and no process is left but the first, which is ending by itself
 
 	netPlan    chan<- worldinit.Network // root: to whom makes the network namespace, until told what shall be in it
 	netPending <-chan *readyNet         // root: the network namespace that is being made
@@ -54,10 +61,11 @@ func New(spec Spec) (*World, error) {
 	if err := CheckName(spec.Name); err != nil {
 		return nil, err
 	}
-	if spec.Strategy != "" && spec.Strategy != "overlay" {
-		return nil, fmt.Errorf("strategy %q is not known; this version has only overlay", spec.Strategy)
-	}
 	w := &World{ID: newID(), spec: spec, lock: -1, upperFD: -1, memory: -1, slot: -1}
+	var err error
+	if w.candidates, err = spec.candidates(); err != nil {
+		return nil, err
+	}
 	if err := w.make(); err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
@@ -135,11 +143,10 @@ func (w *World) make() error {
 	if err := w.makeUpperDir(); err != nil {
 		return err
 	}
-	w.view, err = w.newView()
-	if err == nil {
-		w.observe("strategy", "overlay", true)
+	if w.props, err = makeProps(filepath.Dir(worlds)); err != nil {
+		return err
 	}
-	return err
+	return w.nextView()
 }
 
 // worldsDir is the directory of all state directories.
@@ -152,10 +159,16 @@ func worldsDir(dirs Dirs) (string, error) {
 	return worlds, makeRoot(worlds)
 }
 
+// upperDisk is the name of the degradation that no disk can hold an upper.
+const upperDisk = "upper-disk"
+
 // overlayRoot chooses where the upper goes; "" means memory.
 func (w *World) overlayRoot() (string, error) {
 	if w.spec.Upper != "" {
 		return "", nil
+	}
+	if _, any := w.candidates[0].(worldfs.AnyDisk); any {
+		return "", nil // chosen when it is the strategy's turn, by other rules
 	}
 	dir, err := usableRoot("uppers", w.spec.Dirs.Overlay, canHoldUpper)
 	if err == nil {
@@ -163,7 +176,7 @@ func (w *World) overlayRoot() (string, error) {
 	}
 	w.spec.Upper = "tmpfs:25%"
 	w.degraded = append(w.degraded, Degradation{
-		Name: "upper-disk", Asked: true,
+		Name: upperDisk, Asked: true,
 		Message: fmt.Sprintf("no disk can hold the changes, they are kept in memory, at most a quarter of it (%v)", err),
 	})
 	return "", nil
@@ -338,6 +351,9 @@ func (w *World) Close() error {
 		err = w.endProcess()
 	}
 	w.closeNet()
+	if w.view != nil {
+		err = errors.Join(err, w.view.Close())
+	}
 	closeFD(&w.memory)
 	if w.lock < 0 {
 		closeFD(&w.slot)

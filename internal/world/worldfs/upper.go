@@ -1,9 +1,12 @@
-// Package worldfs finds out what a command changed in the file view of a world.
+// Package worldfs gives a world its view of the files, and finds out what a command changed in it.
+//
+// There are several ways to do that, the strategies: [Strategies] lists them, the best first. Each plans a [View]: what is to
+// be mounted, and how the changes are found afterwards. The mounts are made by the first process of the world.
 //
 // The kernel's overlay keeps what is written in a directory of its own, the upper, over
 // the directory that it covers, the lower. What is deleted leaves a whiteout there, a directory that
 // was made anew is marked opaque, and a renamed one carries a redirect. [Walk] turns that into a list
-// of changes. How views are planned and mounted is the business of packages layout and mount.
+// of changes. Which directory gets which mount is decided by package layout.
 package worldfs
 
 import (

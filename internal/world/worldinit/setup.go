@@ -20,7 +20,7 @@ type Setup struct {
 
 	Staging string // existing directory of the host on which the new root is built
 	Mounts  []mount.Mount
-	Memory  *Memory // uppers in memory; nil if they are on disk
+	Memory  *mount.Memory // uppers in memory; nil if they are on disk
 	Network Network
 
 	Keep    []int // close-on-exec descriptors that the first process holds to its end: the locks of the world

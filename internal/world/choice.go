@@ -1,0 +1,174 @@
+package world
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"substrate/internal/probe"
+	"substrate/internal/world/netns"
+	"substrate/internal/world/worldfs"
+)
+
+// Rejected is a strategy that could not be had.
+type Rejected struct {
+	Strategy string
+	Reason   string // one line
+	Remedy   string // one hint; may be empty
+}
+
+// String is the reason as it stands in fs_fallback_reasons.
+func (r Rejected) String() string { return r.Strategy + ": " + r.Reason }
+
+// rejection turns an error of a strategy into a value.
+func rejection(strategy string, err error) Rejected {
+	r := Rejected{Strategy: strategy, Reason: strings.ReplaceAll(err.Error(), "\n", "; ")}
+	var known *probe.Error
+	if errors.As(err, &known) {
+		r.Remedy = known.Remedy
+	}
+	return r
+}
+
+// candidates returns the strategies that spec allows, the best first (WLD3, RPL5).
+func (s *Spec) candidates() ([]worldfs.Strategy, error) {
+	all := worldfs.Strategies()
+	if s.Strategy == "" {
+		if s.Require {
+			all = slices.DeleteFunc(all, func(c worldfs.Strategy) bool { return c.Name() == worldfs.Direct })
+		}
+		return all, nil
+	}
+	var names []string
+	for _, c := range all {
+		switch {
+		case c.Name() != s.Strategy:
+			names = append(names, c.Name())
+		case s.Require && c.Name() == worldfs.Direct:
+			return nil, errRequired
+		default:
+			return []worldfs.Strategy{c}, nil
+		}
+	}
+	return nil, fmt.Errorf("strategy %q is not known; there are %s", s.Strategy, strings.Join(names, ", "))
+}
+
+// errRequired is the answer to who wants isolation and asks for none.
+var errRequired = &probe.Error{
+	What: "run the command", Err: errors.New("a world is required, and the strategy direct is none"),
+	Remedy: "leave --strategy direct out, or --require-world and SUBSTRATE_REQUIRE_WORLD",
+}
+
+// nextView takes the first of the candidates that can plan a view. The one that was taken and those before it are no candidates any more.
+func (w *World) nextView() error {
+	for len(w.candidates) > 0 {
+		s := w.candidates[0]
+		w.candidates = w.candidates[1:]
+		err := w.prepare(s)
+		if err == nil {
+			w.strategy = s.Name()
+			w.observe("strategy", w.strategy, true)
+			return nil
+		}
+		if err := w.reject(s.Name(), err); err != nil {
+			return err
+		}
+	}
+	return w.noView()
+}
+
+// reject notes why a strategy cannot be had and makes way for the next. The error is the reason itself if there is none.
+func (w *World) reject(name string, reason error) error {
+	w.rejected = append(w.rejected, rejection(name, reason))
+	if len(w.candidates) == 0 {
+		if w.spec.Strategy != "" {
+			return reason
+		}
+		return w.noView()
+	}
+	w.observe(name, w.rejected[len(w.rejected)-1].Reason+"; trying "+w.candidates[0].Name(), false)
+	return w.clearView()
+}
+
+// noView says why there is no view at all, with the remedy for the best strategy that has one.
+func (w *World) noView() error {
+	e := &probe.Error{What: "get an isolated view of the files"}
+	var reasons []string
+	for _, r := range w.rejected {
+		reasons = append(reasons, r.String())
+		if e.Remedy == "" {
+			e.Remedy = r.Remedy
+		}
+	}
+	e.Err = errors.New(strings.Join(reasons, "; "))
+	return e
+}
+
+// clearView removes what a strategy that failed has made.
+func (w *World) clearView() error {
+	var err error
+	if w.view != nil {
+		err = w.view.Close()
+		w.view = nil
+	}
+	if w.upperDir != "" {
+		err = errors.Join(err, emptyTree(w.upperDir))
+	}
+	return err
+}
+
+// fellBack lists the reasons of the better strategies.
+func (w *World) fellBack() []string {
+	var out []string
+	for _, r := range w.rejected {
+		out = append(out, r.String())
+	}
+	return out
+}
+
+// toDisk gives the world a directory on disk if it has none because no disk can hold an upper of the kernel's overlay.
+func (w *World) toDisk() error {
+	if w.upperDir != "" {
+		return nil
+	}
+	root, err := usableRoot("changes", w.spec.Dirs.Overlay, nil)
+	if err != nil {
+		return err
+	}
+	w.degraded = slices.DeleteFunc(w.degraded, func(d Degradation) bool { return d.Name == upperDisk })
+	w.upperDir = filepath.Join(root, w.Name)
+	w.state.Objects = append(w.state.Objects, object{kindUpper, w.upperDir})
+	if err := w.state.rewrite(w.dir); err != nil {
+		return err
+	}
+	return w.makeUpperDir()
+}
+
+// fallThrough takes the next strategy after the set-up of a world failed. Everything of the first attempt goes, but for the name, the
+// cgroup and the directories.
+func (w *World) fallThrough(failure *setupFailure) error {
+	err := w.endProcess()
+	w.ended = false
+	closeFD(&w.memory)
+	if w.net != nil {
+		w.net.close()
+		err = errors.Join(err, netns.Unbind(w.netnsName()))
+		w.net = nil
+	}
+	if err := errors.Join(w.reject(w.strategy, failure), err); err != nil {
+		return err
+	}
+	if w.spec.Root && w.netPending == nil {
+		network, err := w.network()
+		if err != nil {
+			return err
+		}
+		w.netPlan, w.netPending = startNet()
+		w.netPlan <- network
+		close(w.netPlan)
+		w.netPlan = nil
+	}
+	return w.nextView()
+}

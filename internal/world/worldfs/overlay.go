@@ -1,0 +1,211 @@
+package worldfs
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"substrate/fsdiff"
+	"substrate/internal/probe"
+	"substrate/internal/world/layout"
+	"substrate/internal/world/mount"
+)
+
+// overlayStrategy is the kernel's own overlay: over the whole machine, with an upper for each file system.
+type overlayStrategy struct{}
+
+func (overlayStrategy) Name() string { return Overlay }
+
+// Checks says nothing beforehand: only a world shows whether its mounts can be had.
+func (overlayStrategy) Checks(bool) []probe.Check { return nil }
+
+func (overlayStrategy) Prepare(r *Request) (View, error) {
+	l := &layered{r: r, prefix: TrustedPrefix, index: r.Root}
+	if !r.Root {
+		l.prefix = UserPrefix
+	}
+	if err := l.prepare(); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// layered is a view in which everything that is written goes to an upper.
+type layered struct {
+	r      *Request
+	plan   *layout.Plan
+	mounts Mounts
+	prefix string // of the overlay's marks
+	index  bool   // overlays are mounted with index=on
+}
+
+func (l *layered) Mounts() Mounts { return l.mounts }
+
+func (l *layered) Close() error { return nil }
+
+// prepare plans the view and makes on disk what it needs.
+func (l *layered) prepare() error {
+	in := layout.Input{
+		FS: layout.Host{}, User: !l.r.Root, UID: os.Geteuid(), GID: os.Getegid(), Cwd: l.r.Cwd, Likely: l.r.Likely, Hide: l.r.Hide,
+		MountInfo: l.r.MountInfo, Empty: l.r.Empty, Resolv: l.r.Resolv, Place: l.place,
+	}
+	var err error
+	if l.plan, err = layout.Make(in); err != nil {
+		return fmt.Errorf("plan the file view: %w", err)
+	}
+	l.mounts = Mounts{List: l.plan.Mounts, Notes: l.plan.Notes}
+	for i := range l.plan.Shadows {
+		if err := l.plan.Shadows[i].Create(); err != nil {
+			return err
+		}
+	}
+	for i := range l.plan.Copies {
+		if err := l.plan.Copies[i].Create(); err != nil {
+			return err
+		}
+	}
+	if l.r.Dir == "" {
+		l.mounts.Memory = l.inMemory()
+		return nil
+	}
+	for i := range l.plan.Uppers {
+		if err := makeUpper(&l.plan.Uppers[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// place says where on the host the parts of a view lie. All are below the upper's directory, or the state directory if
+// the uppers are in memory, so that they go with it.
+func (l *layered) place(kind layout.PlaceKind, n int) string {
+	base := l.r.Dir
+	if base == "" {
+		base = l.r.Memory
+		if kind == layout.ShadowDir || kind == layout.CopyFile {
+			base = l.r.State
+		}
+	}
+	return base + "/" + placeNames[kind] + strconv.Itoa(n)
+}
+
+var placeNames = map[layout.PlaceKind]string{layout.UpperDir: "upper", layout.WorkDir: "work", layout.ShadowDir: "shadow", layout.CopyFile: "copy"}
+
+// makeUpper makes an upper and its work directory. The upper gets its owner, mode and time,
+// because the world shows them as those of the directory that it covers.
+func makeUpper(u *layout.Upper) error {
+	for _, d := range []string{u.Work, u.Dir} {
+		if err := unix.Mkdir(d, 0o700); err != nil {
+			return &os.PathError{Op: "mkdir", Path: d, Err: err}
+		}
+	}
+	if u.UID != os.Geteuid() || u.GID != os.Getegid() {
+		if err := unix.Lchown(u.Dir, u.UID, u.GID); err != nil {
+			return &os.PathError{Op: "chown", Path: u.Dir, Err: err}
+		}
+	}
+	if err := unix.Chmod(u.Dir, u.Mode); err != nil {
+		return &os.PathError{Op: "chmod", Path: u.Dir, Err: err}
+	}
+	ts := []unix.Timespec{{Nsec: unix.UTIME_NOW}, {Sec: u.MtimeSec, Nsec: u.MtimeNsec}}
+	if err := unix.UtimesNanoAt(unix.AT_FDCWD, u.Dir, ts, 0); err != nil {
+		return &os.PathError{Op: "utimensat", Path: u.Dir, Err: err}
+	}
+	return nil
+}
+
+// inMemory prepares a tmpfs for the uppers.
+func (l *layered) inMemory() *mount.Memory {
+	m := &mount.Memory{Dir: l.r.Memory, Data: "mode=0700"}
+	if l.r.MemorySize != "" {
+		m.Data += ",size=" + l.r.MemorySize
+	}
+	for _, u := range l.plan.Uppers {
+		d := mount.MemoryDir{Path: u.Dir, Mode: u.Mode, UID: -1}
+		if u.UID != os.Geteuid() || u.GID != os.Getegid() {
+			d.UID, d.GID = u.UID, u.GID
+		}
+		m.Dirs = append(m.Dirs, mount.MemoryDir{Path: u.Work, Mode: 0o700, UID: -1}, d)
+	}
+	return m
+}
+
+// Diff walks all uppers, and then the copies of single files.
+func (l *layered) Diff(b *fsdiff.Builder, memory int) (Found, error) {
+	n, notes, err := Walk(l.uppers(memory), b)
+	copies, copyErr := l.copies()
+	if len(copies) > 0 {
+		_, more, walkErr := Walk(copies, b)
+		notes, copyErr = append(notes, more...), errors.Join(copyErr, walkErr)
+	}
+	return Found{Entries: n, ReadOnly: l.refused(memory), Notes: notes}, errors.Join(err, copyErr)
+}
+
+// refused lists the mounts that the world showed read-only because the kernel took no overlay over them. An overlay
+// that can be written makes a directory in its work directory.
+func (l *layered) refused(memory int) []string {
+	var out []string
+	for _, u := range l.plan.Uppers {
+		if !u.MayRefuse || u.ReadOnly {
+			continue
+		}
+		if entries, err := os.ReadDir(l.at(u.Work, memory)); err == nil && len(entries) == 0 {
+			out = append(out, u.Path)
+		}
+	}
+	return out
+}
+
+// at is where the supervisor reaches a place of an upper, which with a tmpfs of the world's own is through its descriptor.
+func (l *layered) at(place string, memory int) string {
+	if l.mounts.Memory == nil {
+		return place
+	}
+	return "/proc/self/fd/" + strconv.Itoa(memory) + strings.TrimPrefix(place, l.mounts.Memory.Dir)
+}
+
+// uppers says where the changes are.
+func (l *layered) uppers(memory int) []Upper {
+	skip := append(append([]string(nil), MadeNew...), l.r.Hide...)
+	var out []Upper
+	for _, u := range l.plan.Uppers {
+		if u.ReadOnly {
+			continue
+		}
+		up := Upper{
+			Dir: l.at(u.Dir, memory), Lower: u.Path, Path: u.Path, Prefix: l.prefix, Skip: skip,
+			Start: &RootState{Mode: u.Mode, UID: uint32(u.UID), GID: uint32(u.GID)},
+		}
+		if l.index {
+			up.Index = l.at(u.Work, memory) + "/index"
+		}
+		out = append(out, up)
+	}
+	return out
+}
+
+// copies presents the copies of single files as uppers of their directories, one file in each.
+func (l *layered) copies() ([]Upper, error) {
+	var out []Upper
+	var errs []error
+	for _, c := range l.plan.Copies {
+		dir := c.Place + ".dir"
+		err := os.Mkdir(dir, 0o700)
+		if err == nil {
+			err = os.Rename(c.Place, filepath.Join(dir, filepath.Base(c.Path)))
+		}
+		start, stateErr := ReadRootState(dir, l.prefix)
+		if err = errors.Join(err, stateErr); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		parent := filepath.Dir(c.Path)
+		out = append(out, Upper{Dir: dir, Lower: parent, Path: parent, Prefix: l.prefix, Start: start})
+	}
+	return out, errors.Join(errs...)
+}

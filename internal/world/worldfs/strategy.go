@@ -1,0 +1,101 @@
+package worldfs
+
+import (
+	"substrate/fsdiff"
+	"substrate/internal/probe"
+	"substrate/internal/world/mount"
+)
+
+// The names of the strategies (WLD3).
+const (
+	Overlay  = "overlay"
+	Fuse     = "fuse"
+	CopyDiff = "copy-diff"
+	Direct   = "direct"
+)
+
+// Strategy is one way to give a world its view of the files.
+type Strategy interface {
+	Name() string
+
+	// Checks asks this host what the strategy needs, by trying what can be tried without making a world. It answers
+	// in the order in which the things are needed and stops at the first that is missing. root is as in [Request].
+	Checks(root bool) []probe.Check
+
+	// Prepare plans a view and makes on disk what it needs, all of it below r.Dir or r.State. What it made before an error
+	// the caller removes. The error wraps [probe.ErrUnsupported] if this host, or this request, cannot have it.
+	Prepare(r *Request) (View, error)
+}
+
+// AnyDisk is a Strategy that keeps the changes on disk whatever file system that is, also where the kernel's overlay takes no
+// upper. Request.Dir is then never empty.
+type AnyDisk interface {
+	Strategy
+	AnyDisk()
+}
+
+// View is the file view of one world.
+type View interface {
+	// Mounts says what the first process of the world has to mount.
+	Mounts() Mounts
+
+	// Diff adds to b what the command changed, after all processes of the world have ended. memory is the root
+	// of Mounts.Memory, or -1. The error says that the list is incomplete.
+	Diff(b *fsdiff.Builder, memory int) (Found, error)
+
+	// Close ends what the view keeps running. What it made on disk lies below Request.Dir and Request.State and is
+	// removed with them. It is safe to call twice.
+	Close() error
+}
+
+// OnHost is a View without mounts: there is no mount namespace to be had, so the command runs among the host's
+// processes and sees the host's files under their own paths.
+type OnHost interface {
+	View
+
+	// WorkDir is where a command runs whose working directory is cwd, on the host.
+	WorkDir(cwd string) string
+
+	// Confine restricts the calling thread before the command is forked from it. The thread is locked and ends
+	// after that. It does nothing where nothing can be restricted.
+	Confine() error
+}
+
+// Mounts is what the first process of a world mounts.
+type Mounts struct {
+	List   []mount.Mount // in this order, "/" first
+	Memory *mount.Memory // uppers in memory; nil if they are on disk
+	Notes  []string      // what the world shows differently from the host, one line each
+}
+
+// Request says what view is wanted.
+type Request struct {
+	Root   bool     // the caller has a root's capabilities: no user namespace is made
+	Cwd    string   // working directory of the command, root of the diff; absolute
+	Likely []string // other directories that the command is likely to write to
+	Hide   []string // absolute paths that the world masks and that are in no diff
+
+	MountInfo []byte // /proc/self/mountinfo
+	Empty     string // an empty regular file on the host
+	Resolv    string // a file on the host that is shown as /etc/resolv.conf
+
+	Dir        string // existing directory of the world, on disk; "" if the changes are to be kept in memory
+	State      string // existing directory of the world's state
+	Memory     string // existing directory on which a tmpfs for the changes may be mounted
+	MemorySize string // its size as tmpfs takes it: "512M", "25%"; "" for tmpfs's own default
+}
+
+// Found is what Diff has to say besides the changes.
+type Found struct {
+	Entries  int      // number of entries that were looked at: those of all uppers, or of the copy
+	ReadOnly []string // paths over which the kernel refused an overlay, so that they were read-only
+	Notes    []string // what could not be looked at or is not listed, one line each
+}
+
+// MadeNew are the directories that a world with mounts does not share with the host and that are in no diff.
+var MadeNew = []string{"/proc", "/sys", "/dev", "/run"}
+
+// Strategies returns all strategies, the best first. The list is written out, so that who reads it knows the order.
+func Strategies() []Strategy {
+	return []Strategy{overlayStrategy{}}
+}
