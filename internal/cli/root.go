@@ -11,7 +11,7 @@ import (
 // subcommands are the first words that are not the name of a script (REC2). The hot
 // path looks here so that it need not build the tree; a test compares the two.
 var subcommands = [...]string{
-	"replay", "world", "trace", "help", "completion",
+	"replay", "world", "trace", "shim", "help", "completion",
 	cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd,
 }
 
@@ -66,12 +66,15 @@ To record, give it what you would give bash:
   --shell PATH              use this shell, not $SHELL or /bin/bash
   --ci                      put -o errexit -o nounset -o pipefail in front
   --no-exit-on-error        take --ci back
+  --shim-skip               deploy no shims, and put none on PATH
 
 Some subcommands can be spelled like options:
 
   --replay SPAN             substrate replay SPAN          (with --replay-verbose: --verbose)
   --trace SPAN              substrate trace show SPAN
   --doctor                  substrate world doctor
+  --shim-deploy, --shim-status, --shim-remove
+                            substrate shim deploy|status|remove
 
 A SPAN is an id, the beginning of one, or last, last~1, ... The exit status is the command's own: 128+n
 if signal n killed it, 126 or 127 if it could not be started, 2 if the command line is wrong, 125 if
@@ -82,7 +85,8 @@ const examples = `  substrate -c 'make && ./run'              record a command
   substrate trace show last                 show the last one
   substrate replay last                     run it again here
   substrate replay --world last             run it again in a world, and list what it changes
-  substrate world run -- npm install        run something new in a world`
+  substrate world run -- npm install        run something new in a world
+  substrate shim status                     are the programs recorded that commands start?`
 
 // newRoot builds the tree of subcommands. RunE of a subcommand returns a [failure], or
 // wraps its error with failed; all other errors count as errors of usage.
@@ -105,5 +109,6 @@ func newRoot(a *app) *cobra.Command {
 	addReplay(root, a)
 	addWorld(root, a)
 	addTrace(root, a)
+	addShim(root, a)
 	return root
 }

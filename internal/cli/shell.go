@@ -31,7 +31,7 @@ func (a *app) runShell() int {
 		a.hint("this session is not recorded; `substrate -c CMD` records a command")
 		return a.exec(inv, login)
 	}
-	if !inv.SkipShims && shim.Ready(a.cfg) {
+	if !inv.SkipShims && shim.Ensure(a.cfg, a.env) {
 		inv.ShimDir = a.cfg.ShimDir
 	}
 	rec := record.New(a.cfg, func(err error) { a.warn("%v", err) })
@@ -62,8 +62,11 @@ func translate(args []string) ([]string, bool, error) {
 	if len(args) == 0 || !strings.HasPrefix(args[0], "--") || args[0] == "--" || shell.IsOption(args[0]) {
 		return nil, false, nil
 	}
-	if args[0] == "--doctor" {
+	switch args[0] {
+	case "--doctor":
 		return append([]string{"world", "doctor"}, args[1:]...), true, nil
+	case "--shim-deploy", "--shim-status", "--shim-remove":
+		return append([]string{"shim", args[0][len("--shim-"):]}, args[1:]...), true, nil
 	}
 	for i, arg := range args {
 		if arg == "--" || arg == "-c" {

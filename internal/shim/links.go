@@ -1,0 +1,203 @@
+package shim
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// draft is how the names of files begin that wait to be renamed to their places.
+const draft = ".new-"
+
+// fill makes dir hold the links for s and what describes them, each step on its own good at every
+// moment: whoever looks for a program finds the old link or the new one. The metadata comes
+// after the links, and the stamp, by which a deployment counts, last.
+func (s *site) fill(dir string, m metadata) error {
+	if err := removeIfThere(filepath.Join(dir, stampName)); err != nil {
+		return err
+	}
+	for _, name := range s.want {
+		if err := s.link(dir, name); err != nil {
+			return err
+		}
+	}
+	if err := s.removeStale(dir); err != nil {
+		return err
+	}
+	text, err := m.text()
+	if err != nil {
+		return err
+	}
+	if err := replaceFile(filepath.Join(dir, metadataName), text); err != nil {
+		return err
+	}
+	return s.writeStamp(dir)
+}
+
+// link makes dir/name a link to the shim. What is there and is no link has content that is not
+// ours: it gets another name.
+func (s *site) link(dir, name string) error {
+	path := filepath.Join(dir, name)
+	if have, err := os.Readlink(path); err == nil && have == s.bin.path {
+		return nil
+	}
+	if st, err := os.Lstat(path); err == nil && st.Mode()&fs.ModeSymlink == 0 {
+		if err := moveAside(path, dir); err != nil {
+			return err
+		}
+	}
+	return replaceLink(path, s.bin.path)
+}
+
+// writeStamp makes the hot path find the deployment. A path that is too long for a
+// symbolic link leaves it without: each command then looks at the metadata.
+func (s *site) writeStamp(dir string) error {
+	err := replaceLink(filepath.Join(dir, stampName), s.bin.stamp())
+	if errors.Is(err, unix.ENAMETOOLONG) {
+		return nil
+	}
+	return err
+}
+
+// removeStale removes links of ours that nobody wants any more.
+func (s *site) removeStale(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		name := e.Name()
+		if name == metadataName || name == stampName || slices.Contains(s.want, name) || !s.isOurs(dir, name) {
+			continue
+		}
+		if err := removeIfThere(filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isOurs says whether dir/name was made by us and holds nothing but what can be made again: our own
+// files, links to a substrate-shim, and links with the name of a command that we deployed,
+// wherever somebody made them lead. All else belongs to the user.
+func (s *site) isOurs(dir, name string) bool {
+	if name == metadataName || name == stampName || strings.HasPrefix(name, draft) {
+		return true
+	}
+	target, err := os.Readlink(filepath.Join(dir, name))
+	return err == nil && (filepath.Base(target) == program || slices.Contains(s.known, name))
+}
+
+// onlyOurs says whether dir holds nothing of the user's.
+func (s *site) onlyOurs(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	return err == nil && !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return !s.isOurs(dir, e.Name()) })
+}
+
+// retire removes the directory old after its place was taken. What is the user's in
+// it moves to the new directory.
+func (s *site) retire(old string) error {
+	entries, err := os.ReadDir(old)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		path := filepath.Join(old, e.Name())
+		if s.isOurs(old, e.Name()) {
+			err = removeIfThere(path)
+		} else {
+			err = moveAside(path, s.dir)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return os.Remove(old)
+}
+
+// moveAside gives path a name in dir that nobody has: its own, NAME.orig, NAME.orig2 and so on.
+func moveAside(path, dir string) error {
+	base := filepath.Join(dir, filepath.Base(path))
+	for n := range 1000 {
+		name := base
+		switch n {
+		case 0:
+			if name == path {
+				continue
+			}
+		case 1:
+			name += ".orig"
+		default:
+			name += ".orig" + strconv.Itoa(n)
+		}
+		err := renameNew(path, name)
+		if !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	return fmt.Errorf("move %s aside: all names are taken", path)
+}
+
+// renameNew renames path to name, which must not exist: the error wraps fs.ErrExist if it does.
+//
+// Source: rename(2), RENAME_NOREPLACE, which some file systems refuse with EINVAL.
+func renameNew(path, name string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, path, unix.AT_FDCWD, name, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
+		if _, statErr := os.Lstat(name); statErr == nil {
+			err = unix.EEXIST
+		} else {
+			err = unix.Rename(path, name)
+		}
+	}
+	if err != nil {
+		return &os.LinkError{Op: "rename", Old: path, New: name, Err: err}
+	}
+	return nil
+}
+
+// replaceLink makes path a symbolic link to target, in one step.
+func replaceLink(path, target string) error {
+	err := os.Symlink(target, path)
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	beside := filepath.Join(filepath.Dir(path), draft+filepath.Base(path))
+	if err := removeIfThere(beside); err != nil {
+		return err
+	}
+	if err := os.Symlink(target, beside); err != nil {
+		return err
+	}
+	return os.Rename(beside, path)
+}
+
+// replaceFile makes path a file that holds text, in one step.
+func replaceFile(path string, text []byte) error {
+	beside := filepath.Join(filepath.Dir(path), draft+filepath.Base(path))
+	if err := removeIfThere(beside); err != nil {
+		return err
+	}
+	if err := os.WriteFile(beside, text, 0o600); err != nil {
+		return errors.Join(err, removeIfThere(beside))
+	}
+	return os.Rename(beside, path)
+}
+
+// removeIfThere removes a file or an empty directory.
+func removeIfThere(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
