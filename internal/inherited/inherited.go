@@ -13,8 +13,9 @@
 //
 // Without it, as in test binaries, what is asked here is not known.
 //
-// [Start] and [Exec] run a program with the old state, and a [Relay] passes on the signals
-// that arrive while it runs. Which program that is, is left to the callers.
+// [Start] and [Exec] run a program with the old state, [PassSignalsTo] passes on the signals
+// that arrive while it runs, and [Wait] waits, stops and goes on with it. Which program that
+// is, is left to the callers.
 package inherited
 
 import "syscall"

@@ -58,9 +58,18 @@ func Run(cfg config.Config, rec *record.Recorder, inv Invocation, env []string) 
 		return done.Exit, fmt.Errorf("start %s: %w", path, err)
 	}
 	inherited.PassSignalsTo(pid)
-	end, err := wait(pid)
-	done.Exit, done.TermSignal, done.Usage = end.exit, end.signal, end.usage
-	return done.Exit, err
+	end, err := inherited.Wait(pid)
+	if err != nil {
+		done.Exit = statusFailure
+		return done.Exit, fmt.Errorf("wait for the shell: %w", err)
+	}
+	done.Exit, done.TermSignal, done.Usage = end.Exit, end.Signal, usage(end)
+	return done.Exit, nil
+}
+
+// usage is the part of an ending that a span calls usage.
+func usage(end inherited.Ending) trace.Usage {
+	return trace.Usage{UserMS: end.UserMS, SysMS: end.SysMS, MaxRSSKB: end.MaxRSSKB}
 }
 
 // start starts the shell. If our few variables are what makes the environment too long, the

@@ -1,22 +1,20 @@
-package shell
+package inherited
 
 import (
 	"errors"
-	"fmt"
 	"runtime"
 	"syscall"
 	"time"
 	"unsafe"
-
-	"substrate/internal/inherited"
-	"substrate/trace"
 )
 
-// ending is how a child ended.
-type ending struct {
-	exit   int // 128+n if signal n killed it
-	signal int // n, or 0
-	usage  trace.Usage
+// Ending is how a program that [Start] started has ended, and what it used.
+type Ending struct {
+	Exit     int // 128+n if signal n killed it
+	Signal   int // n, or 0
+	UserMS   int64
+	SysMS    int64
+	MaxRSSKB int64
 }
 
 // Values of waitid(2).
@@ -40,10 +38,12 @@ type childEvent struct {
 	_                  [108]byte
 }
 
-// wait waits until the child ended. While the child is stopped this process is stopped
-// too, by the same signal, so that the shell above sees its job stop; when it goes on,
-// the child does.
-func wait(pid int) (ending, error) {
+// Wait waits until the child pid has ended, and ends [PassSignalsTo] then. While the child is
+// stopped this process is stopped too, by the same signal, so that the shell above sees its
+// job stop; when it goes on, the child does. The error is a [syscall.Errno].
+//
+// Source: waitid(2), WNOWAIT; wait4(2).
+func Wait(pid int) (Ending, error) {
 	runtime.LockOSThread() // for StopBy
 	defer runtime.UnlockOSThread()
 	for {
@@ -51,10 +51,10 @@ func wait(pid int) (ending, error) {
 		// may take its id, and no signal must go there.
 		event, err := waitid(pid, whenEnded|whenStop|doNotTake)
 		if err != nil {
-			return ending{exit: statusFailure}, fmt.Errorf("wait for the shell: %w", err)
+			return Ending{}, err
 		}
 		if event.code != stopped {
-			inherited.PassSignalsTo(0)
+			PassSignalsTo(0)
 		}
 		var status syscall.WaitStatus
 		var usage syscall.Rusage
@@ -63,11 +63,11 @@ func wait(pid int) (ending, error) {
 		case errors.Is(err, syscall.EINTR), err == nil && got == 0:
 			continue
 		case err != nil:
-			return ending{exit: statusFailure}, fmt.Errorf("wait for the shell: %w", err)
+			return Ending{}, err
 		case !status.Stopped():
 			return end(status, usage), nil
 		}
-		inherited.StopBy(status.StopSignal())
+		StopBy(status.StopSignal())
 		goOn(pid)
 	}
 }
@@ -96,15 +96,16 @@ func waitid(pid, options int) (event childEvent, err error) {
 }
 
 // end takes apart what wait4 said.
-func end(status syscall.WaitStatus, usage syscall.Rusage) ending {
-	e := ending{exit: status.ExitStatus(), usage: trace.Usage{
+func end(status syscall.WaitStatus, usage syscall.Rusage) Ending {
+	e := Ending{
+		Exit:     status.ExitStatus(),
 		UserMS:   time.Duration(usage.Utime.Nano()).Milliseconds(),
 		SysMS:    time.Duration(usage.Stime.Nano()).Milliseconds(),
 		MaxRSSKB: usage.Maxrss,
-	}}
+	}
 	if status.Signaled() {
-		e.signal = int(status.Signal())
-		e.exit = 128 + e.signal
+		e.Signal = int(status.Signal())
+		e.Exit = 128 + e.Signal
 	}
 	return e
 }
