@@ -48,10 +48,10 @@ type running struct {
 	stdin io.WriteCloser
 }
 
-// begin starts `substrate -c script` and waits for the line "ready".
-func begin(t *testing.T, home, script string) running {
+// begin starts a recorder with -c script and waits for the line "ready".
+func begin(t *testing.T, home, recorder, script string) running {
 	t.Helper()
-	cmd := exec.Command(program, "-c", script)
+	cmd := exec.Command(recorder, "-c", script)
 	cmd.Env = cleanEnv(home)
 	// A group of its own, whose parent is in another one of the same session, is not orphaned. In an orphaned one, which a
 	// test may well have been started in, the kernel discards SIGTSTP (setpgid(2)).
@@ -140,23 +140,29 @@ func TestSameAsBash(t *testing.T) {
 		{"priority", `renice -n 3 $$ >/dev/null`, `nice`},
 	}
 	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			dir := home(t)
-			env := cleanEnv(dir)
-			before := test.before
-			if !strings.HasPrefix(before, "perl") {
-				before += "\nexec"
-			}
-			run := func(shell string) result {
-				return runProgram(dir, env, "", "/bin/bash", "-c", before+" "+shell+` -c "$1"`, "sh", test.command)
-			}
-			want, got := run("/bin/bash"), run(program)
-			got.stderr = strings.ReplaceAll(got.stderr, program, "/bin/bash")
-			want.stderr = strings.ReplaceAll(want.stderr, "/bin/bash:", "bash:")
-			if got != want {
-				t.Errorf("substrate:\n%+v\nbash:\n%+v", got, want)
-			}
-		})
+		for name, recorder := range recorders() {
+			t.Run(test.name+" "+name, func(t *testing.T) { sameAsBash(t, recorder, test.before, test.command) })
+		}
+	}
+}
+
+func sameAsBash(t *testing.T, recorder, before, command string) {
+	dir := home(t)
+	env := cleanEnv(dir)
+	if !strings.HasPrefix(before, "perl") {
+		before += "\nexec"
+	}
+	run := func(shell string) result {
+		return runProgram(dir, env, "", "/bin/bash", "-c", before+" "+shell+` -c "$1"`, "sh", command)
+	}
+	want, got := run("/bin/bash"), run(recorder)
+	got.stderr = strings.ReplaceAll(got.stderr, recorder+":", "bash:")
+	want.stderr = strings.ReplaceAll(want.stderr, "/bin/bash:", "bash:")
+	if got != want {
+		t.Errorf("recorded:\n%+v\nbash:\n%+v", got, want)
+	}
+	if n := len(spansOf(traceOf(t, dir))); n != 1 {
+		t.Errorf("%d spans, want 1", n)
 	}
 }
 
@@ -167,17 +173,19 @@ func TestSignalsArePassedOn(t *testing.T) {
 		syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2,
 		syscall.SIGALRM, syscall.SIGVTALRM, syscall.SIGXCPU, syscall.SIGIO, syscall.SIGPWR, 34, 64,
 	} {
-		t.Run(fmt.Sprint(int(sig)), func(t *testing.T) {
-			t.Parallel()
-			dir := home(t)
-			r := begin(t, dir, fmt.Sprintf(`trap "echo got; exit 3" %d; echo ready; while :; do read -t 0.01 <&1; done 2>/dev/null`, sig))
-			r.send(t, sig)
-			r.expect(t, "got")
-			r.end(t, 3)
-			if got := lastComplete(traceOf(t, dir)); field(got, "exit") != "3" || field(got, "term_signal") != "" {
-				t.Errorf("the span has exit %q, term_signal %q", field(got, "exit"), field(got, "term_signal"))
-			}
-		})
+		for name, recorder := range recorders() {
+			t.Run(fmt.Sprint(int(sig), " ", name), func(t *testing.T) {
+				t.Parallel()
+				dir := home(t)
+				r := begin(t, dir, recorder, fmt.Sprintf(`trap "echo got; exit 3" %d; echo ready; while :; do read -t 0.01 <&1; done 2>/dev/null`, sig))
+				r.send(t, sig)
+				r.expect(t, "got")
+				r.end(t, 3)
+				if got := lastComplete(traceOf(t, dir)); field(got, "exit") != "3" || field(got, "term_signal") != "" {
+					t.Errorf("the span has exit %q, term_signal %q", field(got, "exit"), field(got, "term_signal"))
+				}
+			})
+		}
 	}
 }
 
@@ -185,14 +193,16 @@ func TestSignalsArePassedOn(t *testing.T) {
 func TestKilledBySignal(t *testing.T) {
 	harmless := map[int]bool{3: true /* bash itself ignores SIGQUIT */, 17: true, 18: true, 19: true, 20: true, 21: true, 22: true, 23: true, 28: true}
 	dir := home(t)
-	for n := 1; n <= 31; n++ {
-		if harmless[n] {
-			continue
-		}
-		got := runProgram(dir, cleanEnv(dir), "", program, "-c", fmt.Sprintf("ulimit -c 0; kill -%d $$", n))
-		span := lastComplete(traceOf(t, dir))
-		if got.status != 128+n || field(span, "exit") != fmt.Sprint(128+n) || field(span, "term_signal") != fmt.Sprint(n) {
-			t.Errorf("signal %d: status %d, exit %s, term_signal %s", n, got.status, field(span, "exit"), field(span, "term_signal"))
+	for name, recorder := range recorders() {
+		for n := 1; n <= 31; n++ {
+			if harmless[n] {
+				continue
+			}
+			got := runProgram(dir, cleanEnv(dir), "", recorder, "-c", fmt.Sprintf("ulimit -c 0; kill -%d $$", n))
+			span := lastComplete(traceOf(t, dir))
+			if got.status != 128+n || field(span, "exit") != fmt.Sprint(128+n) || field(span, "term_signal") != fmt.Sprint(n) {
+				t.Errorf("%s, signal %d: status %d, exit %s, term_signal %s", name, n, got.status, field(span, "exit"), field(span, "term_signal"))
+			}
 		}
 	}
 }
@@ -200,12 +210,14 @@ func TestKilledBySignal(t *testing.T) {
 // TestSignalWithoutTrap ends the command, and the span (REC3, REC4).
 func TestSignalWithoutTrap(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT, syscall.SIGUSR1} {
-		dir := home(t)
-		r := begin(t, dir, "echo ready; exec sleep 60")
-		r.send(t, sig)
-		r.end(t, 128+int(sig))
-		if got := field(lastComplete(traceOf(t, dir)), "term_signal"); got != fmt.Sprint(int(sig)) {
-			t.Errorf("term_signal %s, want %d", got, sig)
+		for name, recorder := range recorders() {
+			dir := home(t)
+			r := begin(t, dir, recorder, "echo ready; exec sleep 60")
+			r.send(t, sig)
+			r.end(t, 128+int(sig))
+			if got := field(lastComplete(traceOf(t, dir)), "term_signal"); got != fmt.Sprint(int(sig)) {
+				t.Errorf("%s: term_signal %s, want %d", name, got, sig)
+			}
 		}
 	}
 }
@@ -213,11 +225,13 @@ func TestSignalWithoutTrap(t *testing.T) {
 // TestStopAndContinue stops the command and sees substrate stop with it, and go on with it.
 func TestStopAndContinue(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGTSTP} {
-		r := begin(t, home(t), fmt.Sprintf("echo ready; kill -%d $$; echo again; exit 4", sig))
-		waitState(t, r.Process.Pid, 'T')
-		r.send(t, syscall.SIGCONT)
-		r.expect(t, "again")
-		r.end(t, 4)
+		for _, recorder := range recorders() {
+			r := begin(t, home(t), recorder, fmt.Sprintf("echo ready; kill -%d $$; echo again; exit 4", sig))
+			waitState(t, r.Process.Pid, 'T')
+			r.send(t, syscall.SIGCONT)
+			r.expect(t, "again")
+			r.end(t, 4)
+		}
 	}
 }
 
@@ -241,7 +255,7 @@ func waitState(t *testing.T, pid int, want byte) {
 // TestKilledItself leaves the start line alone (REC3).
 func TestKilledItself(t *testing.T) {
 	dir := t.TempDir()
-	r := begin(t, dir, "echo ready; read x")
+	r := begin(t, dir, program, "echo ready; read x")
 	r.send(t, syscall.SIGKILL)
 	_ = r.Wait() // by its death our end of the pipe closes, and the command ends too
 	lines := recordsOf(traceOf(t, dir))

@@ -21,6 +21,13 @@ import (
 // here are file descriptors, signals and terminals, which a test binary would change.
 var program string
 
+// shimmed is a link of the name bash to the real substrate-shim: what runs behind it must behave as
+// bash does, and be recorded. The two programs lie apart, so that nothing is deployed.
+var shimmed string
+
+// recorders are the two ways to have a bash recorded.
+func recorders() map[string]string { return map[string]string{"shell": program, "shim": shimmed} }
+
 // TestMain builds the program once.
 func TestMain(m *testing.M) {
 	status := 1
@@ -40,11 +47,20 @@ func build(run func()) error {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return err
 	}
-	program = filepath.Join(dir, "substrate")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w -E substrate_entry", "-o", program, ".")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build: %w\n%s", err, out)
+	program, shimmed = filepath.Join(dir, "substrate"), filepath.Join(dir, "links", "bash")
+	shim := filepath.Join(dir, "shim", "substrate-shim")
+	for bin, pkg := range map[string]string{program: ".", shim: "../substrate-shim"} {
+		cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w -E substrate_entry", "-o", bin, pkg)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("go build: %w\n%s", err, out)
+		}
+	}
+	if err := os.Mkdir(filepath.Dir(shimmed), 0o755); err != nil {
+		return err
+	}
+	if err := os.Symlink(shim, shimmed); err != nil {
+		return err
 	}
 	run()
 	return nil

@@ -26,6 +26,10 @@ type Config struct {
 	Caller     string   // SHIM_CALLER: the name of the command that started us; "" for none
 	CallStack  []string // SHIM_CALL_STACK: the names of all commands above us, the outermost first, at most 8
 
+	Path         string // PATH
+	OriginalPath string // SHIM_ORIGINAL_PATH: PATH as it was before the shims were put in front; "" if they were not
+	Bypass       bool   // SHIM_BYPASS=1: a shim only executes its program
+
 	InWorld bool // SUBSTRATE_IN_WORLD=1: inside a world; commands run straight through, nothing is recorded
 
 	UseWorld     bool   // SUBSTRATE_REPLAY_USE_WORLD=1

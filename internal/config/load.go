@@ -54,6 +54,10 @@ func load(environ []string, who caller) Config {
 		CallStack:  SplitCallStack(v["SHIM_CALL_STACK"]),
 
 		NoShims:      v.isTrue("SUBSTRATE_NO_SHIMS"),
+		Path:         v["PATH"],
+		OriginalPath: v["SHIM_ORIGINAL_PATH"],
+		Bypass:       v.isTrue("SHIM_BYPASS"),
+
 		InWorld:      v.isTrue("SUBSTRATE_IN_WORLD"),
 		UseWorld:     v.isTrue("SUBSTRATE_REPLAY_USE_WORLD"),
 		RequireWorld: v.isTrue("SUBSTRATE_REQUIRE_WORLD"),
@@ -186,7 +190,7 @@ func pick(environ []string) vars {
 // ours says whether a variable of this name can have a meaning for us.
 func ours(name string) bool {
 	switch name {
-	case "HOME", "SHELL", "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "TRACE_LOG_MAX_MB", "TRACE_LOG_KEEP":
+	case "HOME", "PATH", "SHELL", "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "TRACE_LOG_MAX_MB", "TRACE_LOG_KEEP":
 		return true
 	}
 	return strings.HasPrefix(name, "SHIM_") || strings.HasPrefix(name, "SUBSTRATE_")

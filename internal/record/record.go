@@ -35,6 +35,7 @@ type Command struct {
 	SpanID    string // "" for a new one; a world is named after its span before that begins
 	Cmd       string // the raw command, as the user knows it
 	Argv      []string
+	Resolved  string // path of the program that a shim found; "" for none
 	Shell     string // path of the shell, if one runs it
 	ShellArgs []string
 	Script    *trace.Script
@@ -79,7 +80,7 @@ func (r *Recorder) Begin(c Command) *Span {
 		SessionID: r.cfg.SessionID,
 		Component: c.Component,
 		SpanID:    c.SpanID, ParentSpan: r.cfg.ParentSpan,
-		Cmd: c.Cmd, Argv: c.Argv, Shell: c.Shell, ShellArgs: c.ShellArgs, Script: c.Script,
+		Cmd: c.Cmd, Argv: c.Argv, ResolvedPath: c.Resolved, Shell: c.Shell, ShellArgs: c.ShellArgs, Script: c.Script,
 		Cwd:     c.Cwd,
 		Umask:   umask(c.Umask),
 		AgentID: r.cfg.AgentID,

@@ -164,7 +164,7 @@ func (inv Invocation) command(path string, env []string) record.Command {
 	case FromCommand:
 		c.Cmd = inv.Command
 	case FromScript:
-		c.Cmd = Quote(inv.Script)
+		c.Cmd = record.Quote(inv.Script)
 		c.Script = readScript(inv.Script[0], env)
 	case FromStdin:
 		c.Cmd = stdinCmd
@@ -188,24 +188,4 @@ func readScript(name string, env []string) *trace.Script {
 	}
 	script, _ := record.Script(path) // without a hash if it could not be read
 	return script
-}
-
-// Quote joins words to a line that a shell would take apart again. It is for people to
-// read; what was run stands in the arguments.
-func Quote(words []string) string {
-	quoted := make([]string, len(words))
-	for i, w := range words {
-		quoted[i] = w
-		if w == "" || strings.ContainsFunc(w, special) {
-			quoted[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
-		}
-	}
-	return strings.Join(quoted, " ")
-}
-
-// special says whether a shell may give a meaning to r.
-func special(r rune) bool {
-	plain := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' ||
-		strings.ContainsRune("_-./:=@%+,", r) || r > 0x7f
-	return !plain
 }

@@ -2,80 +2,138 @@
 // on PATH.
 //
 // A link has the name of the program that it stands for, so the name that the shim was
-// called by says what to execute. This version executes it and records nothing; how links
-// come to be on PATH is left to a later one.
+// called by says what to run. [Main] finds that program, records the run as a span, passes
+// everything on, and ends as the program ended. What it finds never is a shim again.
+// How a span is written is decided in package record.
 package shim
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 
+	"substrate/internal/config"
 	"substrate/internal/inherited"
+	"substrate/internal/record"
+	"substrate/trace"
 )
 
 // Exit statuses for a program that cannot be executed.
 //
 // Source: bash(1), EXIT STATUS.
 const (
+	statusFailure       = 125 // of ours
 	statusNotExecutable = 126
 	statusNotFound      = 127
 )
 
-// Main executes the program that this process was named after. It returns, with the exit
-// status, only if that fails.
+// Main runs the program that this process was named after, and gives its exit status:
+// 128+n if signal n killed it, 127 if there is no such program. With SHIM_BYPASS=1, and inside a
+// world, it becomes the program and records nothing.
+//
+// Source: SHM5, SHM6.
 func Main() int {
-	name := filepath.Base(os.Args[0])
-	path := find(name, searchPath(os.Environ()), self())
-	if path == "" {
-		complain(name + ": command not found")
+	argv, env := os.Args, os.Environ()
+	if len(argv) == 0 {
+		complain("called without a name")
+		return statusFailure
+	}
+	cfg := config.Load(env)
+	name := filepath.Base(argv[0])
+	path, lookErr := find(name, cfg)
+	if cfg.Bypass || cfg.InWorld {
+		return become(name, path, lookErr, argv, env)
+	}
+	return recorded(cfg, name, path, lookErr, argv, env)
+}
+
+// become executes the program in place of this one. It returns only if that fails.
+func become(name, path string, lookErr error, argv, env []string) int {
+	if lookErr != nil {
+		return refuse(name, lookErr)
+	}
+	err := inherited.Exec(path, argv, env)
+	if errors.Is(err, syscall.ENOEXEC) {
+		err = inherited.Exec(scriptShell, scriptArgv(path, argv), env)
+	}
+	return refuse(name, &os.PathError{Op: "start", Path: path, Err: err})
+}
+
+// recorded runs the program as a span.
+func recorded(cfg config.Config, name, path string, lookErr error, argv, env []string) (status int) {
+	inherited.CatchSignals()
+	rec := record.New(cfg, func(err error) { complain("warning: " + err.Error()) })
+	span := rec.Begin(record.Command{
+		Component: trace.ComponentShim,
+		Cmd:       record.Quote(argv), Argv: argv, Resolved: path, Name: name,
+		Umask: record.UmaskUnknown, Env: env,
+	})
+	var done trace.Completion
+	defer func() {
+		done.Exit = status
+		done.DurationMS = span.Elapsed().Milliseconds()
+		span.End(done)
+	}()
+	if lookErr != nil {
+		return refuse(name, lookErr)
+	}
+	pid, err := start(path, argv, exported(span.Environ(env), cfg), env)
+	if err != nil {
+		return refuse(name, &os.PathError{Op: "start", Path: path, Err: err})
+	}
+	inherited.PassSignalsTo(pid)
+	end, err := inherited.Wait(pid)
+	if err != nil {
+		complain("wait for " + name + ": " + err.Error())
+		return statusFailure
+	}
+	done.TermSignal = end.Signal
+	done.Usage = trace.Usage{UserMS: end.UserMS, SysMS: end.SysMS, MaxRSSKB: end.MaxRSSKB}
+	return end.Exit
+}
+
+// scriptShell runs scripts that do not name an interpreter, as execvp(3) does.
+const scriptShell = "/bin/sh"
+
+// scriptArgv is what scriptShell is started with for the script at path.
+func scriptArgv(path string, argv []string) []string {
+	return append([]string{scriptShell, path}, argv[1:]...)
+}
+
+// start starts the program at path. If our few variables are what makes the environment too
+// long, the program gets the one that it would have had without us.
+func start(path string, argv, env, plain []string) (pid int, err error) {
+	pid, err = inherited.Start(path, argv, env)
+	switch {
+	case errors.Is(err, syscall.ENOEXEC):
+		return inherited.Start(scriptShell, scriptArgv(path, argv), env)
+	case errors.Is(err, syscall.E2BIG):
+		return inherited.Start(path, argv, plain)
+	}
+	return pid, err
+}
+
+// exported adds SHIM_ORIGINAL_PATH to env if it is not there yet, so that whoever searches
+// next finds the same programs.
+func exported(env []string, cfg config.Config) []string {
+	if cfg.OriginalPath != "" || cfg.Path == "" {
+		return env
+	}
+	_, original := config.ShimsFirst(cfg.Path, cfg.ShimDir)
+	return append(env, "SHIM_ORIGINAL_PATH="+original)
+}
+
+// refuse says why there is nothing to run, and gives the exit status for that.
+func refuse(name string, err error) int {
+	complain(name + ": " + err.Error())
+	if errors.Is(err, errNotFound) || errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENOTDIR) {
 		return statusNotFound
 	}
-	err := inherited.Exec(path, os.Args, os.Environ())
-	complain(name + ": " + err.Error())
 	return statusNotExecutable
 }
 
 // complain writes one line to standard error.
 func complain(text string) {
 	_, _ = syscall.Write(2, []byte("substrate-shim: "+text+"\n")) // nobody is left to tell
-}
-
-// searchPath is where to look for programs: PATH as it was before the links were put in
-// front, else PATH.
-func searchPath(environ []string) string {
-	path := ""
-	for _, entry := range environ {
-		if value, ok := strings.CutPrefix(entry, "SHIM_ORIGINAL_PATH="); ok {
-			return value
-		}
-		if value, ok := strings.CutPrefix(entry, "PATH="); ok {
-			path = value
-		}
-	}
-	return path
-}
-
-// self is the file that runs here, so that it is never taken for the program.
-func self() os.FileInfo {
-	st, err := os.Stat("/proc/self/exe")
-	if err != nil {
-		return nil
-	}
-	return st
-}
-
-// find returns the first executable file of that name along path that is not self, also
-// not through a link; "" if there is none.
-func find(name, path string, self os.FileInfo) string {
-	for _, dir := range filepath.SplitList(path) {
-		file := filepath.Join(dir, name)
-		st, err := os.Stat(file)
-		if err != nil || !st.Mode().IsRegular() || st.Mode()&0o111 == 0 || (self != nil && os.SameFile(st, self)) {
-			continue
-		}
-		return file
-	}
-	return ""
 }

@@ -1,0 +1,87 @@
+package shim
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"substrate/internal/config"
+)
+
+var errNotFound = errors.New("command not found")
+
+// find returns the program that a shim called name stands for: the first one on PATH as it was
+// before the shims were put in front, else on PATH as it is now, which may have grown since, else
+// the one that was there when the shims were deployed. The error is errNotFound, or
+// wraps EACCES if all that there is cannot be executed.
+func find(name string, cfg config.Config) (string, error) {
+	self, err := os.Stat("/proc/self/exe")
+	if err != nil {
+		self = nil
+	}
+	var denied error
+	for _, list := range []string{cfg.OriginalPath, cfg.Path, noted(cfg.ShimDir, name)} {
+		for _, dir := range filepath.SplitList(list) {
+			if dir == "" {
+				dir = "." // POSIX.1-2017 XBD, 8.3, PATH
+			}
+			path := dir + "/" + name
+			err := acceptable(path, self)
+			if err == nil && (cfg.ShimDir == "" || filepath.Clean(dir) != cfg.ShimDir) {
+				return path, nil
+			}
+			if errors.Is(err, syscall.EACCES) {
+				denied = &os.PathError{Op: "start", Path: path, Err: err}
+			}
+		}
+	}
+	if denied != nil {
+		return "", denied
+	}
+	return "", errNotFound
+}
+
+// acceptable returns nil if path is an executable file and no shim, EACCES if it may not
+// be executed.
+func acceptable(path string, self os.FileInfo) error {
+	st, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if !st.Mode().IsRegular() || (self != nil && os.SameFile(st, self)) || isShim(path) {
+		return errNotFound
+	}
+	return unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS)
+}
+
+// isShim says whether path is a link to a shim, also to one of another installation. If it
+// were taken for the program, the two could start each other for ever.
+func isShim(path string) bool {
+	if st, err := os.Lstat(path); err != nil || st.Mode()&os.ModeSymlink == 0 {
+		return false
+	}
+	target, err := filepath.EvalSymlinks(path)
+	return err == nil && filepath.Base(target) == program
+}
+
+// noted is the directory in which deploy saw the program; "" if it saw none.
+func noted(shimDir, name string) string {
+	if shimDir == "" {
+		return ""
+	}
+	text, err := os.ReadFile(filepath.Join(shimDir, metadataName))
+	if err != nil {
+		return ""
+	}
+	var version struct {
+		Programs map[string]string `json:"programs"`
+	}
+	if json.Unmarshal(text, &version) != nil || filepath.Base(version.Programs[name]) != name {
+		return ""
+	}
+	return filepath.Dir(version.Programs[name])
+}
