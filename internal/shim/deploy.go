@@ -234,7 +234,7 @@ func (s *site) programs() map[string]string {
 		return found
 	}
 	for _, name := range s.want {
-		if path := find(name, s.path, self); filepath.IsAbs(path) {
+		if path, err := along(name, []string{s.path}, s.dir, self); err == nil && filepath.IsAbs(path) {
 			found[name] = path
 		}
 	}

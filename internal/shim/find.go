@@ -1,7 +1,6 @@
 package shim
 
 import (
-	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -23,15 +22,21 @@ func find(name string, cfg config.Config) (string, error) {
 	if err != nil {
 		self = nil
 	}
+	return along(name, []string{cfg.OriginalPath, cfg.Path, noted(cfg.ShimDir, name)}, cfg.ShimDir, self)
+}
+
+// along returns the first executable file called name in the directories of lists, each of the form
+// of PATH, that is no shim: not below shimDir, not self, not a link to one.
+func along(name string, lists []string, shimDir string, self os.FileInfo) (string, error) {
 	var denied error
-	for _, list := range []string{cfg.OriginalPath, cfg.Path, noted(cfg.ShimDir, name)} {
+	for _, list := range lists {
 		for _, dir := range filepath.SplitList(list) {
 			if dir == "" {
 				dir = "." // POSIX.1-2017 XBD, 8.3, PATH
 			}
 			path := dir + "/" + name
 			err := acceptable(path, self)
-			if err == nil && (cfg.ShimDir == "" || filepath.Clean(dir) != cfg.ShimDir) {
+			if err == nil && (shimDir == "" || filepath.Clean(dir) != shimDir) {
 				return path, nil
 			}
 			if errors.Is(err, syscall.EACCES) {
@@ -73,15 +78,9 @@ func noted(shimDir, name string) string {
 	if shimDir == "" {
 		return ""
 	}
-	text, err := os.ReadFile(filepath.Join(shimDir, metadataName))
-	if err != nil {
+	m, err := readMetadata(shimDir)
+	if err != nil || filepath.Base(m.Programs[name]) != name {
 		return ""
 	}
-	var version struct {
-		Programs map[string]string `json:"programs"`
-	}
-	if json.Unmarshal(text, &version) != nil || filepath.Base(version.Programs[name]) != name {
-		return ""
-	}
-	return filepath.Dir(version.Programs[name])
+	return filepath.Dir(m.Programs[name])
 }

@@ -50,7 +50,7 @@ func TestFind(t *testing.T) { // SHM5
 	write(t, at("real", "git"), 0o755, "")
 	link(t, at("real", "git"), at("bin", "git"))
 	write(t, at("shims", "git"), 0o755, "") // whatever lies there
-	write(t, at("shims", ".version"), 0o600, `{"programs":{"git":"`+at("real", "git")+`","npm":"`+at("real", "git")+`"}}`)
+	write(t, at("shims", ".version"), 0o600, `{"version":"1","time":"2025-09-10T02:20:33Z","commands":["git"],"target":"/x","hash":"sha256:0","programs":{"git":"`+at("real", "git")+`","npm":"`+at("real", "git")+`"}}`)
 
 	list := func(names ...string) (path string) {
 		for _, n := range names {
