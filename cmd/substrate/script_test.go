@@ -62,6 +62,9 @@ func build(run func()) error {
 	if err := os.Symlink(shim, shimmed); err != nil {
 		return err
 	}
+	if err := install(filepath.Join(dir, "installed"), program, shim); err != nil {
+		return err
+	}
 	run()
 	return nil
 }
@@ -94,7 +97,7 @@ func setup(env *testscript.Env) error {
 	if err := os.Mkdir(home, 0o700); err != nil {
 		return err
 	}
-	env.Vars = append(cleanEnv(home), "WORK="+env.WorkDir, "TMPDIR="+env.WorkDir, "PROGRAM="+program)
+	env.Vars = append(cleanEnv(home), "WORK="+env.WorkDir, "TMPDIR="+env.WorkDir, "PROGRAM="+program, "INSTALLED="+installed())
 	env.Defer(func() {
 		for _, problem := range checkTraces(env.WorkDir) {
 			env.T().(testing.TB).Error(problem)

@@ -84,12 +84,17 @@ func (s *Status) lookAtPath(env []string) {
 	}
 }
 
-// brokenSite is a site where nothing can be deployed, but something may have been; nil without a directory.
+// brokenSite is a site where nothing can be deployed, but something may have been: what shall be is what was
+// deployed. It is nil without a directory.
 func brokenSite(cfg config.Config) *site {
 	if cfg.ShimDir == "" {
 		return nil
 	}
-	return &site{base: cfg.Dir, dir: cfg.ShimDir, want: slices.Clone(defaultCommands), known: slices.Clone(defaultCommands)}
+	s := &site{base: cfg.Dir, dir: cfg.ShimDir, want: slices.Clone(defaultCommands), known: slices.Clone(defaultCommands)}
+	if m, err := readMetadata(s.dir); err == nil {
+		s.want, s.known = m.Commands, append(s.known, m.Commands...)
+	}
+	return s
 }
 
 // writable says why nothing can be written to dir, nil if it can or if dir is not there yet.
