@@ -50,6 +50,8 @@ var rules = map[string]rule{
 	"internal/world/netlog":  {ours: []string{"internal/probe", "internal/world/netlink"}, unix: []string{"*"}},
 	"internal/world/egress":  {ours: []string{"internal/probe"}, unix: []string{"*"}, tests: []string{"internal/world/netns", "internal/world/netlog", "internal/world/netlink", "internal/world/nft"}},
 
+	"internal/world/onhost": {ours: []string{"internal/inherited"}, unix: []string{"*"}},
+
 	// Level 2: the plan itself asks the kernel nothing
 	"internal/world/layout": {ours: []string{"internal/world/mount"}, unix: []string{"host.go", "shadow.go"}},
 
@@ -70,7 +72,7 @@ var rules = map[string]rule{
 		ours: []string{
 			"fsdiff", "internal/probe", "internal/inherited", "internal/world/mount", "internal/world/cgroup", "internal/world/netns",
 			"internal/world/nft", "internal/world/netlog", "internal/world/netlink", "internal/world/egress", "internal/world/layout",
-			"internal/world/worldfs", "internal/world/worldinit",
+			"internal/world/worldfs", "internal/world/worldinit", "internal/world/onhost",
 		},
 		unix: []string{"*"},
 	},

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -39,7 +40,7 @@ type runFlags struct {
 
 // register adds the flags to a set.
 func (f *runFlags) register(fs *pflag.FlagSet) {
-	fs.StringVar(&f.strategy, "strategy", "", "view of the files: overlay (default: the best that works)")
+	fs.StringVar(&f.strategy, "strategy", "", "view of the files: "+strings.Join(world.Strategies(), ", ")+" (default: the first that works)")
 	fs.StringVar(&f.upper, "upper", "", "where changes are kept: disk, tmpfs or tmpfs:SIZE (default: disk)")
 	fs.DurationVar(&f.timeout, "timeout", 0, "end the command after this time, with status 124")
 	f.limits.register(fs)
@@ -77,6 +78,7 @@ type execution struct {
 	stdout, stderr  *os.File // of the command
 	result          *world.Result
 	setup, teardown time.Duration // of the world; 0 on the host
+	warned          []string      // messages of degradations that have been printed
 }
 
 // run does it all and leaves the exit status in the app. The order is that of RPL6: the
@@ -228,7 +230,7 @@ func (e *execution) execute(id string, sigs <-chan os.Signal) (*world.Result, er
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = e.stdin, e.stdout, e.stderr
 	cmd.TTY, cmd.Timeout = e.tty, e.flags.timeout
 	if !e.isolate {
-		return replay.RunHost(cmd)
+		return world.RunHost(cmd)
 	}
 	return e.inWorld(id, cmd, sigs)
 }
@@ -240,6 +242,7 @@ func (e *execution) inWorld(id string, cmd world.Command, sigs <-chan os.Signal)
 		Name:     e.worldName(id),
 		Dirs:     worldDirs(e.cfg),
 		Strategy: or(e.flags.strategy, e.cfg.Strategy),
+		Require:  e.flags.requireWorld || e.cfg.RequireWorld,
 		Upper:    upperOf(e.flags.upper),
 		Hide:     hidden(e.cfg),
 		Cwd:      e.plan.Cwd,
@@ -249,6 +252,7 @@ func (e *execution) inWorld(id string, cmd world.Command, sigs <-chan os.Signal)
 		Slots:    world.Slots{Max: e.cfg.WorldMax, Waiting: e.a.waiting, Stop: sigs},
 		Root:     e.cfg.Root,
 		Observe:  e.observer(),
+		Warn:     e.warnNow,
 	})
 	if err != nil {
 		return nil, err
@@ -286,7 +290,7 @@ func (e *execution) worldName(id string) string {
 // notifyForwarded asks for the signals that the command must get. What the caller of
 // this program ignores stays ignored.
 func notifyForwarded(sigs chan<- os.Signal) {
-	for _, s := range replay.Forwarded {
+	for _, s := range world.Forwarded {
 		if !signal.Ignored(s) && !inherited.IsIgnored(s.(syscall.Signal)) {
 			signal.Notify(sigs, s)
 		}
@@ -367,9 +371,7 @@ func (e *execution) say(name, value string) {
 
 // finish prints warnings and report, and sets the exit status.
 func (e *execution) finish(report *replay.Report) error {
-	for _, line := range warnings(e.result, e.flags.verbose) {
-		_, _ = io.WriteString(e.a.stderr, line+"\n")
-	}
+	e.printWarnings(warnings(e.result, e.flags.verbose))
 	if err := e.result.ExecErr; err != nil {
 		message(e.a.stderr, "error", execText(e.plan.Path, err))
 	}
@@ -390,6 +392,23 @@ func (e *execution) finish(report *replay.Report) error {
 		_, _ = io.WriteString(e.a.stderr, o.text())
 	}
 	return nil
+}
+
+// warnNow prints a degradation that the user has to know of before the command is run.
+func (e *execution) warnNow(d world.Degradation) { e.printWarnings([]world.Degradation{d}) }
+
+// printWarnings prints degradations, each once (RPL9).
+func (e *execution) printWarnings(list []world.Degradation) {
+	for _, d := range list {
+		if slices.Contains(e.warned, d.Message) {
+			continue
+		}
+		e.warned = append(e.warned, d.Message)
+		_, _ = io.WriteString(e.a.stderr, "[replay] warn: "+d.Message+"\n")
+		if d.Remedy != "" {
+			message(e.a.stderr, "hint", d.Remedy)
+		}
+	}
 }
 
 // sayUpper tells what was looked through if there is no change to show (RPL8).

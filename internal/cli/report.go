@@ -146,17 +146,14 @@ func (o *outcome) json() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// warnings are the lines of RPL9 for what a run had to do without, each once: those
+// warnings are the degradations of RPL9 that a run is to tell of: those
 // that matter without being asked, and with verbose all.
-func warnings(res *world.Result, verbose bool) []string {
-	var lines []string
-	seen := map[string]bool{}
+func warnings(res *world.Result, verbose bool) []world.Degradation {
+	var list []world.Degradation
 	for _, d := range res.Degraded {
-		if d.Message == "" || seen[d.Message] || !(d.Asked || verbose) {
-			continue
+		if d.Message != "" && (d.Asked || verbose) {
+			list = append(list, d)
 		}
-		seen[d.Message] = true
-		lines = append(lines, "[replay] warn: "+d.Message)
 	}
-	return lines
+	return list
 }

@@ -1,8 +1,7 @@
 // Package replay runs recorded spans again and says how the outcome compares.
 //
 // [NewPlan] computes, from a span alone, what to execute: argv, working directory,
-// environment, umask and stdin. [RunHost] executes a plan on the host; package world
-// executes it in isolation. [Compare] holds the result against the span, and a
+// environment, umask and stdin. Package world executes it, on the host or in isolation. [Compare] holds the result against the span, and a
 // [Report] is what the user gets to see. Where spans come from is left to package
 // trace, and printing to the command line.
 package replay
@@ -114,7 +113,7 @@ func (p *Plan) setArgv(span trace.Record) error {
 	return nil
 }
 
-// Command gives the plan in the form that worlds and [RunHost] take. The caller sets
+// Command gives the plan in the form that worlds and [world.RunHost] take. The caller sets
 // the streams.
 func (p Plan) Command() world.Command {
 	return world.Command{Path: p.Path, Argv: p.Argv, Dir: p.Cwd, Env: p.Env, Umask: p.Umask}

@@ -32,6 +32,15 @@ func rejection(strategy string, err error) Rejected {
 	return r
 }
 
+// Strategies returns the names of all strategies, the best first (WLD3).
+func Strategies() []string {
+	var names []string
+	for _, s := range worldfs.Strategies() {
+		names = append(names, s.Name())
+	}
+	return names
+}
+
 // candidates returns the strategies that spec allows, the best first (WLD3, RPL5).
 func (s *Spec) candidates() ([]worldfs.Strategy, error) {
 	all := worldfs.Strategies()
@@ -41,18 +50,16 @@ func (s *Spec) candidates() ([]worldfs.Strategy, error) {
 		}
 		return all, nil
 	}
-	var names []string
 	for _, c := range all {
 		switch {
 		case c.Name() != s.Strategy:
-			names = append(names, c.Name())
 		case s.Require && c.Name() == worldfs.Direct:
 			return nil, errRequired
 		default:
 			return []worldfs.Strategy{c}, nil
 		}
 	}
-	return nil, fmt.Errorf("strategy %q is not known; there are %s", s.Strategy, strings.Join(names, ", "))
+	return nil, fmt.Errorf("strategy %q is not known; there are %s", s.Strategy, strings.Join(Strategies(), ", "))
 }
 
 // errRequired is the answer to who wants isolation and asks for none.
@@ -77,6 +84,24 @@ func (w *World) nextView() error {
 		}
 	}
 	return w.noView()
+}
+
+// strategyWarnings are the degradations that a strategy is by itself, in the words of RPL9.
+func (w *World) strategyWarnings() []Degradation {
+	switch {
+	case w.strategy == worldfs.Direct:
+		return []Degradation{{
+			Name: worldfs.Direct, Asked: true,
+			Message: "no isolated file view available; running directly on the host, file changes are not tracked",
+		}}
+	case w.strategy == worldfs.CopyDiff && w.spec.Strategy == "":
+		return []Degradation{{
+			Name: worldfs.CopyDiff, Asked: true,
+			Message: "overlay and fuse-overlayfs unavailable; using copy-diff",
+			Remedy:  "install fuse-overlayfs and enable /dev/fuse",
+		}}
+	}
+	return nil
 }
 
 // reject notes why a strategy cannot be had and makes way for the next. The error is the reason itself if there is none.

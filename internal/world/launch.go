@@ -18,12 +18,15 @@ import (
 	"substrate/internal/world/worldinit"
 )
 
+// noNetns is the degradation of a world with the host's network (RPL9).
+const noNetns = "netns unavailable or insufficient privileges; skipping network scoping"
+
 var errRanBefore = errors.New("this world has already run a command")
 
 func (w *World) newResult() *Result {
 	return &Result{
 		Strategy: w.strategy, Fallbacks: w.fellBack(), WorldID: w.ID, Name: w.Name,
-		Degraded: append(append([]Degradation(nil), w.degraded...), w.viewNotes()...),
+		Degraded: slices.Concat(w.strategyWarnings(), w.degraded, w.viewNotes()),
 	}
 }
 
@@ -47,7 +50,7 @@ func (r *run) start() error {
 	if err != nil && !setup.Wait && setup.Net {
 		setup.Net = false
 		if proc, err = setup.Start(); err == nil {
-			r.degrade("netns", "netns unavailable or insufficient privileges; skipping network scoping", true)
+			r.degrade("netns", noNetns, true)
 		}
 	}
 	if err != nil {
@@ -92,7 +95,7 @@ func (r *run) joinNet() error {
 	w.net.log, w.net.dns = -1, -1
 	if w.net.ns < 0 || w.net.err != nil {
 		w.observe("netns", w.net.err.Error(), false)
-		r.degrade("netns", "netns unavailable or insufficient privileges; skipping network scoping", true)
+		r.degrade("netns", noNetns, true)
 		host, err := os.Open("/proc/self/ns/net")
 		if err != nil {
 			return fmt.Errorf("keep the host's network: %w", err)

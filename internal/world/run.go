@@ -15,6 +15,7 @@ import (
 	"substrate/internal/inherited"
 	"substrate/internal/world/egress"
 	"substrate/internal/world/netlog"
+	"substrate/internal/world/worldfs"
 	"substrate/internal/world/worldinit"
 )
 
@@ -56,6 +57,9 @@ func (w *World) Run(cmd Command) (*Result, error) {
 	}
 	w.ran = true
 	for {
+		if view, ok := w.view.(worldfs.OnHost); ok {
+			return w.runOnHost(view, &cmd)
+		}
 		res, err := w.runView(&cmd)
 		var failure *setupFailure
 		if !errors.As(err, &failure) || !failure.ofView {

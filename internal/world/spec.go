@@ -35,6 +35,10 @@ type Spec struct {
 	DiffMax  int        // entries in the diff; 0 means fsdiff.DefaultMax
 	Root     bool       // the caller has a root's capabilities; no user namespace is made
 	Observe  func(Step) // called for each step at the moment it happens; may be nil
+
+	// Warn is called before the command is run with little or no isolation, with a degradation that will stand in the Result
+	// as well; may be nil.
+	Warn func(Degradation)
 }
 
 // Step is one step of the set-up, for `[replay] ` lines.
@@ -63,6 +67,7 @@ type Command struct {
 type Degradation struct {
 	Name    string // stands in degraded_components: "cgroup", "nft", "netns", "fs-view", "upper-disk"
 	Message string // one line for the user, without prefix
+	Remedy  string // one hint, printed after Message; may be empty
 	Asked   bool   // the caller asked for what is missing, or isolation suffers: print it also without verbose
 }
 
@@ -85,7 +90,7 @@ type Result struct {
 	Duration time.Duration // of the command alone
 	Usage    Usage
 
-	Diff         *fsdiff.Diff   // nil only if Degraded says why
+	Diff         *fsdiff.Diff   // nil only if Degraded says why: with the strategy direct
 	UpperEntries int            // number of entries in all uppers, for `upper entries: N`
 	Blocked      []netlog.Event // each distinct attempt once, in order of its first appearance
 	Lookups      []string       // names that were looked up and refused, each once

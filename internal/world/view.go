@@ -1,6 +1,7 @@
 package world
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -61,6 +62,9 @@ func (w *World) diff(res *Result) {
 	}
 	b := fsdiff.New(w.spec.Cwd, res.Strategy, limit)
 	found, err := w.view.Diff(b, w.memory)
+	if errors.Is(err, worldfs.ErrUntracked) {
+		return // said when the strategy was chosen
+	}
 	res.UpperEntries = found.Entries
 	for _, path := range found.ReadOnly {
 		res.Degraded = append(res.Degraded, Degradation{Name: "fs-view", Message: path + ": the kernel refused an overlay over it; it was read-only in the world", Asked: true})

@@ -40,7 +40,7 @@ type View interface {
 	Mounts() Mounts
 
 	// Diff adds to b what the command changed, after all processes of the world have ended. memory is the root
-	// of Mounts.Memory, or -1. The error says that the list is incomplete.
+	// of Mounts.Memory, or -1. The error says that the list is incomplete, or wraps [ErrUntracked].
 	Diff(b *fsdiff.Builder, memory int) (Found, error)
 
 	// Close ends what the view keeps running. What it made on disk lies below Request.Dir and Request.State and is
@@ -56,8 +56,8 @@ type OnHost interface {
 	// WorkDir is where a command runs whose working directory is cwd, on the host.
 	WorkDir(cwd string) string
 
-	// Confine restricts the calling thread before the command is forked from it. The thread is locked and ends
-	// after that. It does nothing where nothing can be restricted.
+	// Confine restricts the calling thread before the command is forked from it; an error keeps the command from being
+	// run. The thread is locked and ends after that. It does nothing where nothing can be restricted.
 	Confine() error
 }
 
@@ -97,5 +97,5 @@ var MadeNew = []string{"/proc", "/sys", "/dev", "/run"}
 
 // Strategies returns all strategies, the best first. The list is written out, so that who reads it knows the order.
 func Strategies() []Strategy {
-	return []Strategy{overlayStrategy{}}
+	return []Strategy{overlayStrategy{}, directStrategy{}}
 }

@@ -1,7 +1,8 @@
-package replay
+package onhost
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,13 +13,13 @@ import (
 	"testing"
 	"time"
 
-	"substrate/internal/world"
+	"golang.org/x/sys/unix"
 )
 
-// TestMain runs one command with RunHost if a test starts this program as a child.
-// RunHost takes all children of a process for its own, so a process of its own it is.
+// TestMain runs one command with Run if a test starts this program as a child.
+// Run takes all children of a process for its own, so a process of its own it is.
 func TestMain(m *testing.M) {
-	if spec := os.Getenv("REPLAY_TEST_RUN"); spec != "" {
+	if spec := os.Getenv("ONHOST_TEST_RUN"); spec != "" {
 		os.Exit(runChild(spec))
 	}
 	os.Exit(m.Run())
@@ -27,26 +28,33 @@ func TestMain(m *testing.M) {
 // runChild runs the command of spec and writes the result to the file that its
 // environment names.
 func runChild(spec string) int {
-	var c world.Command
-	if err := json.Unmarshal([]byte(spec), &c); err != nil {
+	var text commandText
+	if err := json.Unmarshal([]byte(spec), &text); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	c := text.Command
 	c.Stdout, c.Stderr = os.Stdout, os.Stderr
-	res, err := RunHost(c)
+	res, err := Run(c)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	out := outcomeOf{Exit: res.Exit, Signal: res.Signal, TimedOut: res.TimedOut, Duration: res.Duration, User: res.Usage.User}
+	out := outcomeOf{Exit: res.Exit, Signal: res.Signal, TimedOut: res.TimedOut, Duration: res.Duration, User: res.User}
 	if res.ExecErr != nil {
 		out.ExecErr = res.ExecErr.Error()
 	}
 	data, _ := json.Marshal(out)
-	if err := os.WriteFile(os.Getenv("REPLAY_TEST_RESULT"), data, 0o600); err != nil {
+	if err := os.WriteFile(os.Getenv("ONHOST_TEST_RESULT"), data, 0o600); err != nil {
 		return 1
 	}
 	return 0
+}
+
+// commandText is a Command as the child gets it: a function cannot be passed.
+type commandText struct {
+	Command
+	Confine *struct{}
 }
 
 // outcomeOf is the part of a result that the tests look at.
@@ -57,21 +65,21 @@ type outcomeOf struct {
 	Duration, User time.Duration
 }
 
-// hostRun is a child that runs a command with RunHost.
+// hostRun is a child that runs a command with Run.
 type hostRun struct {
 	*exec.Cmd
 	result         string
 	stdout, stderr strings.Builder
 }
 
-func newHostRun(t *testing.T, c world.Command) *hostRun {
+func newHostRun(t *testing.T, c Command) *hostRun {
 	t.Helper()
-	spec, err := json.Marshal(c)
+	spec, err := json.Marshal(commandText{Command: c})
 	if err != nil {
 		t.Fatal(err)
 	}
 	h := &hostRun{Cmd: exec.Command(os.Args[0]), result: filepath.Join(t.TempDir(), "result")}
-	h.Env = append(os.Environ(), "REPLAY_TEST_RUN="+string(spec), "REPLAY_TEST_RESULT="+h.result)
+	h.Env = append(os.Environ(), "ONHOST_TEST_RUN="+string(spec), "ONHOST_TEST_RESULT="+h.result)
 	h.Stdout, h.Stderr = &h.stdout, &h.stderr
 	return h
 }
@@ -90,7 +98,7 @@ func (h *hostRun) outcome(t *testing.T) outcomeOf {
 	return out
 }
 
-func runHost(t *testing.T, c world.Command) (outcomeOf, string) {
+func run(t *testing.T, c Command) (outcomeOf, string) {
 	t.Helper()
 	h := newHostRun(t, c)
 	if err := h.Run(); err != nil {
@@ -100,22 +108,22 @@ func runHost(t *testing.T, c world.Command) (outcomeOf, string) {
 }
 
 // bash is a command as a plan makes it.
-func bash(script string) world.Command {
-	return world.Command{
+func bash(script string) Command {
+	return Command{
 		Path: "/bin/bash", Argv: []string{"bash", "-c", script}, Dir: "/", Umask: 0o22,
 		Env: []string{"PATH=/usr/bin:/bin"},
 	}
 }
 
 // REC4: the status is the command's; 128+n after a signal; 126 and 127.
-func TestRunHostStatus(t *testing.T) {
+func TestRunStatus(t *testing.T) {
 	plain := filepath.Join(t.TempDir(), "plain")
 	if err := os.WriteFile(plain, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	tests := []struct {
 		name         string
-		c            world.Command
+		c            Command
 		exit, signal int
 		started      bool
 	}{
@@ -123,35 +131,35 @@ func TestRunHostStatus(t *testing.T) {
 		{"builtin", bash("exit 3"), 3, 0, true},
 		{"signal", bash("kill -TERM $$"), 143, 15, true},
 		{"kill", bash("kill -KILL $$"), 137, 9, true},
-		{"on PATH", world.Command{Path: "true", Argv: []string{"true"}, Dir: "/", Env: []string{"PATH=/usr/bin:/bin"}}, 0, 0, true},
-		{"not found", world.Command{Path: "no-such-program", Argv: []string{"x"}, Dir: "/", Env: []string{"PATH=/bin"}}, 127, 0, false},
-		{"no such file", world.Command{Path: "/no/such", Argv: []string{"x"}, Dir: "/"}, 127, 0, false},
-		{"not executable", world.Command{Path: plain, Argv: []string{"x"}, Dir: "/"}, 126, 0, false},
-		{"directory", world.Command{Path: "/usr", Argv: []string{"x"}, Dir: "/"}, 126, 0, false},
+		{"on PATH", Command{Path: "true", Argv: []string{"true"}, Dir: "/", Env: []string{"PATH=/usr/bin:/bin"}}, 0, 0, true},
+		{"not found", Command{Path: "no-such-program", Argv: []string{"x"}, Dir: "/", Env: []string{"PATH=/bin"}}, 127, 0, false},
+		{"no such file", Command{Path: "/no/such", Argv: []string{"x"}, Dir: "/"}, 127, 0, false},
+		{"not executable", Command{Path: plain, Argv: []string{"x"}, Dir: "/"}, 126, 0, false},
+		{"directory", Command{Path: "/usr", Argv: []string{"x"}, Dir: "/"}, 126, 0, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, _ := runHost(t, tt.c)
+			got, _ := run(t, tt.c)
 			if got.Exit != tt.exit || got.Signal != tt.signal || (got.ExecErr == "") != tt.started {
-				t.Errorf("RunHost = %+v, want exit %d, signal %d", got, tt.exit, tt.signal)
+				t.Errorf("Run = %+v, want exit %d, signal %d", got, tt.exit, tt.signal)
 			}
 		})
 	}
 }
 
 // RPL3: umask and environment are those of the plan, and stdin is empty.
-func TestRunHostGivesWhatThePlanSays(t *testing.T) {
+func TestRunGivesWhatThePlanSays(t *testing.T) {
 	c := bash("umask; env -u _ -u SHLVL -u PWD -u OLDPWD; cat; pwd")
 	c.Umask, c.Dir = 0o077, "/usr"
 	c.Env = []string{"A=b c", "PATH=/usr/bin:/bin"}
-	got, out := runHost(t, c)
+	got, out := run(t, c)
 	if want := "0077\nA=b c\nPATH=/usr/bin:/bin\n/usr\n"; got.Exit != 0 || out != want {
 		t.Errorf("exit %d, output %q, want %q", got.Exit, out, want)
 	}
 }
 
 // RPL4: descriptors 0, 1 and 2 and nothing else, also if we inherited more.
-func TestRunHostLeaksNoDescriptor(t *testing.T) {
+func TestRunLeaksNoDescriptor(t *testing.T) {
 	h := newHostRun(t, bash("for ((n = 0; n < 256; n++)); do [ -e /proc/$$/fd/$n ] && echo $n; done; true"))
 	f, err := os.Open("/dev/zero")
 	if err != nil {
@@ -169,13 +177,13 @@ func TestRunHostLeaksNoDescriptor(t *testing.T) {
 
 // RPL10: the timeout ends every descendant, also one that left the group, and the
 // status is 124.
-func TestRunHostTimeout(t *testing.T) {
+func TestRunTimeout(t *testing.T) {
 	dir := t.TempDir()
 	c := bash(`trap '' TERM; setsid sh -c 'trap "" TERM; echo $$ >` + dir + `/away; sleep 60 & wait' & sleep 60 & wait; sleep 60`)
 	c.Timeout, c.Grace = 300*time.Millisecond, 200*time.Millisecond
-	got, _ := runHost(t, c)
+	got, _ := run(t, c)
 	if got.Exit != 124 || !got.TimedOut || got.Duration > 10*time.Second {
-		t.Errorf("RunHost = %+v, want 124 after the grace period", got)
+		t.Errorf("Run = %+v, want 124 after the grace period", got)
 	}
 	data, err := os.ReadFile(filepath.Join(dir, "away"))
 	if err != nil {
@@ -205,7 +213,7 @@ func alive(pid int) bool {
 }
 
 // RPL10: a signal that is sent to us reaches the command and its descendants.
-func TestRunHostForwardsSignals(t *testing.T) {
+func TestRunForwardsSignals(t *testing.T) {
 	dir := t.TempDir()
 	h := newHostRun(t, bash(`setsid bash -c 'trap "echo away; exit" TERM; : >`+dir+`/ready; while :; do sleep 0.02; done' &
 		trap 'wait; echo command; exit 7' TERM; while :; do sleep 0.02; done`))
@@ -228,5 +236,53 @@ func TestRunHostForwardsSignals(t *testing.T) {
 	}
 	if got := h.outcome(t); got.Exit != 7 || h.stdout.String() != "away\ncommand\n" {
 		t.Errorf("exit %d, output %q, want 7 and both", got.Exit, h.stdout.String())
+	}
+}
+
+// RPL10: with EndAll nothing that the command leaves behind outlives it.
+func TestRunEndAll(t *testing.T) {
+	dir := t.TempDir()
+	c := bash(`setsid sh -c 'trap "" TERM HUP; echo $$ >` + dir + `/away; sleep 1000' & while ! [ -s ` + dir + `/away ]; do sleep 0.01; done`)
+	c.EndAll = true
+	if got, _ := run(t, c); got.Exit != 0 {
+		t.Errorf("Run = %+v", got)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "away"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); alive(pid); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+			t.Fatalf("process %d outlived the command", pid)
+		}
+	}
+}
+
+// The command is forked from a thread that Confine restricted; the others are as they were, and if it fails nothing is run.
+func TestRunConfined(t *testing.T) {
+	ran := filepath.Join(t.TempDir(), "ran")
+	c := bash("grep -c 'NoNewPrivs:.1' /proc/self/status >" + ran)
+	c.Confine = func() error { return unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }
+	ended, err := Run(c)
+	if text, _ := os.ReadFile(ran); err != nil || ended.Exit != 0 || string(text) != "1\n" {
+		t.Errorf("Run = %+v, %v; restricted: %q", ended, err, text)
+	}
+	if v, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err != nil || v != 0 {
+		t.Errorf("the caller is restricted too: %d, %v", v, err)
+	}
+	if err := os.Remove(ran); err != nil {
+		t.Fatal(err)
+	}
+	c.Confine = func() error { return unix.EPERM }
+	if ended, err := Run(c); !errors.Is(err, unix.EPERM) {
+		t.Errorf("Run = %+v, %v, want EPERM", ended, err)
+	}
+	if _, err := os.Stat(ran); err == nil {
+		t.Error("the command ran")
 	}
 }

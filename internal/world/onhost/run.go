@@ -1,4 +1,10 @@
-package replay
+// Package onhost runs a command on the host, without namespaces.
+//
+// Without a pid namespace nothing holds the processes of a command together. So the command gets a process group of its own,
+// and the terminal if there is one; the calling process becomes the subreaper of what the command leaves behind; and signals
+// and timeouts go to the group and to every descendant (RPL10). What the command may see or change is not restricted
+// here, but by the caller's [Command.Confine].
+package onhost
 
 import (
 	"errors"
@@ -9,6 +15,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -16,7 +23,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"substrate/internal/inherited"
-	"substrate/internal/world"
 )
 
 // defaultGrace is the time between SIGTERM and SIGKILL if the command names none.
@@ -28,24 +34,54 @@ var Forwarded = []os.Signal{
 	syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT,
 }
 
-// RunHost runs a command on the host, without isolation, in a process group of its
-// own that gets the terminal if we have it. The process becomes the subreaper of
+// Command is what to run.
+type Command struct {
+	Path    string   // program: with a slash a path, without one it is looked for on the PATH of Env
+	Argv    []string // argv, the zeroth included
+	Dir     string   // working directory
+	Env     []string
+	Umask   int
+	Stdin   *os.File // nil for /dev/null
+	Stdout  *os.File // nil for /dev/null
+	Stderr  *os.File
+	Timeout time.Duration // 0 for none: SIGTERM to all descendants, after Grace SIGKILL
+	Grace   time.Duration // 0 means 2 s
+	EndAll  bool          // kill what is left of the descendants when the command has ended
+
+	Cgroup  int          // descriptor of the cgroup that the command starts in, if InGroup
+	InGroup bool         // without clone3(2) the command starts outside of it all the same
+	Confine func() error // restricts the calling thread, from which the command is then forked and which ends after that; nil for nothing
+}
+
+// Ended is how a command ended.
+type Ended struct {
+	Exit         int   // 128+n if signal n killed it, 124 on timeout, 126 or 127 if it could not be started
+	Signal       int   // that killed it, 0 for none
+	ExecErr      error // why it could not be started
+	TimedOut     bool
+	Started      time.Time
+	Duration     time.Duration
+	User, System time.Duration
+	MaxRSS       int64 // bytes, of the largest process
+}
+
+// Run runs a command in a process group of its own that gets the terminal if we have it. The process becomes the subreaper of
 // what the command leaves behind, so that signals and the timeout reach every
-// descendant. The result has no diff and no network events.
+// descendant.
 //
 // The command gets descriptors 0, 1 and 2 and nothing else (RPL4). A command that
 // cannot be started is no error: ExecErr says why, and Exit is 126 or 127.
-// RunHost changes process-wide state (umask, close-on-exec flags) and takes every child
+// Run changes process-wide state (umask, close-on-exec flags) and takes every child
 // of the process for a part of the command, so a process runs one at a time and has
 // no children of its own meanwhile.
 //
 // Source: PR_SET_CHILD_SUBREAPER(2const); close_range(2); setpgid(2); tcsetpgrp(3).
-func RunHost(c world.Command) (*world.Result, error) {
+func Run(c Command) (*Ended, error) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return nil, fmt.Errorf("become the subreaper: %w", err)
 	}
-	res := &world.Result{Started: time.Now()}
-	path, err := lookPath(c)
+	res := &Ended{Started: time.Now()}
+	path, err := lookPath(&c)
 	if err != nil {
 		res.ExecErr, res.Exit = err, execStatus(err)
 		return res, nil
@@ -61,17 +97,21 @@ func RunHost(c world.Command) (*world.Result, error) {
 	defer term.close()
 
 	res.Started = time.Now()
-	pid, err := start(path, c)
+	pid, err := start(path, &c)
 	if err != nil {
+		var mine *confineError
+		if errors.As(err, &mine) {
+			return nil, err
+		}
 		res.ExecErr, res.Exit = err, execStatus(err)
 		return res, nil
 	}
 	term.give(pid)
-	return res, supervise(pid, c, sigs, term, res)
+	return res, supervise(pid, &c, sigs, term, res)
 }
 
 // start executes the command with exactly three descriptors and its own umask.
-func start(path string, c world.Command) (int, error) {
+func start(path string, c *Command) (int, error) {
 	files, closeFiles, err := streams(c)
 	if err != nil {
 		return 0, err
@@ -85,16 +125,45 @@ func start(path string, c world.Command) (int, error) {
 	}
 	old := unix.Umask(c.Umask)
 	defer unix.Umask(old)
-	return syscall.ForkExec(path, c.Argv, &syscall.ProcAttr{
-		Dir:   c.Dir,
-		Env:   c.Env,
-		Files: files,
-		Sys:   &syscall.SysProcAttr{Setpgid: true},
-	})
+	attr := &syscall.ProcAttr{Dir: c.Dir, Env: c.Env, Files: files, Sys: &syscall.SysProcAttr{Setpgid: true}}
+	if c.InGroup {
+		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, c.Cgroup
+	}
+	pid, err := fork(path, c, attr)
+	if c.InGroup && errors.Is(err, syscall.ENOSYS) {
+		attr.Sys.UseCgroupFD = false
+		pid, err = fork(path, c, attr)
+	}
+	return pid, err
+}
+
+// confineError says that the command would have run with fewer restrictions than the caller wants.
+type confineError struct{ err error }
+
+func (e *confineError) Error() string { return "restrict the command: " + e.err.Error() }
+func (e *confineError) Unwrap() error { return e.err }
+
+// fork executes the command, from a thread of its own if that has to be restricted before.
+func fork(path string, c *Command, attr *syscall.ProcAttr) (pid int, err error) {
+	if c.Confine == nil {
+		return syscall.ForkExec(path, c.Argv, attr)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine, and its restrictions with it
+		if err = c.Confine(); err != nil {
+			err = &confineError{err}
+			return
+		}
+		pid, err = syscall.ForkExec(path, c.Argv, attr)
+	}()
+	<-done
+	return pid, err
 }
 
 // streams returns descriptors 0, 1 and 2 of the command.
-func streams(c world.Command) ([]uintptr, func(), error) {
+func streams(c *Command) ([]uintptr, func(), error) {
 	var null *os.File
 	fds := make([]uintptr, 0, 3)
 	for _, f := range []*os.File{c.Stdin, c.Stdout, c.Stderr} {
@@ -132,7 +201,7 @@ func closeOnExecOneByOne() error {
 }
 
 // supervise waits for the command, passes signals on and enforces the timeout.
-func supervise(pid int, c world.Command, sigs <-chan os.Signal, term *terminal, res *world.Result) error {
+func supervise(pid int, c *Command, sigs <-chan os.Signal, term *terminal, res *Ended) error {
 	type ending struct {
 		status syscall.WaitStatus
 		usage  syscall.Rusage
@@ -172,6 +241,8 @@ func supervise(pid int, c world.Command, sigs <-chan os.Signal, term *terminal, 
 			finish(e.status, e.usage, res)
 			if res.TimedOut {
 				res.Exit = 124
+			}
+			if res.TimedOut || c.EndAll {
 				endDescendants(pid)
 			}
 			return nil
@@ -200,24 +271,24 @@ func wait(pid int, term *terminal) (syscall.WaitStatus, syscall.Rusage, error) {
 }
 
 // finish fills in exit status and usage (REC4).
-func finish(status syscall.WaitStatus, usage syscall.Rusage, res *world.Result) {
+func finish(status syscall.WaitStatus, usage syscall.Rusage, res *Ended) {
 	res.Exit = status.ExitStatus()
 	if status.Signaled() {
 		res.Signal = int(status.Signal())
 		res.Exit = 128 + res.Signal
 	}
-	res.Usage.User = time.Duration(usage.Utime.Nano())
-	res.Usage.System = time.Duration(usage.Stime.Nano())
-	res.Usage.MaxRSS = usage.Maxrss * 1024 // the kernel counts KiB: getrusage(2)
+	res.User = time.Duration(usage.Utime.Nano())
+	res.System = time.Duration(usage.Stime.Nano())
+	res.MaxRSS = usage.Maxrss * 1024 // the kernel counts KiB: getrusage(2)
 }
 
 // lookPath finds the program of a command on the command's own PATH.
-func lookPath(c world.Command) (string, error) {
+func lookPath(c *Command) (string, error) {
 	if strings.Contains(c.Path, "/") {
 		return c.Path, nil
 	}
 	refused := error(nil)
-	for _, dir := range filepath.SplitList(toMap(c.Env)["PATH"]) {
+	for _, dir := range filepath.SplitList(pathOf(c.Env)) {
 		if !filepath.IsAbs(dir) {
 			dir = filepath.Join(c.Dir, dir)
 		}
@@ -235,6 +306,16 @@ func lookPath(c world.Command) (string, error) {
 		return "", refused
 	}
 	return "", &exec.Error{Name: c.Path, Err: exec.ErrNotFound}
+}
+
+// pathOf is the PATH of an environment. Of two the first counts, as in getenv(3).
+func pathOf(env []string) string {
+	for _, v := range env {
+		if path, ok := strings.CutPrefix(v, "PATH="); ok {
+			return path
+		}
+	}
+	return ""
 }
 
 // execStatus gives the status of a command that could not be started.

@@ -1,4 +1,4 @@
-package replay
+package onhost
 
 import (
 	"bytes"
@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/creack/pty"
-
-	"substrate/internal/world"
 )
 
 // screen collects what appears on a terminal.
@@ -43,9 +41,9 @@ func (s *screen) waitFor(t *testing.T, text string) {
 	t.Fatalf("%q did not appear; the screen holds %q", text, s.buf.String())
 }
 
-// onTerminal starts a child that runs a command with RunHost as the foreground process
+// onTerminal starts a child that runs a command with Run as the foreground process
 // of a terminal of its own.
-func onTerminal(t *testing.T, c world.Command) (*hostRun, *os.File, *screen) {
+func onTerminal(t *testing.T, c Command) (*hostRun, *os.File, *screen) {
 	t.Helper()
 	h := newHostRun(t, c)
 	h.Stdin, h.Stdout, h.Stderr = nil, nil, nil
@@ -73,7 +71,7 @@ func onTerminal(t *testing.T, c world.Command) (*hostRun, *os.File, *screen) {
 
 // RPL10: the command has the terminal: it may read from it at once, and Ctrl-C is for the
 // command alone.
-func TestRunHostGivesTheTerminal(t *testing.T) {
+func TestRunGivesTheTerminal(t *testing.T) {
 	h, master, s := onTerminal(t, bash("exec </dev/tty; read a; echo got $a; sleep 60"))
 	if _, err := master.WriteString("typed\n"); err != nil {
 		t.Fatal(err)
@@ -91,7 +89,7 @@ func TestRunHostGivesTheTerminal(t *testing.T) {
 }
 
 // RPL10: Ctrl-Z stops the command and us, and both go on together.
-func TestRunHostStopsWithTheCommand(t *testing.T) {
+func TestRunStopsWithTheCommand(t *testing.T) {
 	h, master, s := onTerminal(t, bash("echo begun; read a </dev/tty; echo got $a"))
 	s.waitFor(t, "begun")
 	time.Sleep(20 * time.Millisecond) // let bash come to its read
@@ -119,7 +117,7 @@ func TestRunHostStopsWithTheCommand(t *testing.T) {
 }
 
 // RPL10: in the background we have no terminal to give, and take none.
-func TestRunHostInTheBackground(t *testing.T) {
+func TestRunInTheBackground(t *testing.T) {
 	script := exec.Command("/bin/bash", "-c", "set -m; \"$0\" & wait; echo back; read a; echo got $a", os.Args[0])
 	h := newHostRun(t, bash("echo ran"))
 	script.Env = h.Env

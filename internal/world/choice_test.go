@@ -1,0 +1,107 @@
+package world
+
+import (
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"substrate/internal/probe"
+	"substrate/internal/world/worldfs"
+)
+
+// sh is a command of the shell.
+func sh(script string) Command {
+	return Command{Path: "/bin/sh", Argv: []string{"sh", "-c", script}, Env: os.Environ()}
+}
+
+// WLD3, RPL5, RPL9: direct is the host itself, says so before the command runs, and has no diff. What the command leaves behind ends
+// with it all the same.
+func TestDirect(t *testing.T) {
+	asRootAndUser(t, func(t *testing.T) {
+		a := newArena(t)
+		a.spec.Strategy = "direct"
+		var said []string
+		a.spec.Warn = func(d Degradation) {
+			if _, err := os.Stat(a.work + "/out"); err == nil {
+				t.Error("the warning came after the command")
+			}
+			said = append(said, d.Message)
+		}
+		out, res := a.run(sh("pwd; echo x >out; trap '' TERM; sleep 1000 & exit 3"))
+		const want = "no isolated file view available; running directly on the host, file changes are not tracked"
+		if !slices.Equal(said, []string{want}) {
+			t.Errorf("said %q", said)
+		}
+		if out != a.work+"\n" || res.Exit != 3 || res.Strategy != "direct" || res.Diff != nil || res.WorldID == "" {
+			t.Errorf("output %q, status %d, strategy %q, diff %v", out, res.Exit, res.Strategy, res.Diff)
+		}
+		for _, name := range []string{"direct", "netns"} {
+			if !slices.ContainsFunc(res.Degraded, func(d Degradation) bool { return d.Name == name && d.Asked }) {
+				t.Errorf("no degradation %s in %v", name, res.Degraded)
+			}
+		}
+		if _, err := os.Stat(a.work + "/out"); err != nil {
+			t.Errorf("the command did not write to the host: %v", err)
+		}
+	})
+}
+
+// RPL5: who requires a world gets no direct one, neither by name nor by falling through to it, and nothing is run.
+func TestRequireWorld(t *testing.T) {
+	asRootAndUser(t, func(t *testing.T) {
+		a := newArena(t)
+		a.spec.Require, a.spec.Strategy = true, "direct"
+		w, err := New(a.spec)
+		if !errors.Is(err, probe.ErrUnsupported) {
+			t.Errorf("New = %v, %v, want an error", w, err)
+		}
+		a.spec.Strategy = ""
+		all, err := a.spec.candidates()
+		if err != nil || slices.ContainsFunc(all, func(s worldfs.Strategy) bool { return s.Name() == "direct" }) {
+			t.Errorf("candidates = %v, %v", all, err)
+		}
+	})
+}
+
+// WLD3: a strategy that fails at the real mount falls through to the next. Here the tmpfs of the uppers is refused.
+func TestFallThrough(t *testing.T) {
+	asRootAndUser(t, func(t *testing.T) {
+		a := newArena(t)
+		a.spec.Upper = "tmpfs:nonsense"
+		var steps []string
+		a.spec.Observe = func(s Step) { steps = append(steps, s.Name+": "+s.Detail) }
+		out, res := a.run(sh("echo ran"))
+		if out != "ran\n" || res.Exit != 0 || res.Strategy == "overlay" {
+			t.Fatalf("output %q, status %d, strategy %s", out, res.Exit, res.Strategy)
+		}
+		if len(res.Fallbacks) == 0 || !strings.HasPrefix(res.Fallbacks[0], "overlay: set up the world: upper: ") {
+			t.Errorf("fallbacks = %q", res.Fallbacks)
+		}
+		lines := strings.Join(steps, "\n")
+		for _, want := range []string{"strategy: overlay\n", "overlay: set up the world: upper: invalid argument; trying ", "strategy: " + res.Strategy} {
+			if !strings.Contains(lines, want) {
+				t.Errorf("no line %q in:\n%s", want, lines)
+			}
+		}
+	})
+}
+
+// WLD3: who asks for one strategy gets that or its reason.
+func TestAskedStrategy(t *testing.T) {
+	asRootAndUser(t, func(t *testing.T) {
+		a := newArena(t)
+		a.spec.Strategy, a.spec.Upper = "overlay", "tmpfs:nonsense"
+		w, err := New(a.spec)
+		must(t, err)
+		defer w.Close()
+		if res, err := w.Run(sh("echo ran >ran")); !errors.Is(err, probe.ErrUnsupported) {
+			t.Errorf("Run = %v, %v, want the reason", res, err)
+		}
+		a.spec.Strategy = "no-such"
+		if w, err := New(a.spec); err == nil || !strings.Contains(err.Error(), "there are overlay, ") {
+			t.Errorf("New = %v, %v", w, err)
+		}
+	})
+}

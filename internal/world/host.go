@@ -1,0 +1,65 @@
+package world
+
+import (
+	"substrate/internal/world/onhost"
+	"substrate/internal/world/worldfs"
+)
+
+// Forwarded are the signals that reach the command when they are sent to us (RPL10).
+var Forwarded = onhost.Forwarded
+
+// RunHost runs a command on the host, without isolation; see [onhost.Run]. The result has no diff and no network events.
+func RunHost(c Command) (*Result, error) {
+	ended, err := onhost.Run(onHost(&c))
+	if ended == nil {
+		return nil, err
+	}
+	res := &Result{}
+	res.take(ended)
+	return res, err
+}
+
+// onHost translates a command. A terminal is not replaced: the command gets the caller's own.
+func onHost(c *Command) onhost.Command {
+	return onhost.Command{
+		Path: c.Path, Argv: c.Argv, Dir: c.Dir, Env: c.Env, Umask: c.Umask,
+		Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr, Timeout: c.Timeout, Grace: c.Grace,
+	}
+}
+
+// take fills in how the command ended.
+func (res *Result) take(e *onhost.Ended) {
+	res.Exit, res.Signal, res.ExecErr, res.TimedOut = e.Exit, e.Signal, e.ExecErr, e.TimedOut
+	res.Started, res.Duration = e.Started, e.Duration
+	res.Usage.User, res.Usage.System, res.Usage.MaxRSS = e.User, e.System, e.MaxRSS
+}
+
+// runOnHost runs the command with a view that needs no mounts. There are no namespaces around it, but what it
+// leaves behind ends with it, as in every world.
+func (w *World) runOnHost(view worldfs.OnHost, cmd *Command) (*Result, error) {
+	res := w.newResult()
+	if w.spec.Warn != nil {
+		for _, d := range w.strategyWarnings() {
+			w.spec.Warn(d)
+		}
+	}
+	c := onHost(cmd)
+	c.Dir = view.WorkDir(cmd.Dir)
+	c.Confine, c.EndAll = view.Confine, true
+	if w.group != nil {
+		c.Cgroup, c.InGroup = w.group.FD(), true
+	}
+	ended, err := onhost.Run(c)
+	if err != nil {
+		return nil, err
+	}
+	res.take(ended)
+	if w.group != nil {
+		w.observe("cgroup", "ok", true)
+		u := w.group.Usage()
+		res.Usage.MemoryPeak, res.Usage.OOMKills = u.MemoryPeak, u.OOMKills
+	}
+	res.Degraded = append(res.Degraded, Degradation{Name: "netns", Asked: true, Message: noNetns})
+	w.diff(res)
+	return res, nil
+}
