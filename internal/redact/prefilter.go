@@ -35,7 +35,10 @@ func HintsAt(p *byte, n int) Hints { return HintsOf(unsafe.String(p, n)) }
 //go:nosplit
 func HintsOf(s string) Hints {
 	var found Hints
-	for i := 0; i < len(s); i++ {
+	for i := 0; i+1 < len(s); i++ {
+		if follows[char(s, i)]>>(char(s, i+1)&31)&1 == 0 {
+			continue
+		}
 		found |= hintAt(s, i)
 		if found&hintSecret != 0 {
 			return found
@@ -44,21 +47,60 @@ func HintsOf(s string) Hints {
 	return found
 }
 
+// follows says which bytes may follow one of those that hintAt knows: bit n stands for all bytes whose
+// lowest five bits are n. Most pairs of a text are none of these. It is laid out by the linker, so that it is
+// there before anything has run; a test holds it against hintAt.
+var follows = [256]uint32{
+	'a': 0x0390a0c, 'A': 0x0390a0c, // p u k s b c i t
+	'b': 0x0000020, 'B': 0x0000020, // e
+	'c': 0x0248000, 'C': 0x0248000, // u o r
+	'd': 0x000800a, 'D': 0x000800a, // o c a
+	'e': 0x2000000, 'E': 0x2000000, // y
+	'f': 0x0140200, 'F': 0x0140200, // t i r
+	'g': 0x0089300, 'G': 0x0089300, // h i l s o
+	'h': 0x0508040, 'H': 0x0508040, // f t o v
+	'k': 0x0000020, 'K': 0x0000020, // e
+	'l': 0x0108210, 'L': 0x0108210, // o d i t
+	'm': 0x2008002, 'M': 0x2008002, // y a o
+	'n': 0x0450000, 'N': 0x0450000, // p v r
+	'o': 0x0010000, 'O': 0x0010000, // p
+	'p': 0x2ad2002, 'P': 0x2ad2002, // a w r y p m u s
+	'r': 0x1200820, 'R': 0x1200820, // e k 8 u
+	's': 0x0026ba4, 'S': 0x0026ba4, // m q n e k g i h b
+	't': 0x0408000, 'T': 0x0408000, // o v
+	'w': 0x0000120, 'W': 0x0000120, // h e
+	'x': 0x0008102, 'X': 0x0008102, // h o a
+	'y': 0x0000002, 'Y': 0x0000002, // a
+	'z': 0x0000200, 'Z': 0x0000200, // i
+	'-': 0xffffffff,
+	'/': 0x0008000,
+	'0': 0x4000000,
+	'1': 0x4000000,
+	'2': 0x4000000,
+	'3': 0x4000000,
+	'4': 0x4000000,
+	'5': 0x4000000,
+	'6': 0x4000000,
+	'7': 0x4000000,
+	'8': 0x4000000,
+	'9': 0x4000000,
+}
+
 // hintAt looks at the word, or the part of one, that begins at byte i. The first byte decides
 // what is compared, so that most bytes of a text cost one jump.
 //
 //go:nosplit
 func hintAt(s string, i int) Hints {
-	switch s[i] {
+	switch char(s, i) {
 	case '-':
 		return dash(s, i)
 	case '/':
 		return userinfo(s, i)
 	case 'A', 'a', 'B', 'b', 'C', 'c', 'D', 'd', 'E', 'e', 'F', 'f', 'G', 'g', 'H', 'h', 'I', 'i':
 		return firstLetters(s, i)
-	case 'K', 'k', 'L', 'l', 'M', 'm', 'N', 'n', 'P', 'p', 'R', 'r':
+	case 'K', 'k', 'L', 'l', 'M', 'm', 'N', 'n', 'O', 'o', 'P', 'p', 'R', 'r':
 		return middleLetters(s, i)
-	case 'S', 's', 'T', 't', 'V', 'v', 'W', 'w', 'X', 'x', 'Y', 'y', 'Z', 'z', '7':
+	case 'S', 's', 'T', 't', 'W', 'w', 'X', 'x', 'Y', 'y', 'Z', 'z', '7':
 		return lastLetters(s, i)
 	case '0', '1', '2', '3', '4', '5', '6', '8', '9':
 		return when(i > 4 && at(s, i+1, ":aa")) // a bot's token: digits, a colon, AA…
@@ -70,10 +112,10 @@ func hintAt(s string, i int) Hints {
 //
 //go:nosplit
 func firstLetters(s string, i int) Hints {
-	switch s[i] | 0x20 {
+	switch char(s, i) | 0x20 {
 	case 'a':
 		return when(at(s, i, "apikey") || at(s, i, "api_key") || at(s, i, "api-key") || at(s, i, "auth") && !(at(s, i, "author") && !at(s, i, "authori")) ||
-			at(s, i, "akia") || at(s, i, "asia") || at(s, i, "abia") || at(s, i, "acca") || at(s, i, "aiza") || at(s, i, "atatt3") || at(s, i, "atctt3"))
+			at(s, i, "akia") || at(s, i, "asia") || at(s, i, "abia") || at(s, i, "acca") || at(s, i, "aiza") || at(s, i, "accesskey") || at(s, i, "atatt3") || at(s, i, "atctt3"))
 	case 'b':
 		return when(at(s, i, "bearer"))
 	case 'c':
@@ -89,12 +131,15 @@ func firstLetters(s string, i int) Hints {
 		if at(s, i, "ftp") { // lftp, sftp, ncftp
 			return hintProgram
 		}
-		return when(at(s, i, "figd_"))
+		return when(at(s, i, "figd_") || at(s, i, "freerdp"))
 	case 'g':
-		return when(len(s) > i+3 && s[i+1]|0x20 == 'h' && s[i+3] == '_' || at(s, i, "github_pat_") ||
+		return when(len(s) > i+3 && char(s, i+1)|0x20 == 'h' && char(s, i+3) == '_' || at(s, i, "github_pat_") ||
 			gitlab(s, i) || at(s, i, "glsa_") || at(s, i, "gsk_") || at(s, i, "gocspx"))
 	case 'h':
-		return when(at(s, i, "hf_") && starts(s, i) || at(s, i, "hooks.slack.com") || at(s, i, "hvs.") || at(s, i, "hvb."))
+		if at(s, i, "http") && (i+4 == len(s) || char(s, i+4) == ' ' || char(s, i+4)|0x20 == 's' && (i+5 == len(s) || char(s, i+5) == ' ')) {
+			return hintProgram
+		}
+		return when(at(s, i, "hf_") && starts(s, i) || at(s, i, "hooks.slack") || at(s, i, "hvs.") || at(s, i, "hvb."))
 	}
 	return 0
 }
@@ -103,7 +148,7 @@ func firstLetters(s string, i int) Hints {
 //
 //go:nosplit
 func middleLetters(s string, i int) Hints {
-	switch s[i] | 0x20 {
+	switch char(s, i) | 0x20 {
 	case 'k':
 		return when(at(s, i, "key") && nameEndsAfter(s, i))
 	case 'l':
@@ -117,6 +162,10 @@ func middleLetters(s string, i int) Hints {
 		}
 	case 'n':
 		return when(at(s, i, "npm_") && starts(s, i) || at(s, i, "nvapi-") || at(s, i, "nrak-"))
+	case 'o':
+		if at(s, i, "openssl") {
+			return hintProgram
+		}
 	case 'p':
 		return when(at(s, i, "pass") || (at(s, i, "pwd") || at(s, i, "pat")) && nameEndsAfter(s, i) ||
 			at(s, i, "private key") || at(s, i, "pypi-") || at(s, i, "pplx-") || at(s, i, "pmak-") || at(s, i, "pul-") || at(s, i, "pscale_"))
@@ -133,22 +182,20 @@ func middleLetters(s string, i int) Hints {
 //
 //go:nosplit
 func lastLetters(s string, i int) Hints {
-	switch s[i] | 0x20 {
+	switch char(s, i) | 0x20 {
 	case 's':
-		if at(s, i, "smbclient") || at(s, i, "snmp") || at(s, i, "sqlcmd") {
+		if at(s, i, "smbclient") || at(s, i, "sqlcmd") || at(s, i, "snmp") {
 			return hintProgram
 		}
 		return when(at(s, i, "secret") || (at(s, i, "sk-") || at(s, i, "sk_") || at(s, i, "sg.")) && starts(s, i) ||
 			at(s, i, "sig=") || at(s, i, "shp") && at(s, i+5, "_") || at(s, i, "sbp_") || at(s, i, "sntrys_") || at(s, i, "sq0"))
 	case 't':
 		return when(at(s, i, "token") || at(s, i, "tvly-"))
-	case 'v':
-		return 0
 	case 'w':
-		return when(at(s, i, "whsec_"))
+		return when(at(s, i, "whsec_") || at(s, i, "webhooks/"))
 	case 'x':
-		if at(s, i, "xfreerdp") {
-			return hintSecret
+		if at(s, i, "xh") && starts(s, i) && (i+2 == len(s) || char(s, i+2) == ' ') {
+			return hintProgram
 		}
 		return when(at(s, i, "xox") || at(s, i, "xapp-") || at(s, i, "xai-"))
 	case 'y':
@@ -158,29 +205,29 @@ func lastLetters(s string, i int) Hints {
 			return hintProgram
 		}
 	}
-	if s[i] == '7' && at(s, i, "7z") {
+	if char(s, i) == '7' && at(s, i, "7z") {
 		return hintProgram
 	}
-	if s[i] == '7' {
+	if char(s, i) == '7' {
 		return when(i > 4 && at(s, i+1, ":aa"))
 	}
 	return 0
 }
 
 // dash looks at a dash: the head of a key in PEM form, or a flag that means a password
-// to some programs: -p, -u, -a, -w, in either case, alone, in a cluster or with its value.
+// to some programs: -p, -u, -a, -w, -k, in either case, alone, in a cluster or with its value.
 //
 //go:nosplit
 func dash(s string, i int) Hints {
 	if at(s, i, "-----begin") {
 		return hintSecret
 	}
-	if i > 0 && !separates(s[i-1]) {
+	if i > 0 && !separates(char(s, i-1)) {
 		return 0
 	}
-	for j := i + 1; j < len(s) && letter(s[j]); j++ {
-		switch s[j] | 0x20 {
-		case 'p', 'u', 'a', 'w':
+	for j := i + 1; j < len(s) && alnum(char(s, j)); j++ {
+		switch char(s, j) | 0x20 {
+		case 'p', 'u', 'a', 'w', 'k':
 			return hintFlag
 		}
 	}
@@ -194,14 +241,21 @@ func dash(s string, i int) Hints {
 //
 //go:nosplit
 func userinfo(s string, i int) Hints {
-	if i == 0 || s[i-1] != ':' || !at(s, i, "//") {
+	if i == 0 || char(s, i-1) != ':' || !at(s, i, "//") {
 		return 0
 	}
+	colon := false
 	for j := i + 2; j < len(s); j++ {
-		switch s[j] {
+		switch char(s, j) {
 		case '@':
 			return hintSecret
-		case ' ', '\n', '\t', '/':
+		case ':':
+			colon = true
+		case '/':
+			if !colon {
+				return 0
+			}
+		case ' ', '\n', '\t':
 			return 0
 		}
 	}
@@ -214,29 +268,29 @@ func userinfo(s string, i int) Hints {
 //go:nosplit
 func nameEndsAfter(s string, i int) bool {
 	j := i + 3
-	if j < len(s) && (s[j] == '"' || s[j] == '\'' || s[j] == '\\') {
-		for j++; j < len(s) && (s[j] == '"' || s[j] == '\'' || s[j] == ' '); j++ {
+	if j < len(s) && (char(s, j) == '"' || char(s, j) == '\'' || char(s, j) == '\\') {
+		for j++; j < len(s) && (char(s, j) == '"' || char(s, j) == '\'' || char(s, j) == ' '); j++ {
 		}
-		return j < len(s) && (s[j] == ':' || s[j] == '=' || s[j] == ',') || partOfName(s, i)
+		return j < len(s) && (char(s, j) == ':' || char(s, j) == '=' || char(s, j) == ',') || partOfName(s, i)
 	}
-	if j < len(s) && (s[j] == '=' || s[j] == ':') {
+	if j < len(s) && (char(s, j) == '=' || char(s, j) == ':') {
 		return true
 	}
-	return (j >= len(s) || s[j] <= ' ') && partOfName(s, i)
+	return (j >= len(s) || char(s, j) <= ' ') && partOfName(s, i)
 }
 
-// partOfName says whether what stands at i is joined to a name before it.
+// partOfName says whether what stands at i is joined to a name before it, as in api-key and accessKey.
 //
 //go:nosplit
 func partOfName(s string, i int) bool {
-	return i > 0 && (s[i-1] == '_' || s[i-1] == '-')
+	return i > 0 && (char(s, i-1) == '_' || char(s, i-1) == '-' || char(s, i) < 'a' && char(s, i-1) >= 'a')
 }
 
 // starts says whether no letter and no digit stands before byte i.
 //
 //go:nosplit
 func starts(s string, i int) bool {
-	return i == 0 || !letter(s[i-1]) && (s[i-1] < '0' || s[i-1] > '9')
+	return i == 0 || !letter(char(s, i-1)) && (char(s, i-1) < '0' || char(s, i-1) > '9')
 }
 
 // separates says whether a word of a shell may begin after c.
@@ -258,6 +312,14 @@ func gitlab(s string, i int) bool {
 		at(s, i, "glimt-") || at(s, i, "glagent-") || at(s, i, "gloas-") || at(s, i, "glsoat-") || at(s, i, "glffct-")
 }
 
+// char is byte i of s. Without the check of bounds, whose failure needs a stack, the functions of this
+// file can be called where there is hardly any. The caller has compared i with the length.
+//
+//go:nosplit
+func char(s string, i int) byte {
+	return *(*byte)(unsafe.Add(unsafe.Pointer(unsafe.StringData(s)), i))
+}
+
 // letter says whether c is a letter of ASCII.
 //
 //go:nosplit
@@ -271,11 +333,11 @@ func at(s string, i int, word string) bool {
 		return false
 	}
 	for j := 0; j < len(word); j++ {
-		c := s[i+j]
+		c := char(s, i+j)
 		if c >= 'A' && c <= 'Z' {
 			c |= 0x20
 		}
-		if c != word[j] {
+		if c != char(word, j) {
 			return false
 		}
 	}

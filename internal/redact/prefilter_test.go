@@ -1,6 +1,9 @@
 package redact
 
 import (
+	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -27,6 +30,28 @@ func TestPrefilterLetsPlainCommandsGo(t *testing.T) { // REC10
 		}
 		if words.MayHold() {
 			t.Errorf("words of %q: MayHold = true", s)
+		}
+	}
+}
+
+// The table of pairs hides nothing that the comparisons would find.
+func TestPairsAreComplete(t *testing.T) {
+	texts := slices.Concat(harmless, plain)
+	for _, c := range found {
+		texts = append(texts, c.text, strings.ToUpper(c.text))
+	}
+	source, err := os.ReadFile("prefilter.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, literal := range regexp.MustCompile(`"[^"\n]+"`).FindAllString(string(source), -1) {
+		texts = append(texts, strings.Trim(literal, `"`)+"-x_ =", "_"+strings.Trim(literal, `"`)+"=")
+	}
+	for _, s := range texts {
+		for i := range len(s) - 1 {
+			if h := hintAt(s, i); h != 0 && follows[s[i]]>>(s[i+1]&31)&1 == 0 {
+				t.Errorf("%q is a hint at %d, but the table hides it", s, i)
+			}
 		}
 	}
 }
