@@ -12,7 +12,7 @@ LDFLAGS := -s -w $(if $(ENTRY),-E $(ENTRY)) $(if $(VERSION),-X substrate/interna
 BUILD   := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race validate lint fmt bench fuzz docs cross clean
+.PHONY: help build demo test test-vm race validate lint fmt bench fuzz docs cross clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -26,6 +26,9 @@ demo: build ## record a command, replay it in a world, show what it changed
 
 test: build ## every test, as root and as an ordinary user
 	@scripts/test $(PKG)
+
+test-vm: build ## the tests that need a plain machine, in QEMU on Debian's own kernel
+	@scripts/test-vm
 
 race: ## the race detector over the packages that need no privilege
 	@scripts/race

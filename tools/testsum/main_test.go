@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -27,13 +29,13 @@ func TestSkipCountsOnlyIfNoPassRanIt(t *testing.T) {
 		t.Errorf("the reason of a skip is not printed:\n%s", out.String())
 	}
 	out.Reset()
-	if err := printSum(&out, file, false); err != nil {
+	if err := printSum(&out, file, false, false); err != nil {
 		t.Errorf("printSum = %v, want nil", err)
 	}
 	if !strings.HasSuffix(out.String(), "\n1 passed, 0 failed, 1 skipped\n") {
 		t.Errorf("printSum printed:\n%s", out.String())
 	}
-	if printSum(&out, file, true) == nil {
+	if printSum(&out, file, true, false) == nil {
 		t.Error("printSum with skips not allowed = nil, want an error")
 	}
 }
@@ -50,7 +52,32 @@ func TestPackageFailure(t *testing.T) {
 	if !strings.Contains(out.String(), "undefined") {
 		t.Errorf("what the compiler said is not printed:\n%s", out.String())
 	}
-	if printSum(&out, file, false) == nil {
+	if printSum(&out, file, false, false) == nil {
 		t.Error("printSum = nil, want an error")
+	}
+}
+
+// PKG6: without a virtual machine its tests may skip; with one they may not.
+func TestSumWithoutVM(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "results")
+	text := `{"As":"root","Package":"p","Test":"TestA","Action":"pass"}
+{"As":"root","Package":"p","Test":"TestB","Action":"skip","Reason":"waits for the machine of ` + "`make test-vm`" + `: x"}
+`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := printSum(&out, file, true, true); err != nil {
+		t.Errorf("printSum without a machine = %v, want nil", err)
+	}
+	if printSum(&out, file, true, false) == nil {
+		t.Error("printSum with a machine = nil, want an error")
+	}
+	more := `{"As":"root","Package":"p","Test":"TestC","Action":"skip","Reason":"for another reason"}` + "\n"
+	if err := os.WriteFile(file, []byte(text+more), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if printSum(&out, file, true, true) == nil {
+		t.Error("printSum with another skip = nil, want an error")
 	}
 }

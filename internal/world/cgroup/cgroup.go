@@ -135,7 +135,17 @@ func groupOf(pid string) (string, error) {
 
 // enable switches the controllers on for the children of dir, one by one because one that is
 // not there would spoil the others. What fails shows in Group.Missing.
+//
+// Nothing is switched on in a group that holds processes itself, as that of a user's shell does: the kernel would refuse memory and take
+// pids and cpu, which turns the groups below into ones that no process can enter (EOPNOTSUPP). The root of the hierarchy is exempt.
+//
+// Source: cgroup-v2.rst, "No Internal Process Constraint" and "Threads".
 func enable(dir string) {
+	if _, err := os.Stat(filepath.Join(dir, "cgroup.type")); err == nil {
+		if procs, err := os.ReadFile(filepath.Join(dir, "cgroup.procs")); err != nil || len(procs) > 0 {
+			return
+		}
+	}
 	for _, c := range Controllers {
 		_ = os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+c), 0)
 	}

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"substrate/tools/vm/job"
+)
+
+// machine is what all boots have in common.
+type machine struct {
+	work    string
+	kernel  string // the file
+	modules []string
+	guest   string // the first process
+	disk    string
+	memory  int // MiB
+	limit   time.Duration
+}
+
+// outcome is what a job came to. A job that the guest never ended has Status -1.
+type outcome struct {
+	job     job.Job
+	Output  string
+	Status  int
+	Elapsed time.Duration
+}
+
+// boot runs jobs on one start of the machine. It returns an outcome for each, and the end of the
+// console if the machine did not come to its end.
+func (m *machine) boot(name, parameters string, jobs []job.Job) ([]outcome, error) {
+	initrd, console := filepath.Join(m.work, name+".cpio"), filepath.Join(m.work, name+".console")
+	if err := initramfs(initrd, m.guest, m.modules, jobs); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), m.limit)
+	defer cancel()
+	qemu := exec.CommandContext(ctx, "qemu-system-x86_64",
+		"-machine", "pc", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", strconv.Itoa(m.memory),
+		"-kernel", m.kernel, "-initrd", initrd,
+		"-append", "console=ttyS0 quiet panic=-1 reboot=t tsc=reliable no_timer_check "+parameters,
+		"-drive", "file="+m.disk+",format=raw,if=virtio,snapshot=on,cache=unsafe",
+		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-nic", "none",
+		"-serial", "file:"+console, "-serial", "stdio")
+	qemu.Stderr = os.Stderr
+	lines, err := qemu.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := qemu.Start(); err != nil {
+		return nil, fmt.Errorf("start qemu: %w", err)
+	}
+	outcomes, over := read(lines, jobs)
+	err = qemu.Wait()
+	if !over {
+		text, _ := os.ReadFile(console)
+		err = fmt.Errorf("the machine did not come to its end (%v, limit %s); its console ends with:\n%s", err, m.limit, text[max(0, len(text)-2000):])
+	}
+	return outcomes, err
+}
+
+// read sorts what the guest writes.
+func read(in io.Reader, jobs []job.Job) (outcomes []outcome, over bool) {
+	for _, j := range jobs {
+		outcomes = append(outcomes, outcome{job: j, Status: -1})
+	}
+	at, began := -1, time.Now()
+	lines := bufio.NewReader(in)
+	for {
+		line, err := lines.ReadString('\n')
+		text := strings.TrimSuffix(line, "\n")
+		var n, status int
+		switch {
+		case strings.HasPrefix(text, job.Begin):
+			at, _ = strconv.Atoi(text[len(job.Begin):])
+			began = time.Now()
+		case strings.HasPrefix(text, job.End):
+			if _, err := fmt.Sscanf(text[len(job.End):], "%d %d", &n, &status); err == nil && n == at {
+				outcomes[at].Status, outcomes[at].Elapsed = status, time.Since(began)
+				fmt.Fprintf(os.Stderr, "%-44s %6.1fs  status %d\n", outcomes[at].job.Name+userSuffix(outcomes[at].job), outcomes[at].Elapsed.Seconds(), status)
+			}
+			at = -1
+		case text == job.Over:
+			over = true
+		case at >= 0 && at < len(outcomes):
+			outcomes[at].Output += line
+		}
+		if err != nil {
+			return outcomes, over
+		}
+	}
+}
+
+func userSuffix(j job.Job) string {
+	if j.User {
+		return " (user)"
+	}
+	return ""
+}
+
+// event is a line as `go test -json` prints it.
+type event struct {
+	Action  string
+	Package string
+	Test    string  `json:",omitempty"`
+	Elapsed float64 `json:",omitempty"`
+	Output  string  `json:",omitempty"`
+}
+
+// report writes an outcome as `go test -json` would.
+func (o *outcome) report(to io.Writer) error {
+	if o.job.Test {
+		return o.convert(to)
+	}
+	action := "pass"
+	if o.Status != 0 {
+		action = "fail"
+	}
+	enc := json.NewEncoder(to)
+	events := []event{
+		{Action: "output", Package: "vm", Test: o.job.Name, Output: o.Output + fmt.Sprintf("status %d\n", o.Status)},
+		{Action: action, Package: "vm", Test: o.job.Name, Elapsed: o.Elapsed.Seconds()},
+		{Action: action, Package: "vm", Elapsed: o.Elapsed.Seconds()},
+	}
+	for _, e := range events {
+		if err := enc.Encode(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// convert gives the output of a test binary to test2json, which knows its form.
+func (o *outcome) convert(to io.Writer) error {
+	cmd := exec.Command("go", "tool", "test2json", "-p", o.job.Name)
+	text := o.Output
+	if o.Status != 0 {
+		text += fmt.Sprintf("exit status %d of the test binary\nFAIL\n", o.Status)
+	}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(text), to, os.Stderr
+	return cmd.Run()
+}
