@@ -182,9 +182,11 @@ func (w *World) fallThrough(failure *setupFailure) error {
 		err = errors.Join(err, netns.Unbind(w.netnsName()))
 		w.net = nil
 	}
-	if err := errors.Join(w.reject(w.strategy, failure), err); err != nil {
+	failed := w.strategy
+	if err := errors.Join(w.reject(failed, failure), err); err != nil {
 		return err
 	}
+	w.learn(failed)
 	if w.spec.Root && w.netPending == nil {
 		network, err := w.network()
 		if err != nil {

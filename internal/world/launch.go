@@ -38,16 +38,16 @@ func (r *run) start() error {
 		return err
 	}
 	proc, err := setup.Start()
-	if err != nil && setup.Cgroup >= 0 {
-		if errors.Is(err, syscall.ENOSYS) {
-			setup.Wait = true // attached by hand below
-		}
+	if errors.Is(err, syscall.ENOSYS) {
+		setup.Wait, setup.Cgroup = true, -1 // attached by hand below
+		proc, err = setup.Start()
+	} else if err != nil && setup.Cgroup >= 0 {
 		setup.Cgroup = -1
-		if proc, err = setup.Start(); err == nil && !setup.Wait {
+		if proc, err = setup.Start(); err == nil {
 			r.w.noGroup(errors.New("clone3 into the cgroup was refused"))
 		}
 	}
-	if err != nil && !setup.Wait && setup.Net {
+	if err != nil && setup.Net {
 		setup.Net = false
 		if proc, err = setup.Start(); err == nil {
 			r.degrade("netns", noNetns, true)
@@ -109,7 +109,7 @@ func (r *run) joinNet() error {
 		w.observe("nft", "ok", true)
 	}
 	w.observe("netns", "ok", true)
-	if err := r.proc.Join(w.net.ns); err != nil {
+	if err := r.proc.Join(w.net.ns); err != nil && !errors.Is(err, syscall.EPIPE) { // one that has failed has said why
 		return err
 	}
 	if err := netns.Bind(w.net.ns, w.netnsName()); err != nil {

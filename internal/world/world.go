@@ -105,6 +105,7 @@ func (w *World) make() error {
 		w.netPlan, w.netPending = startNet()
 	}
 	collectQuietly(w.spec.Dirs)
+	w.recall(filepath.Dir(worlds))
 	overlays, err := w.overlayRoot()
 	if err != nil {
 		return err

@@ -34,6 +34,18 @@ type AnyDisk interface {
 	AnyDisk()
 }
 
+// CwdOnly is a Strategy whose view is of the working directory alone.
+type CwdOnly interface {
+	Strategy
+	CwdOnly()
+}
+
+// Untested is a Strategy of which its Checks say all: there is nothing to try in a world.
+type Untested interface {
+	Strategy
+	Untested()
+}
+
 // View is the file view of one world.
 type View interface {
 	// Mounts says what the first process of the world has to mount.

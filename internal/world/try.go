@@ -1,0 +1,169 @@
+package world
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"substrate/fsdiff"
+	"substrate/internal/probe"
+	"substrate/internal/world/worldfs"
+)
+
+// Host is what the answers about strategies depend on, as in Spec.
+type Host struct {
+	Dirs Dirs
+	Root bool
+}
+
+// Answer is whether a strategy can be had now.
+type Answer struct {
+	Strategy string
+	Checks   []probe.Check // what it needs, in order; the last one that was made says why not
+}
+
+// OK says whether the strategy can be had.
+func (a *Answer) OK() bool { return len(a.Checks) == 0 || a.Checks[len(a.Checks)-1].OK }
+
+// Rejected is the reason of an answer that is not OK.
+func (a *Answer) Rejected() Rejected {
+	if a.OK() {
+		return Rejected{Strategy: a.Strategy}
+	}
+	last := a.Checks[len(a.Checks)-1]
+	return Rejected{Strategy: a.Strategy, Reason: last.Reason, Remedy: last.Remedy}
+}
+
+// Choice is which strategy a world gets.
+type Choice struct {
+	Strategy string     // never "": direct always works
+	Rejected []Rejected // the better ones
+}
+
+// Choose takes the first answer that is OK. It is what a world would get now that neither asks for a strategy nor requires isolation.
+func Choose(answers []Answer) Choice {
+	c := Choice{Strategy: worldfs.Direct}
+	for i := range answers {
+		if answers[i].OK() {
+			c.Strategy = answers[i].Strategy
+			break
+		}
+		c.Rejected = append(c.Rejected, answers[i].Rejected())
+	}
+	return c
+}
+
+// Ask tries all strategies, the best first, and remembers for the worlds to come what it learned.
+func Ask(h Host) []Answer {
+	var answers []Answer
+	var failed []Rejected
+	var works []string
+	for _, s := range worldfs.Strategies() {
+		a := ask(h, s)
+		answers = append(answers, a)
+		if a.OK() {
+			works = append(works, s.Name())
+		} else {
+			failed = append(failed, a.Rejected())
+		}
+	}
+	if run, err := usableRoot("the state of worlds", h.Dirs.Run, nil); err == nil {
+		remember(run, &Spec{Dirs: h.Dirs, Root: h.Root}, failed, works)
+	}
+	return answers
+}
+
+// learn asks once more for a strategy that failed in a real world. If it fails in a small one as well, the fault is the host's, and
+// worlds to come need not try it; otherwise it was this world that was too much for it.
+func (w *World) learn(strategy string) {
+	for _, s := range worldfs.Strategies() {
+		if s.Name() != strategy {
+			continue
+		}
+		a := ask(Host{Dirs: w.spec.Dirs, Root: w.spec.Root}, s)
+		if !a.OK() {
+			remember(filepath.Dir(filepath.Dir(w.dir)), &w.spec, []Rejected{a.Rejected()}, nil)
+		}
+	}
+}
+
+// ask makes the checks of a strategy, and if they are passed, a world.
+func ask(h Host, s worldfs.Strategy) Answer {
+	a := Answer{Strategy: s.Name(), Checks: s.Checks(h.Root)}
+	if _, onHost := s.(worldfs.Untested); onHost || !a.OK() {
+		return a
+	}
+	c := probe.Check{Name: checkNames[s.Name()], OK: true}
+	if err := try(h, s); err != nil {
+		r := rejection(s.Name(), err)
+		c = probe.Check{Name: c.Name, Reason: r.Reason, Remedy: r.Remedy}
+	}
+	a.Checks = append(a.Checks, c)
+	return a
+}
+
+// checkNames are the names of the checks that make a world.
+var checkNames = map[string]string{
+	worldfs.Overlay: "overlay_mount_ok", worldfs.Fuse: "fuse_mount_ok", worldfs.CopyDiff: "copy_diff_ok",
+}
+
+// known is what a trial world writes.
+const known = "known"
+
+// trialTime bounds the command of a trial world, which has nothing to wait for.
+const trialTime = 10 * time.Second
+
+// try makes a real world with the strategy, writes a file of known size in it, finds it among the changes, which are read from the upper, and removes
+// the world. What it proves is what a replay needs. Its mounts are in namespaces of their own, and its names on the host are those of
+// a world, so that gc finds them after a crash.
+func try(h Host, s worldfs.Strategy) (err error) {
+	cwd := os.TempDir()
+	if !filepath.IsAbs(cwd) {
+		cwd = "/tmp"
+	}
+	if _, only := s.(worldfs.CwdOnly); only {
+		if cwd, err = os.MkdirTemp("", "substrate-probe-"); err != nil {
+			return fmt.Errorf("make a directory to try %s in: %w", s.Name(), err)
+		}
+		defer func() { err = errors.Join(err, os.Remove(cwd)) }()
+	}
+	var id [8]byte
+	_, _ = rand.Read(id[:]) // never fails, see crypto/rand
+	name := "probe_" + hex.EncodeToString(id[:])
+	w, err := New(Spec{Name: name, Dirs: h.Dirs, Root: h.Root, Strategy: s.Name(), Cwd: cwd})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	file := filepath.Join(cwd, "substrate-"+name)
+	res, err := w.Run(Command{
+		Path: "/bin/sh", Argv: []string{"sh", "-c", "printf " + known + " >\"$0\"", file}, Dir: "/", Timeout: trialTime, Env: []string{"PATH=/usr/bin:/bin"},
+	})
+	if err != nil {
+		return err
+	}
+	return foundKnown(res, file)
+}
+
+// foundKnown says why the diff of a trial is not what it must be.
+func foundKnown(res *Result, file string) error {
+	switch {
+	case res.ExecErr != nil:
+		return res.ExecErr
+	case res.Exit != 0:
+		return fmt.Errorf("write a file in the world: status %d", res.Exit)
+	case res.Diff == nil:
+		return errors.New("the changes in the world are not to be found")
+	}
+	for i := range res.Diff.Entries {
+		e := &res.Diff.Entries[i]
+		if filepath.Join(res.Diff.Root, filepath.Base(e.Raw())) == file && e.Kind == fsdiff.Create && e.Size == int64(len(known)) {
+			return nil
+		}
+	}
+	return errors.New("the file that was written in the world is not among its changes")
+}
