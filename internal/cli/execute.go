@@ -250,6 +250,7 @@ func (e *execution) inWorld(id string, cmd world.Command, sigs <-chan os.Signal)
 		DiffMax:  e.cfg.DiffMax,
 		Limits:   e.flags.limits.of(),
 		Slots:    world.Slots{Max: e.cfg.WorldMax, Waiting: e.a.waiting, Stop: sigs},
+		Bus:      e.cfg.Bus,
 		Root:     e.cfg.Root,
 		Observe:  e.observer(),
 		Warn:     e.warnNow,

@@ -40,6 +40,7 @@ type Config struct {
 
 	RunRoot      string   // run-time root: /run/substrate for root; WLD7 for users. Not created, not checked
 	RunRoots     []string // all candidates in order; RunRoot is the first
+	Bus          string   // D-Bus addresses, separated by ";", at which the caller's systemd may be reached
 	OverlayRoots []string // where uppers may lie, in order of preference (WLD6, WLD7); SUBSTRATE_OVERLAY_ROOT alone if set
 
 	Log string // SUBSTRATE_LOG

@@ -72,6 +72,7 @@ func load(environ []string, who caller) Config {
 	}
 	c.Shell = shell(v["SHELL"], c.Depth, who.isSelf)
 	c.place(v["SHIM_TRACE_LOG"], who.cwd)
+	c.Bus = userBus(v, who.uid)
 	c.RunRoots = runRoots(v, who)
 	c.RunRoot = c.RunRoots[0]
 	c.OverlayRoots = overlayRoots(v, who, c.Home, c.RunRoots)
@@ -123,6 +124,22 @@ func runRoots(v vars, who caller) []string {
 		roots = append(roots, filepath.Join(dir, "substrate"))
 	}
 	return appendNew(roots, "/run/user/"+uid+"/substrate", "/tmp/substrate-"+uid)
+}
+
+// userBus is where the user's systemd may be listening: the bus in their run-time directory, which is systemd's, then the one
+// that the environment names.
+//
+// Source: D-Bus specification, "Server Addresses"; pam_systemd(8), XDG_RUNTIME_DIR.
+func userBus(v vars, uid int) string {
+	dir := v["XDG_RUNTIME_DIR"]
+	if !filepath.IsAbs(dir) || strings.ContainsAny(dir, ";,%= ") {
+		dir = "/run/user/" + strconv.Itoa(uid)
+	}
+	bus := "unix:path=" + dir + "/bus"
+	if named := v["DBUS_SESSION_BUS_ADDRESS"]; strings.HasPrefix(named, "unix:") && !strings.Contains(named, ";") && named != bus {
+		bus += ";" + named
+	}
+	return bus
 }
 
 // absolute returns path as seen from the current directory, or as it is if there is none.
@@ -190,7 +207,7 @@ func pick(environ []string) vars {
 // ours says whether a variable of this name can have a meaning for us.
 func ours(name string) bool {
 	switch name {
-	case "HOME", "PATH", "SHELL", "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "TRACE_LOG_MAX_MB", "TRACE_LOG_KEEP":
+	case "HOME", "PATH", "SHELL", "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "DBUS_SESSION_BUS_ADDRESS", "TRACE_LOG_MAX_MB", "TRACE_LOG_KEEP":
 		return true
 	}
 	return strings.HasPrefix(name, "SHIM_") || strings.HasPrefix(name, "SUBSTRATE_")

@@ -102,6 +102,23 @@ func TestPathsOfRunAndOverlay(t *testing.T) { // WLD6, WLD7
 	}
 }
 
+func TestUserBus(t *testing.T) { // CGR1
+	const own = "unix:path=/run/user/7/bus"
+	for _, test := range []struct{ dir, named, want string }{
+		{"", "", own},
+		{"/run/user/7", own, own},
+		{"relative", "unix:abstract=/x,guid=1", own + ";unix:abstract=/x,guid=1"},
+		{"/x", "", "unix:path=/x/bus"},
+		{"/a;unixexec:path=/bin/sh", "unixexec:path=/bin/sh", own},
+		{"", "unix:path=/a;unixexec:path=/bin/sh", own},
+	} {
+		got := userBus(vars{"XDG_RUNTIME_DIR": test.dir, "DBUS_SESSION_BUS_ADDRESS": test.named}, 7)
+		if got != test.want {
+			t.Errorf("userBus(%q, %q) = %q, want %q", test.dir, test.named, got, test.want)
+		}
+	}
+}
+
 func TestPlaceOfTrace(t *testing.T) { // TRC1, REC9
 	homeless := user(7, false)
 	homeless.home = func(int) string { return "" }
@@ -178,7 +195,7 @@ func TestVariables(t *testing.T) {
 		Home: "/h", Dir: "/h/.substrate", Trace: "/h/.substrate/trace.jsonl", ShimDir: "/h/.substrate/shims",
 		Fsync: true, MaxMB: 7, Keep: 0, UID: 7, GID: 7, Shell: "/bin/bash", AgentID: "bot",
 		SessionID: "ses_1", ParentSpan: "spn_2", Depth: 3, Caller: "bash", CallStack: []string{"bash", "npm"},
-		NoShims: true, InWorld: true, UseWorld: true, RequireWorld: true, Strategy: "overlay", DiffMax: 12, WorldMax: 5, Log: "debug",
+		Bus: "unix:path=/run/user/7/bus", NoShims: true, InWorld: true, UseWorld: true, RequireWorld: true, Strategy: "overlay", DiffMax: 12, WorldMax: 5, Log: "debug",
 	}
 	want.RunRoot, want.RunRoots, want.OverlayRoots = c.RunRoot, c.RunRoots, c.OverlayRoots
 	if diff := cmp.Diff(want, c); diff != "" {

@@ -177,6 +177,10 @@ func (w *World) fallThrough(failure *setupFailure) error {
 	err := w.endProcess()
 	w.ended = false
 	closeFD(&w.memory)
+	if w.noDivide != nil && w.group != nil { // a scope, which went with its process
+		err = errors.Join(err, w.group.Close())
+		w.group = nil
+	}
 	if w.net != nil {
 		w.net.close()
 		err = errors.Join(err, netns.Unbind(w.netnsName()))

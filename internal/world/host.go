@@ -43,6 +43,9 @@ func (w *World) runOnHost(view worldfs.OnHost, cmd *Command) (*Result, error) {
 			w.spec.Warn(d)
 		}
 	}
+	if w.noDivide != nil {
+		w.noGroup(w.noDivide) // systemd could be asked only for a process that waits
+	}
 	c := onHost(cmd)
 	c.Dir = view.WorkDir(cmd.Dir)
 	c.Confine, c.EndAll = view.Confine, true
@@ -59,7 +62,7 @@ func (w *World) runOnHost(view worldfs.OnHost, cmd *Command) (*Result, error) {
 		u := w.group.Usage()
 		res.Usage.MemoryPeak, res.Usage.OOMKills = u.MemoryPeak, u.OOMKills
 	}
-	res.Degraded = append(res.Degraded, Degradation{Name: "netns", Asked: true, Message: noNetns})
+	res.Degraded = append(w.degradations(res), Degradation{Name: "netns", Asked: true, Message: noNetns})
 	w.diff(res)
 	return res, nil
 }

@@ -24,10 +24,12 @@ const noNetns = "netns unavailable or insufficient privileges; skipping network 
 var errRanBefore = errors.New("this world has already run a command")
 
 func (w *World) newResult() *Result {
-	return &Result{
-		Strategy: w.strategy, Fallbacks: w.fellBack(), WorldID: w.ID, Name: w.Name,
-		Degraded: slices.Concat(w.strategyWarnings(), w.degraded, w.viewNotes()),
-	}
+	return &Result{Strategy: w.strategy, Fallbacks: w.fellBack(), WorldID: w.ID, Name: w.Name}
+}
+
+// degradations are all that the world had to do without until now, before those that res has already.
+func (w *World) degradations(res *Result) []Degradation {
+	return slices.Concat(w.strategyWarnings(), w.degraded, w.viewNotes(), res.Degraded)
 }
 
 // start forks the first process, with less isolation if the kernel refuses some of it: a world without a
@@ -37,6 +39,7 @@ func (r *run) start() error {
 	if err != nil {
 		return err
 	}
+	setup.Wait = r.w.noDivide != nil
 	proc, err := setup.Start()
 	if errors.Is(err, syscall.ENOSYS) {
 		setup.Wait, setup.Cgroup = true, -1 // attached by hand below
@@ -68,7 +71,9 @@ func (r *run) afterFork(setup *worldinit.Setup) error {
 	w := r.w
 	w.made("process", "")
 	if setup.Wait {
-		if w.group != nil {
+		if w.noDivide != nil {
+			w.enterScope(r.proc.PID)
+		} else if w.group != nil {
 			if err := w.group.Add(r.proc.PID); err != nil {
 				w.noGroup(err)
 			}

@@ -1,6 +1,11 @@
 package world
 
-import "errors"
+import (
+	"errors"
+	"slices"
+
+	"substrate/internal/world/cgroup"
+)
 
 // Limits bound what a world may consume (CGR2). 0 means no limit.
 type Limits struct {
@@ -11,6 +16,16 @@ type Limits struct {
 
 // any says whether a limit was asked for.
 func (l Limits) any() bool { return l != Limits{} }
+
+// missing says which controller g lacks for a limit that was asked for.
+func (l Limits) missing(g *cgroup.Group) error {
+	for controller, asked := range map[string]bool{"memory": l.Memory > 0, "pids": l.PIDs > 0, "cpu": l.CPUs > 0} {
+		if asked && slices.Contains(g.Missing, controller) {
+			return errors.New("the cgroup " + g.Path + " has no controller " + controller)
+		}
+	}
+	return nil
+}
 
 // limit sets the limits of the cgroup. One that cannot be had is a degradation: the caller
 // asked, so it is printed.

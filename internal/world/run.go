@@ -288,6 +288,7 @@ func (r *run) collect() {
 		u := g.Usage()
 		r.res.Usage.MemoryPeak, r.res.Usage.OOMKills, r.res.Usage.GroupCPU = u.MemoryPeak, u.OOMKills, u.CPU
 	}
+	r.res.Degraded = r.w.degradations(r.res)
 	r.w.diff(r.res)
 }
 

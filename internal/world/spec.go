@@ -33,6 +33,7 @@ type Spec struct {
 	Limits   Limits     // zero values for none
 	Slots    Slots      // how many worlds may run at once
 	DiffMax  int        // entries in the diff; 0 means fsdiff.DefaultMax
+	Bus      string     // address of the caller's D-Bus, on which their systemd is asked for a cgroup if need be; "" for none
 	Root     bool       // the caller has a root's capabilities; no user namespace is made
 	Observe  func(Step) // called for each step at the moment it happens; may be nil
 

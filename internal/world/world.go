@@ -33,6 +33,7 @@ type World struct {
 	slot     int    // its share of Spec.Slots, -1 without
 	memory   int    // tmpfs with the uppers once the world runs, -1 without
 	group    *cgroup.Group
+	noDivide error // why the caller's own cgroup cannot be divided, if systemd shall give the world one; else nil
 	props    props
 	view     worldfs.View
 	strategy string // of view
@@ -248,13 +249,18 @@ func (w *World) netnsName() string { return netns.Prefix + w.Name }
 func (w *World) planGroup() string {
 	parent, err := cgroup.Parent(w.spec.Root)
 	if err != nil {
-		w.noGroup(err)
+		if !w.wantScope(err) {
+			w.noGroup(err)
+		}
 		return ""
 	}
 	return filepath.Join(parent, w.Name)
 }
 
 func (w *World) noGroup(err error) {
+	if slices.ContainsFunc(w.degraded, func(d Degradation) bool { return d.Name == "cgroup" }) {
+		return
+	}
 	w.unlimited()
 	w.observe("cgroup", err.Error(), false)
 	w.degraded = append(w.degraded, Degradation{
@@ -274,8 +280,21 @@ func (w *World) makeGroup(dir string) {
 		w.noGroup(err)
 		return
 	}
-	w.group = g
 	w.made(kindCgroup, dir)
+	if err := w.spec.Limits.missing(g); err != nil && w.wantScope(err) {
+		err = g.Close()
+		w.forget(kindCgroup)
+		if err != nil {
+			w.degraded = append(w.degraded, Degradation{Name: "cgroup-left", Message: err.Error()})
+		}
+		return
+	}
+	w.useGroup(g)
+}
+
+// useGroup takes g as the world's cgroup.
+func (w *World) useGroup(g *cgroup.Group) {
+	w.group = g
 	for _, c := range g.Missing {
 		w.degraded = append(w.degraded, Degradation{Name: "cgroup." + c, Message: "cgroup controller " + c + " is not available"})
 	}

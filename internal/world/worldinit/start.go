@@ -135,8 +135,14 @@ func (pr *Process) Go() error {
 }
 
 // Join hands over the network namespace that [Network.Joins] announced.
+//
+// A process that has ended already is no error: the reason is in what it sent before.
 func (pr *Process) Join(ns int) error {
-	return os.NewSyscallError("sendmsg", unix.Sendmsg(pr.conn, []byte{1}, unix.UnixRights(ns), nil, unix.MSG_NOSIGNAL))
+	err := unix.Sendmsg(pr.conn, []byte{1}, unix.UnixRights(ns), nil, unix.MSG_NOSIGNAL)
+	if errors.Is(err, unix.EPIPE) {
+		return nil
+	}
+	return os.NewSyscallError("sendmsg", err)
 }
 
 // Signal sends sig to the first process, which passes it on to the command's process
