@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"os"
 	"syscall"
 	"time"
 )
@@ -152,6 +153,45 @@ func (f *file) close() error {
 
 func (f *file) error(op string, err error) error {
 	return &fs.PathError{Op: op, Path: f.path, Err: err}
+}
+
+// openIndex opens the index of src. It counts only if it is a file that belongs to the owner of the trace and that
+// nobody else can write; one is made only by that owner.
+func openIndex(src source, flags int) (*os.File, error) {
+	var trace, index syscall.Stat_t
+	if err := syscall.Fstat(int(src.Fd()), &trace); err != nil {
+		return nil, err
+	}
+	if flags&os.O_CREATE != 0 && int(trace.Uid) != syscall.Geteuid() {
+		return nil, fs.ErrPermission
+	}
+	f, err := os.OpenFile(src.Name()+indexSuffix, flags|syscall.O_NOFOLLOW|nonblock, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = syscall.Fstat(int(f.Fd()), &index)
+	if err == nil && (index.Mode&syscall.S_IFMT != syscall.S_IFREG || index.Uid != trace.Uid || index.Mode&0o022 != 0) {
+		err = fs.ErrPermission
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// tryLock takes the exclusive lock on f, or gives up at once.
+func tryLock(f *os.File) error {
+	_, err := retry(func() (int, error) { return 0, syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) })
+	return err
+}
+
+// inodeOf tells a file from others on its file system.
+func inodeOf(f *os.File) (uint64, error) {
+	var st syscall.Stat_t
+	if err := syscall.Fstat(int(f.Fd()), &st); err != nil {
+		return 0, err
+	}
+	return uint64(st.Ino), nil // the type differs between systems
 }
 
 // retry repeats a call that a signal interrupted.

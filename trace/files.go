@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -123,8 +124,8 @@ func closeAll(sources []source) error {
 const growTries = 20
 
 // grows reports whether something has been appended since the file was opened.
-func (s source) grows() bool {
-	for range growTries {
+func (s source) grows(tries int) bool {
+	for range cmp.Or(tries, growTries) {
 		fi, err := s.Stat()
 		if err != nil {
 			return false

@@ -17,10 +17,7 @@ var ErrNotFound = errors.New("no such span")
 // prefix; its text names them.
 var ErrAmbiguous = errors.New("ambiguous span id")
 
-const (
-	idPrefix      = "spn_"
-	maxCandidates = 8 // that the text of ErrAmbiguous names
-)
+const maxCandidates = 8 // that the text of ErrAmbiguous names
 
 var spanIDKey = []byte(`"span_id"`)
 
@@ -55,6 +52,8 @@ func Find(path, ref string) (*Span, error) {
 // those that the caller runs in, see Reader.Inside.
 // The error wraps ErrNotFound, also if there is no trace at all, or ErrAmbiguous.
 func (r *Reader) Find(ref string) (*Span, error) {
+	r.skipped = make(map[at]bool)
+	defer func() { r.skipped = nil }()
 	span, err := r.find(ref)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
@@ -68,21 +67,32 @@ func (r *Reader) find(ref string) (*Span, error) {
 		if err != nil {
 			return nil, err
 		}
-		return r.quiet().collect(id)
+		ref = id
 	}
-	span, err := r.collect(ref)
+	span, err := r.findIn(ref, true)
+	switch {
+	case err == nil && !span.Incomplete(), errors.Is(err, ErrAmbiguous):
+		return span, err
+	case err == nil:
+		return r.findIn(span.ID(), false) // an index may not know the end of the command
+	case errors.Is(err, ErrNotFound), errors.Is(err, errStale):
+		return r.findIn(ref, false)
+	}
+	return nil, err
+}
+
+// findIn looks for an id, and then for an id that begins so.
+func (r *Reader) findIn(ref string, indexed bool) (*Span, error) {
+	span, err := r.collect(ref, indexed)
 	if !errors.Is(err, ErrNotFound) {
 		return span, err
 	}
-	id, err := r.resolvePrefix(ref)
+	id, err := r.resolvePrefix(ref, indexed)
 	if err != nil {
 		return nil, err
 	}
-	return r.quiet().collect(id)
+	return r.collect(id, indexed)
 }
-
-// quiet returns a reader of the same trace for a second pass, which would repeat the warnings.
-func (r *Reader) quiet() *Reader { return &Reader{Path: r.Path, Inside: r.Inside} }
 
 // lastRef takes "last" and "last~N" apart.
 func lastRef(ref string) (n int, ok bool) {
@@ -96,13 +106,9 @@ func lastRef(ref string) (n int, ok bool) {
 
 // collect finds the lines of the span with exactly this id. A start line comes before
 // all other lines of its span, so reading from the end it is the last one to wait for.
-func (r *Reader) collect(id string) (*Span, error) {
+func (r *Reader) collect(id string, indexed bool) (*Span, error) {
 	var span Span
-	quoted := []byte(id + `"`)
-	err := r.backwards(func(src source, l line) bool {
-		if l.whole && !hasSpanID(l.text, quoted) {
-			return false
-		}
+	err := r.backwards(search{matchID(id), indexed}, func(src source, l line) bool {
 		record := r.decode(src, l, 0)
 		switch {
 		case record == nil || record.SpanID != id:
@@ -123,21 +129,17 @@ func (r *Reader) collect(id string) (*Span, error) {
 }
 
 // resolvePrefix finds the one id that begins with ref, or with spn_ and ref.
-func (r *Reader) resolvePrefix(ref string) (id string, err error) {
+func (r *Reader) resolvePrefix(ref string, indexed bool) (id string, err error) {
 	if ref == "" {
 		return "", fmt.Errorf("%w: the id is empty", ErrNotFound)
 	}
 	var ids []string
-	short, long := []byte(ref), []byte(idPrefix+ref)
-	err = r.backwards(func(_ source, l line) bool {
-		if !hasSpanID(l.text, short) && !hasSpanID(l.text, long) {
-			return false
-		}
+	err = r.backwards(search{matchPrefix(ref), indexed}, func(_ source, l line) bool {
 		record, err := Decode(l.text)
 		if err != nil || slices.Contains(ids, record.SpanID) {
 			return false
 		}
-		if strings.HasPrefix(record.SpanID, ref) || strings.HasPrefix(record.SpanID, idPrefix+ref) {
+		if strings.HasPrefix(record.SpanID, ref) || strings.HasPrefix(record.SpanID, idSpan+ref) {
 			ids = append(ids, record.SpanID)
 		}
 		return len(ids) > maxCandidates
@@ -161,7 +163,7 @@ func (r *Reader) resolvePrefix(ref string) (id string, err error) {
 func (r *Reader) resolveLast(n int) (id string, err error) {
 	seen := make(map[string]bool)
 	around := map[string]bool{r.Inside: true} // the spans that the caller runs in; "" is none
-	err = r.backwards(func(src source, l line) bool {
+	err = r.backwards(search{}, func(src source, l line) bool {
 		record := r.decode(src, l, 0)
 		switch {
 		case record == nil || record.SpanID == "":

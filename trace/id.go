@@ -10,6 +10,13 @@ import (
 // timeLayout is RFC 3339 with all nine digits, so that times sort as text.
 const timeLayout = "2006-01-02T15:04:05.000000000Z07:00"
 
+// What ids begin with, and the length of a whole session id.
+const (
+	idSpan       = "spn_"
+	idSession    = "ses_"
+	sessionIDLen = len(idSession) + 32
+)
+
 // FormatTime gives t as a line holds it: RFC 3339, UTC, nanoseconds.
 //
 // Source: RFC 3339, section 5.6.
@@ -17,10 +24,10 @@ func FormatTime(t time.Time) string { return t.UTC().Format(timeLayout) }
 
 // NewSpanID returns a fresh span id: "spn_" and 32 hex digits. Ids that one process
 // makes sort in the order in which it made them.
-func NewSpanID() string { return newID("spn_") }
+func NewSpanID() string { return newID(idSpan) }
 
 // NewSessionID returns a fresh session id: "ses_" and 32 hex digits.
-func NewSessionID() string { return newID("ses_") }
+func NewSessionID() string { return newID(idSession) }
 
 // NewWorldID returns a fresh world id: "wld_" and 32 hex digits.
 func NewWorldID() string { return newID("wld_") }

@@ -90,6 +90,7 @@ func (f *forward) fill() error {
 // spans of a large trace are found at once.
 type backward struct {
 	src   source
+	low   int64  // where it ends: the offset of a line
 	start int64  // in the file, of the first byte of rest
 	rest  []byte // read and not yet given out
 	open  bool   // rest ends in the middle of a line: no newline follows it
@@ -108,7 +109,7 @@ func (b *backward) next() (line, error) {
 		if i := bytes.LastIndexByte(b.rest[:searched], '\n'); i >= 0 {
 			return b.cut(i+1, i), nil
 		}
-		if b.start == 0 {
+		if b.start == b.low {
 			if b.rest == nil {
 				return line{}, io.EOF
 			}
@@ -128,7 +129,7 @@ func (b *backward) next() (line, error) {
 func (b *backward) begin() error {
 	b.begun = true
 	b.start = b.src.size
-	if b.src.size == 0 {
+	if b.src.size == b.low {
 		return nil
 	}
 	if _, err := b.fill(); err != nil {
@@ -154,9 +155,9 @@ func (b *backward) fill() (int, error) {
 	if len(b.rest) > maxLine {
 		return 0, fmt.Errorf("read %s before byte %d: %w", b.src.Name(), b.start, errLongLine)
 	}
-	n := min(int64(max(blockSize, 2*len(b.rest))), b.start)
+	n := min(int64(max(blockSize, 2*len(b.rest))), b.start-b.low)
 	if b.rest == nil {
-		n = min(firstBlock, b.start)
+		n = min(firstBlock, b.start-b.low)
 	}
 	block := make([]byte, n, n+int64(len(b.rest)))
 	got, err := b.src.ReadAt(block, b.start-n)

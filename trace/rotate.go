@@ -17,8 +17,6 @@ const rotateWait = 200 * time.Millisecond
 // errNoLocks is why a trace on some file systems is never rotated.
 var errNoLocks = errors.New("its file system has no locks")
 
-const indexSuffix = ".idx"
-
 // Rotation
 //
 // A file that has MaxBytes or more is full: the next writer renames it to NAME.1 and begins a new
