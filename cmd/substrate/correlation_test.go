@@ -204,3 +204,14 @@ func TestTreeBreaksWithTheEnvironment(t *testing.T) { // REC8
 	m.wantTree(5, "0 true < none", "0 "+all+" < none", "0 node a < none", "0 node b; : < none", "1 node b < node b; :",
 		"0 "+m.shims()+"/node c < none")
 }
+
+// TestShimsFollowPATH: a script that changes PATH behind the shims, as nvm does, gets the program that it would get
+// without them.
+func TestShimsFollowPATH(t *testing.T) { // SHM5, REC1
+	m := newMachine(t, "node", "echo 18")
+	script(t, filepath.Join(m.home, "v20", "node"), "#!/bin/sh\necho 20\n")
+	got := m.run(`node; PATH=${PATH/$HOME\/bin/$HOME\/v20}; node; PATH=$PATH:$HOME/more; node`)
+	if got != "18\n20\n20\n" {
+		t.Errorf("printed %q", got)
+	}
+}

@@ -14,15 +14,20 @@ import (
 var errNotFound = errors.New("command not found")
 
 // find returns the program that a shim called name stands for: the first one on PATH as it was
-// before the shims were put in front, else on PATH as it is now, which may have grown since, else
-// the one that was there when the shims were deployed. The error is errNotFound, or
-// wraps EACCES if all that there is cannot be executed.
+// before the shims were put in front, else on PATH as it is now, else the one that was there when the
+// shims were deployed. Below a recorded command PATH as it is now comes first: both are
+// equal there unless a script changed PATH since (as `nvm use` does behind the shims), and then
+// means what it says. The error is errNotFound, or wraps EACCES if all that there is cannot be executed.
 func find(name string, cfg config.Config) (string, error) {
 	self, err := os.Stat("/proc/self/exe")
 	if err != nil {
 		self = nil
 	}
-	return along(name, []string{cfg.OriginalPath, cfg.Path, noted(cfg.ShimDir, name)}, cfg.ShimDir, self)
+	first, second := cfg.OriginalPath, cfg.Path
+	if cfg.SessionID != "" {
+		first, second = second, first
+	}
+	return along(name, []string{first, second, noted(cfg.ShimDir, name)}, cfg.ShimDir, self)
 }
 
 // along returns the first executable file called name in the directories of lists, each of the form

@@ -81,6 +81,10 @@ func TestFind(t *testing.T) { // SHM5
 			t.Errorf("%s: find(git) = %q, %v, want %q, %v", test.name, got, err, test.want, test.err)
 		}
 	}
+	inside := config.Config{OriginalPath: at("real"), Path: list("links", "bin"), SessionID: "ses_1"}
+	if got, err := find("git", inside); got != at("bin", "git") || err != nil {
+		t.Errorf("below a recorded command that changed PATH: find(git) = %q, %v, want %q", got, err, at("bin", "git"))
+	}
 	if got, err := find("npm", config.Config{ShimDir: at("shims")}); err == nil {
 		t.Errorf("find(npm) = %q: the file of deploy names a program of another name", got)
 	}
