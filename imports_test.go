@@ -40,7 +40,7 @@ var rules = map[string]rule{
 	"internal/version":   {},
 
 	// Level 1
-	"internal/record":        {ours: []string{"trace", "internal/config"}},
+	"internal/record":        {ours: []string{"trace", "fsdiff", "internal/config", "internal/redact"}},
 	"internal/tracecheck":    {ours: []string{"trace", "fsdiff"}, forTest: true},
 	"internal/world/netlink": {unix: []string{"*"}},
 	"internal/world/mount":   {ours: []string{"internal/probe"}, unix: []string{"*"}},

@@ -91,6 +91,9 @@ type Diff struct {
 // Diff made here has, it returns Path.
 func (e *Entry) Raw() string { return rawOf(e.Path, e.PathB64) }
 
+// SetPath sets the path from the bytes of a name.
+func (e *Entry) SetPath(raw string) { e.Path, e.PathB64 = textOf(raw) }
+
 // Target returns the exact bytes of a symlink's target, "" for other types.
 func (m *Meta) Target() string { return rawOf(m.LinkTarget, m.LinkB64) }
 

@@ -47,6 +47,7 @@ func AppendJSON(dst []byte, r *Record) []byte {
 	dst = appendOptional(dst, "caller", r.Caller)
 	dst = appendOptionalList(dst, "call_stack", r.CallStack)
 	dst = appendOptional(dst, "replay_of", r.ReplayOf)
+	dst = appendOptionalInt(dst, "secrets", int64(r.Secrets))
 	if r.Completion != nil {
 		dst = appendCompletion(dst, r.Completion)
 	}

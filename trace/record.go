@@ -119,6 +119,7 @@ type Record struct {
 	Caller          string            `json:"caller,omitempty"`
 	CallStack       []string          `json:"call_stack,omitempty"`
 	ReplayOf        string            `json:"replay_of,omitempty"`
+	Secrets         int               `json:"secrets,omitempty"` // how many values were taken out: ‹secret:1› … stand in their place
 
 	*Completion // nil in a start line
 }

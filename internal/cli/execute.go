@@ -70,7 +70,8 @@ type execution struct {
 	flags     runFlags
 	plan      replay.Plan
 	component string        // of the span: replay or world
-	span      *trace.Record // what is replayed; nil for a new command
+	span      *trace.Record // what is replayed, its secrets in place; nil for a new command
+	shown     string        // the command of span as the trace has it
 	isolate   bool
 	stdin     *os.File // nil for the plan's
 	tty       bool
@@ -106,11 +107,11 @@ func (e *execution) run() error {
 	if e.span != nil {
 		report.Verdict = replay.Compare(*e.span, e.result)
 	}
-	span.End(e.completion(report))
+	done := span.End(e.completion(report))
 	if err := rec.Close(); err != nil {
 		e.a.warn("close the trace: %v", err)
 	}
-	return e.finish(report)
+	return e.finish(report, span, done)
 }
 
 // recorded is what the span says about the command.
@@ -321,7 +322,11 @@ func likely(env []string) []string {
 // hidden lists substrate's own store, which no world can see.
 func hidden(cfg config.Config) []string {
 	var paths []string
-	for _, p := range []string{cfg.Dir, cfg.Trace, outputDir(cfg)} {
+	store := []string{cfg.Dir}
+	if cfg.Trace != "" {
+		store = append(store, cfg.Trace, record.VaultPath(cfg.Trace), outputDir(cfg))
+	}
+	for _, p := range store {
 		if p != "" && (cfg.Dir == p || !below(cfg.Dir, p)) {
 			paths = append(paths, p)
 		}
@@ -370,11 +375,11 @@ func (e *execution) say(name, value string) {
 	_, _ = io.WriteString(e.a.stderr, "[replay] "+name+": "+value+"\n")
 }
 
-// finish prints warnings and report, and sets the exit status.
-func (e *execution) finish(report *replay.Report) error {
+// finish prints warnings and report, and sets the exit status. What is printed has no secrets either.
+func (e *execution) finish(report *replay.Report, span *record.Span, done trace.Completion) error {
 	e.printWarnings(warnings(e.result, e.flags.verbose))
 	if err := e.result.ExecErr; err != nil {
-		message(e.a.stderr, "error", execText(e.plan.Path, err))
+		message(e.a.stderr, "error", span.Mask(execText(e.plan.Path, err)))
 	}
 	e.sayUpper()
 	o := outcome{report: report, result: e.result, span: e.span, maxLines: e.flags.maxLines}
@@ -382,6 +387,7 @@ func (e *execution) finish(report *replay.Report) error {
 	switch {
 	case e.flags.json:
 		report.StdoutPath, report.StderrPath = e.stdout.Name(), e.stderr.Name()
+		report.Hide(span, done)
 		text, err := o.json()
 		if err != nil {
 			return failed(err)
@@ -390,7 +396,7 @@ func (e *execution) finish(report *replay.Report) error {
 			return failed(fmt.Errorf("print the report: %w", err))
 		}
 	case !e.flags.noReport:
-		_, _ = io.WriteString(e.a.stderr, o.text())
+		_, _ = io.WriteString(e.a.stderr, span.Mask(o.text()))
 	}
 	return nil
 }
@@ -436,12 +442,15 @@ func execText(program string, err error) string {
 func withRemedy(err error) error {
 	var refused *replay.Error
 	var missing *probe.Error
+	var lost *record.MissingError
 	var stopped *world.Interrupted
 	switch {
 	case errors.As(err, &stopped):
 		return &failure{err: err, status: 128 + int(stopped.Signal.(syscall.Signal))}
 	case errors.As(err, &refused):
 		return &failure{err: err, hint: refused.Hint}
+	case errors.As(err, &lost):
+		return &failure{err: err, hint: "put the vault.jsonl that belongs to this trace beside it, or run the command anew"}
 	case errors.As(err, &missing):
 		return &failure{err: err, hint: missing.Remedy}
 	}

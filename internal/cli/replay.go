@@ -81,12 +81,16 @@ func (a *app) replay(f replayFlags, ref string) error {
 	if err != nil {
 		return withRemedy(err)
 	}
+	shown := span.Cmd
+	if span, err = record.Reveal(cfg.Trace, span); err != nil {
+		return withRemedy(err)
+	}
 	plan, err := replay.NewPlan(span, replay.Options{Env: f.env, Environ: a.env, Stdin: f.stdin})
 	if err != nil {
 		return withRemedy(err)
 	}
 	e := &execution{
-		a: a, cfg: cfg, flags: f.runFlags, plan: plan, component: trace.ComponentReplay, span: &span, isolate: isolate,
+		a: a, cfg: cfg, flags: f.runFlags, plan: plan, component: trace.ComponentReplay, span: &span, shown: shown, isolate: isolate,
 	}
 	e.introduce()
 	a.warnChanged(span)
@@ -144,7 +148,7 @@ func (e *execution) introduce() {
 		return
 	}
 	e.say("span_id", e.plan.ReplayOf)
-	e.say("cmd", oneLine(e.plan.Cmd))
+	e.say("cmd", oneLine(e.shown))
 	e.say("cwd", fsdiff.Escape(e.plan.Cwd))
 	e.say("mode", oneLine(e.plan.Mode))
 	if !e.isolate {

@@ -43,6 +43,10 @@ type Config struct {
 	Bus          string   // D-Bus addresses, separated by ";", at which the caller's systemd may be reached
 	OverlayRoots []string // where uppers may lie, in order of preference (WLD6, WLD7); SUBSTRATE_OVERLAY_ROOT alone if set
 
+	NoRedact   bool  // SUBSTRATE_REDACT=off: secrets stay in the trace
+	Capture    bool  // SUBSTRATE_CAPTURE=1
+	CaptureMax int64 // SUBSTRATE_CAPTURE_MAX: how many bytes of each stream are kept, default 64 KiB
+
 	Log string // SUBSTRATE_LOG
 }
 

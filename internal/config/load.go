@@ -64,6 +64,9 @@ func load(environ []string, who caller) Config {
 		Strategy:     v["SUBSTRATE_WORLD_STRATEGY"],
 		DiffMax:      v.number("SUBSTRATE_FS_DIFF_MAX", 10000),
 		WorldMax:     v.number("SUBSTRATE_WORLD_MAX", 2*runtime.NumCPU()),
+		NoRedact:     v.isFalse("SUBSTRATE_REDACT"),
+		Capture:      v.isTrue("SUBSTRATE_CAPTURE"),
+		CaptureMax:   int64(v.number("SUBSTRATE_CAPTURE_MAX", 64<<10)),
 		Log:          v["SUBSTRATE_LOG"],
 	}
 	c.Home = v["HOME"]
@@ -215,6 +218,11 @@ func ours(name string) bool {
 
 // isTrue says whether the variable switches something on.
 func (v vars) isTrue(name string) bool { return v[name] == "1" || v[name] == "true" }
+
+// isFalse says whether the variable switches something off.
+func (v vars) isFalse(name string) bool {
+	return v[name] == "off" || v[name] == "0" || v[name] == "false" || v[name] == "no"
+}
 
 // text is the value of a variable, or otherwise if it is empty.
 func (v vars) text(name, otherwise string) string {

@@ -190,12 +190,14 @@ func TestVariables(t *testing.T) {
 		"SHIM_SESSION_ID=ses_1", "SHIM_PARENT_SPAN=spn_2", "SHIM_DEPTH=3", "SHIM_CALLER=bash", "SHIM_CALL_STACK=bash/npm",
 		"SUBSTRATE_NO_SHIMS=1", "SUBSTRATE_IN_WORLD=1", "SUBSTRATE_REPLAY_USE_WORLD=1", "SUBSTRATE_REQUIRE_WORLD=1", "SUBSTRATE_WORLD_STRATEGY=overlay",
 		"SUBSTRATE_FS_DIFF_MAX=12", "SUBSTRATE_WORLD_MAX=5", "SUBSTRATE_LOG=debug", "SHIM_FSYNC=0",
+		"SUBSTRATE_REDACT=off", "SUBSTRATE_CAPTURE=1", "SUBSTRATE_CAPTURE_MAX=99",
 	}, user(7, false))
 	want := Config{
 		Home: "/h", Dir: "/h/.substrate", Trace: "/h/.substrate/trace.jsonl", ShimDir: "/h/.substrate/shims",
 		Fsync: true, MaxMB: 7, Keep: 0, UID: 7, GID: 7, Shell: "/bin/bash", AgentID: "bot",
 		SessionID: "ses_1", ParentSpan: "spn_2", Depth: 3, Caller: "bash", CallStack: []string{"bash", "npm"},
 		Bus: "unix:path=/run/user/7/bus", NoShims: true, InWorld: true, UseWorld: true, RequireWorld: true, Strategy: "overlay", DiffMax: 12, WorldMax: 5, Log: "debug",
+		NoRedact: true, Capture: true, CaptureMax: 99,
 	}
 	want.RunRoot, want.RunRoots, want.OverlayRoots = c.RunRoot, c.RunRoots, c.OverlayRoots
 	if diff := cmp.Diff(want, c); diff != "" {

@@ -3,7 +3,7 @@
 // [Recorder.Begin] writes the start line before the command runs, [Span.End] the complete
 // line after it ended: exactly one of each, whatever happened in between. What a span
 // holds is what an exact re-run needs; values of variables that nobody needs are stored
-// as hashes only. A trace that cannot be written never keeps a command from running:
+// as hashes only, and secrets go to the vault, a file beside the trace. A trace that cannot be written never keeps a command from running:
 // there is one warning, and that is all. Running the command, and the file that the
 // lines go to, are left to others.
 package record
@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"substrate/internal/config"
+	"substrate/internal/redact"
 	"substrate/trace"
 )
 
@@ -70,6 +71,7 @@ type Span struct {
 	began    time.Time
 	names    []string // call stack for the children, this command the last
 	once     sync.Once
+	secrets  redact.Redactor
 }
 
 // Begin writes the start line of c. The span is never nil.
@@ -100,9 +102,40 @@ func (r *Recorder) Begin(c Command) *Span {
 	}
 	s.record.Env, s.record.EnvHashes = environment(c.Env, r.cfg.ShimDir)
 	s.names = append(append([]string(nil), r.cfg.CallStack...), c.name())
+	if !r.cfg.NoRedact {
+		redacting(&s.secrets).begin(&s.record)
+		s.keepSecrets(0)
+	}
 	r.write(&s.record)
 	return s
 }
+
+// keepSecrets puts the values that were taken out, but for the first known, into the vault. If it cannot, they are
+// out of the trace all the same, and the command runs (REC9).
+func (s *Span) keepSecrets(known int) {
+	values := s.secrets.Values()
+	s.record.Secrets = len(values)
+	if len(values) == known || s.recorder.cfg.Trace == "" {
+		return
+	}
+	r := s.recorder
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := writeVault(VaultPath(r.cfg.Trace), s.record.SpanID, known+1, values[known:], r.cfg.Fsync); err != nil {
+		r.warnOnce(fmt.Errorf("the secrets of this command are not kept, so it cannot be replayed: %w", err))
+	}
+}
+
+// Mask takes the secrets of the span, and any others, out of a text about it.
+func (s *Span) Mask(text string) string {
+	if s.recorder.cfg.NoRedact {
+		return text
+	}
+	return s.secrets.Text(text)
+}
+
+// Cmd is the command as the trace has it.
+func (s *Span) Cmd() string { return s.record.Cmd }
 
 // ID is the id of the span.
 func (s *Span) ID() string { return s.record.SpanID }
@@ -114,8 +147,8 @@ func (s *Span) SessionID() string { return s.record.SessionID }
 func (s *Span) Elapsed() time.Duration { return time.Since(s.began) }
 
 // End writes the complete line. Only the first call counts, so that it can be deferred
-// with what is true if nothing better becomes known. The lists of done may be nil.
-func (s *Span) End(done trace.Completion) {
+// with what is true if nothing better becomes known. The lists of done may be nil. The result is what the trace has.
+func (s *Span) End(done trace.Completion) trace.Completion {
 	s.once.Do(func() {
 		if done.ScopesUsed == nil {
 			done.ScopesUsed = []string{}
@@ -123,10 +156,16 @@ func (s *Span) End(done trace.Completion) {
 		if done.DegradedComponents == nil {
 			done.DegradedComponents = []string{}
 		}
+		if !s.recorder.cfg.NoRedact {
+			known := len(s.secrets.Values())
+			redacting(&s.secrets).end(&done)
+			s.keepSecrets(known)
+		}
 		s.record.EventType = trace.EventComplete
 		s.record.Completion = &done
 		s.recorder.write(&s.record)
 	})
+	return *s.record.Completion
 }
 
 // Close closes the trace. A span that is still open may write after it all the same.

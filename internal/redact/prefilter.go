@@ -298,7 +298,7 @@ func starts(s string, i int) bool {
 //go:nosplit
 func separates(c byte) bool {
 	switch c {
-	case ' ', '\t', '\n', '\'', '"', '\\', '=', ',', '[', '(', '{', '`', ';', '|', '&', '$':
+	case ' ', '\t', '\n', '\r', '\'', '"', '\\', '=', ',', '[', '(', ')', '{', '}', '<', '>', '`', ';', '|', '&', '$':
 		return true
 	}
 	return false

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"substrate/fsdiff"
+	"substrate/internal/record"
 	"substrate/internal/world"
 	"substrate/trace"
 )
@@ -80,6 +81,16 @@ func NewReport(spanID string, p Plan, res *world.Result) *Report {
 			MemoryPeakBytes: res.Usage.MemoryPeak,
 			OOMKills:        res.Usage.OOMKills,
 		},
+	}
+}
+
+// Hide puts what the trace has, without secrets, in the place of what is known.
+func (r *Report) Hide(span *record.Span, done trace.Completion) {
+	r.Cmd, r.Cwd = span.Cmd(), span.Mask(r.Cwd)
+	r.FSDiff, r.ScopesUsed = done.FSDiff, done.ScopesUsed
+	r.Degraded, r.FSFallbackReasons = done.DegradedComponents, append([]string{}, done.FSFallbackReasons...)
+	if done.ReplayContext != nil {
+		r.Mode, r.Verdict = done.ReplayContext.Mode, done.ReplayContext.Verdict
 	}
 }
 

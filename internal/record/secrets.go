@@ -1,0 +1,172 @@
+package record
+
+import (
+	"fmt"
+
+	"substrate/fsdiff"
+	"substrate/internal/redact"
+	"substrate/trace"
+)
+
+// transform changes every string of a record that can hold a part of what somebody typed. What it is
+// given is never changed: lists, maps and diffs are copied first. Not touched are strings that substrate
+// makes itself, such as ids, times and hashes, and names of variables.
+type transform struct {
+	text  func(string) string
+	words func([]string) []string
+}
+
+// begin changes what a start line says.
+func (t transform) begin(r *trace.Record) {
+	// The lists first: their words are whole, so what is found there is exact.
+	r.Argv, r.ShellArgs = t.words(r.Argv), t.words(r.ShellArgs)
+	for _, s := range []*string{&r.Cmd, &r.ResolvedPath, &r.Shell, &r.Cwd, &r.AgentID, &r.Caller} {
+		*s = t.text(*s)
+	}
+	r.CallStack = t.each(r.CallStack)
+	if r.Script != nil {
+		script := *r.Script
+		script.Path, script.Text = t.text(script.Path), t.text(script.Text)
+		r.Script = &script
+	}
+	if len(r.Env) > 0 {
+		env := make(map[string]string, len(r.Env))
+		for name, value := range r.Env {
+			env[name] = t.text(value)
+		}
+		r.Env = env
+	}
+}
+
+// end changes what a complete line adds.
+func (t transform) end(c *trace.Completion) {
+	c.ScopesUsed, c.DegradedComponents, c.FSFallbackReasons = t.each(c.ScopesUsed), t.each(c.DegradedComponents), t.each(c.FSFallbackReasons)
+	c.FSDiff = t.diff(c.FSDiff)
+	if c.ReplayContext == nil {
+		return
+	}
+	replay := *c.ReplayContext
+	replay.Argv, replay.StdinPath, replay.Mode = t.words(replay.Argv), t.text(replay.StdinPath), t.text(replay.Mode)
+	if replay.Verdict != nil {
+		v := *replay.Verdict
+		v.Files = t.text(v.Files)
+		replay.Verdict = &v
+	}
+	c.ReplayContext = &replay
+}
+
+// each changes the elements of a list one by one.
+func (t transform) each(list []string) []string {
+	out := list
+	for i, s := range list {
+		changed := t.text(s)
+		if changed == s {
+			continue
+		}
+		if &out[0] == &list[0] {
+			out = append([]string(nil), list...)
+		}
+		out[i] = changed
+	}
+	return out
+}
+
+// diff changes the paths and link targets of a diff.
+func (t transform) diff(d *fsdiff.Diff) *fsdiff.Diff {
+	if d == nil {
+		return nil
+	}
+	out := *d
+	if out.Root = t.text(d.Root); out.Root != d.Root {
+		out.RootB64 = "" // no replay needs it
+	}
+	copied := false
+	for i := range d.Entries {
+		e := d.Entries[i]
+		path, target := t.text(e.Raw()), t.text(e.Target())
+		before := t.before(e.Before)
+		if path == e.Raw() && target == e.Target() && before == e.Before {
+			continue
+		}
+		if !copied {
+			out.Entries, copied = append([]fsdiff.Entry(nil), d.Entries...), true
+		}
+		e.SetPath(path)
+		e.SetTarget(target)
+		e.Before = before
+		out.Entries[i] = e
+	}
+	return &out
+}
+
+// before changes the link target of what was there before; nil stays nil.
+func (t transform) before(m *fsdiff.Meta) *fsdiff.Meta {
+	if m == nil {
+		return nil
+	}
+	target := t.text(m.Target())
+	if target == m.Target() {
+		return m
+	}
+	out := *m
+	out.SetTarget(target)
+	return &out
+}
+
+// redacting is the transform that takes secrets out.
+func redacting(r *redact.Redactor) transform { return transform{text: r.Text, words: r.Words} }
+
+// restoring is the transform that puts values back; it notes the first placeholder that has none.
+func restoring(values map[int]string, missing *string) transform {
+	text := func(s string) string {
+		out, lost := redact.Restore(s, values)
+		if *missing == "" {
+			*missing = lost
+		}
+		return out
+	}
+	t := transform{text: text}
+	t.words = t.each
+	return t
+}
+
+// MissingError says that a secret which was taken out of a span is not to be had any more.
+type MissingError struct {
+	SpanID      string
+	Placeholder string
+	Vault       string // the file that should hold it
+	Err         error  // why that cannot be read; nil if it has no such entry
+}
+
+// Error names the placeholder.
+func (e *MissingError) Error() string {
+	if e.Err != nil {
+		return fmt.Sprintf("the value of %s in span %s is not known: %v", e.Placeholder, e.SpanID, e.Err)
+	}
+	return fmt.Sprintf("the value of %s in span %s is not known: %s has no entry for it", e.Placeholder, e.SpanID, e.Vault)
+}
+
+// Unwrap returns the cause.
+func (e *MissingError) Unwrap() error { return e.Err }
+
+// Reveal gives the span back with its secrets in place, as it was before they were taken out. The trace at
+// tracePath is where span was found; the vault lies beside it. The error is a [*MissingError].
+func Reveal(tracePath string, span trace.Record) (trace.Record, error) {
+	if span.Secrets == 0 {
+		return span, nil
+	}
+	vault := VaultPath(tracePath)
+	values, readErr := readVault(vault, span.SpanID)
+	missing := ""
+	t := restoring(values, &missing)
+	t.begin(&span)
+	if span.Completion != nil {
+		done := *span.Completion
+		t.end(&done)
+		span.Completion = &done
+	}
+	if missing != "" {
+		return span, &MissingError{SpanID: span.SpanID, Placeholder: missing, Vault: vault, Err: readErr}
+	}
+	return span, nil
+}

@@ -1,0 +1,197 @@
+package record
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+	"unicode/utf8"
+)
+
+// The vault is the file that holds what was taken out of spans: one JSON object a line, appended under a
+// lock, read only by a replay. Nobody but its owner can read it.
+
+// VaultPath is where the secrets of the trace at tracePath are kept: beside it.
+func VaultPath(tracePath string) string {
+	return filepath.Join(filepath.Dir(tracePath), "vault.jsonl")
+}
+
+// vaultVersion is the value of vault_schema_version in every line.
+const vaultVersion = 1
+
+// vaultLine is what one line says: the values of a span, from ‹secret:First› on.
+type vaultLine struct {
+	Version int      `json:"vault_schema_version"`
+	SpanID  string   `json:"span_id"`
+	First   int      `json:"first"`
+	Values  []string `json:"values,omitempty"`
+	B64     []string `json:"values_b64,omitempty"` // all of them, if one is not UTF-8
+}
+
+// errNotOurs is why a file is not taken for a vault.
+var errNotOurs = errors.New("not a regular file of this user")
+
+// lockWait is how long a writer waits for the lock on the vault.
+const lockWait = 5 * time.Second
+
+// writeVault appends the values of a span, the first of which has the number first.
+func writeVault(path, spanID string, first int, values []string, sync bool) error {
+	line := vaultLine{Version: vaultVersion, SpanID: spanID, First: first, Values: values}
+	for _, v := range values {
+		if !utf8.ValidString(v) {
+			line.Values, line.B64 = nil, encoded(values)
+			break
+		}
+	}
+	text, err := json.Marshal(line)
+	if err != nil {
+		return fmt.Errorf("encode a line of the vault: %w", err)
+	}
+	f, err := openVault(path)
+	if err != nil {
+		return fmt.Errorf("open the vault: %w", err)
+	}
+	if err := appendLine(f, append(text, '\n')); err != nil {
+		return errors.Join(fmt.Errorf("write to the vault %s: %w", path, err), f.Close())
+	}
+	if sync {
+		err = f.Sync()
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("write to the vault: %w", err)
+	}
+	return nil
+}
+
+func encoded(values []string) []string {
+	out := make([]string, len(values))
+	for i, v := range values {
+		out[i] = base64.StdEncoding.EncodeToString([]byte(v))
+	}
+	return out
+}
+
+// openVault opens the vault for appending, and makes it, and its directory, if there is none. A link, and a
+// file of somebody else, is refused: in a directory where others can write it would give secrets away.
+func openVault(path string) (*os.File, error) {
+	const flags = os.O_RDWR | os.O_APPEND | os.O_CREATE | syscall.O_NOFOLLOW | syscall.O_NONBLOCK
+	f, err := os.OpenFile(path, flags, 0o600)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return nil, err
+		}
+		f, err = os.OpenFile(path, flags, 0o600)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := private(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// private makes sure that f is a file that only its owner, who is us, can read.
+func private(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !info.Mode().IsRegular() || !ok || int(stat.Uid) != os.Geteuid() {
+		return fmt.Errorf("%s: %w", f.Name(), errNotOurs)
+	}
+	if info.Mode().Perm() != 0o600 {
+		return f.Chmod(0o600)
+	}
+	return nil
+}
+
+// appendLine writes a line with one write(2) under the lock, on a fresh line if a crash tore the last one.
+func appendLine(f *os.File, line []byte) error {
+	if err := lock(f); err != nil {
+		return err
+	}
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
+	last := []byte{'\n'}
+	if size > 0 {
+		if _, err := f.ReadAt(last, size-1); err != nil {
+			return err
+		}
+	}
+	if last[0] != '\n' {
+		line = append([]byte{'\n'}, line...)
+	}
+	_, err = f.Write(line)
+	return err // closing the file lets the lock go
+}
+
+// lock takes the exclusive lock on f. Where the file system has no locks it goes on without.
+func lock(f *os.File) error {
+	for begin := time.Now(); ; time.Sleep(time.Millisecond) {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+		case !errors.Is(err, syscall.EWOULDBLOCK):
+			if errors.Is(err, syscall.ENOLCK) || errors.Is(err, syscall.ENOSYS) || errors.Is(err, syscall.EOPNOTSUPP) {
+				return nil
+			}
+			return err
+		case time.Since(begin) > lockWait:
+			return fmt.Errorf("lock: %w", err)
+		}
+	}
+}
+
+// readVault collects the values of a span. The error says why the vault could not be read to its end.
+func readVault(path, spanID string) (map[int]string, error) {
+	values := map[int]string{}
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return values, err
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return values, errors.Join(err, fmt.Errorf("%s: %w", path, errNotOurs))
+	}
+	lines := bufio.NewReaderSize(f, 64<<10)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if bytes.Contains(line, []byte(spanID)) {
+			take(values, line, spanID)
+		}
+		if errors.Is(err, io.EOF) {
+			return values, nil
+		}
+		if err != nil {
+			return values, err
+		}
+	}
+}
+
+// take adds the values of a line if it belongs to the span. Torn and foreign lines have none.
+func take(values map[int]string, text []byte, spanID string) {
+	var line vaultLine
+	if json.Unmarshal(text, &line) != nil || line.SpanID != spanID {
+		return
+	}
+	for i, v := range line.Values {
+		values[line.First+i] = v
+	}
+	for i, b64 := range line.B64 {
+		if v, err := base64.StdEncoding.DecodeString(b64); err == nil {
+			values[line.First+i] = string(v)
+		}
+	}
+}
