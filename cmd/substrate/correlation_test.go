@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -213,5 +214,25 @@ func TestShimsFollowPATH(t *testing.T) { // SHM5, REC1
 	got := m.run(`node; PATH=${PATH/$HOME\/bin/$HOME\/v20}; node; PATH=$PATH:$HOME/more; node`)
 	if got != "18\n20\n20\n" {
 		t.Errorf("printed %q", got)
+	}
+}
+
+// TestShimOfPython: Python finds its virtual environment by argv[0], and would find the shim.
+func TestShimOfPython(t *testing.T) { // SHM5
+	m := newMachine(t)
+	for _, name := range []string{"python3", "node"} { // which shows the argv that it was given
+		if err := errors.Join(os.MkdirAll(filepath.Join(m.home, "bin"), 0o755), os.Symlink("/bin/cat", filepath.Join(m.home, "bin", name))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const show = ` /proc/self/cmdline | tr '\0' ' '; `
+	m.run("true")
+	got := m.run("python3" + show + m.shims() + "/python3" + show + "SHIM_BYPASS=1 python3" + show + "node" + show + "(exec -a /x/python3 " + m.shims() + "/python3" + show + ")")
+	python := m.home + "/bin/python3 /proc/self/cmdline "
+	if want := python + python + python + "node /proc/self/cmdline /x/python3 /proc/self/cmdline "; got != want {
+		t.Errorf("argv is\n%s, want\n%s", got, want)
+	}
+	if argv := field(recordsOf(traceOf(t, m.home))[3], "argv"); argv != `["python3","/proc/self/cmdline"]` {
+		t.Errorf("recorded argv %s", argv)
 	}
 }

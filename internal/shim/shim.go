@@ -11,6 +11,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"substrate/internal/config"
@@ -53,7 +54,7 @@ func become(name, path string, lookErr error, argv, env []string) int {
 	if lookErr != nil {
 		return refuse(name, lookErr)
 	}
-	err := inherited.Exec(path, argv, env)
+	err := inherited.Exec(path, withOwnName(path, argv), env)
 	if errors.Is(err, syscall.ENOEXEC) {
 		err = inherited.Exec(scriptShell, scriptArgv(path, argv), env)
 	}
@@ -78,7 +79,7 @@ func recorded(cfg config.Config, name, path string, lookErr error, argv, env []s
 	if lookErr != nil {
 		return refuse(name, lookErr)
 	}
-	pid, err := start(path, argv, exported(span.Environ(env), cfg), env)
+	pid, err := start(path, withOwnName(path, argv), exported(span.Environ(env), cfg), env)
 	if err != nil {
 		return refuse(name, &os.PathError{Op: "start", Path: path, Err: err})
 	}
@@ -91,6 +92,19 @@ func recorded(cfg config.Config, name, path string, lookErr error, argv, env []s
 	done.TermSignal = end.Signal
 	done.Usage = trace.Usage{UserMS: end.UserMS, SysMS: end.SysMS, MaxRSSKB: end.MaxRSSKB}
 	return end.Exit
+}
+
+// withOwnName is the argv that the program at path gets: the shim's own, but for Python. That
+// looks for argv[0] along PATH to find out where it lies, and so whether it belongs to a virtual
+// environment; it would find the shim, and lose the environment. It gets its path.
+//
+// Source: Python, "sys — sys.executable, sys.prefix"; PEP 405.
+func withOwnName(path string, argv []string) []string {
+	called := argv[0]
+	if !strings.HasPrefix(filepath.Base(called), "python") || strings.Contains(called, "/") && !isShim(called) {
+		return argv
+	}
+	return append([]string{path}, argv[1:]...)
 }
 
 // scriptShell runs scripts that do not name an interpreter, as execvp(3) does.
