@@ -81,7 +81,7 @@ var rules = map[string]rule{
 	"internal/shim":   {ours: []string{"trace", "internal/record", "internal/config", "internal/inherited", "internal/version"}, unix: []string{"*"}},
 	"internal/shell":  {ours: []string{"trace", "fsdiff", "internal/record", "internal/world", "internal/config", "internal/inherited"}, unix: []string{"*"}},
 	"internal/replay": {ours: []string{"trace", "fsdiff", "internal/record", "internal/world", "internal/config", "internal/inherited"}, unix: []string{"*"}, tests: []string{"internal/world/netlog"}},
-	"internal/doctor": {ours: []string{"internal/probe", "internal/world"}, unix: []string{"*"}},
+	"internal/doctor": {ours: []string{"internal/probe", "internal/world", "internal/world/cgroup"}, unix: []string{"*"}},
 
 	// Level 6
 	"internal/cli": {ours: []string{

@@ -26,9 +26,9 @@ import (
 func addWorld(root *cobra.Command, a *app) {
 	cmd := &cobra.Command{
 		Use:   "world",
-		Short: "throw-away views of the machine: run, list, gc",
+		Short: "throw-away views of the machine: run, list, gc, doctor",
 	}
-	cmd.AddCommand(worldRunCommand(a), worldListCommand(a), worldGCCommand(a))
+	cmd.AddCommand(worldRunCommand(a), worldListCommand(a), worldGCCommand(a), worldDoctorCommand(a))
 	root.AddCommand(cmd)
 }
 

@@ -291,39 +291,18 @@ func (w *World) setupError(step string, err error) error {
 	switch {
 	case step == "clone" && !w.spec.Root, step == "userns":
 		e.What = "make a user namespace"
-		e.Remedy = usernsRemedy()
+		_, e.Remedy = probe.UsernsRefusal()
 	case step == "clone":
 		e.What = "make the namespaces of the world"
 		e.Remedy = "run as root with CAP_SYS_ADMIN, or as an ordinary user where user namespaces are allowed"
 	case errors.Is(err, syscall.ENODEV):
 		e.Remedy = "modprobe overlay"
 	case errors.Is(err, syscall.EPERM) && !w.spec.Root:
-		e.Remedy = usernsRemedy()
+		_, e.Remedy = probe.UsernsRefusal()
 	case errors.Is(err, syscall.EINVAL) && step == "overlay":
 		e.Remedy = "see the kernel log: dmesg | tail; a file system that cannot be an upper is avoided with SUBSTRATE_OVERLAY_ROOT=DIR or --upper tmpfs"
 	}
 	// What a busy machine refuses now it may grant in a moment: no reason for less isolation.
 	passing := errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.ENOMEM)
 	return &setupFailure{err: e, ofView: slices.Contains(viewSteps, step) && !passing}
-}
-
-// usernsSettings are the kernel's switches that keep users from making namespaces, each with the value that
-// allows it.
-var usernsSettings = []struct{ path, allows, remedy string }{
-	{"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "0", "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0 (or an AppArmor profile for substrate that allows userns)"},
-	{"/proc/sys/kernel/unprivileged_userns_clone", "1", "sysctl -w kernel.unprivileged_userns_clone=1"},
-}
-
-// usernsRemedy names the setting that refuses user namespaces here.
-func usernsRemedy() string {
-	for _, s := range usernsSettings {
-		text, err := os.ReadFile(s.path)
-		if err == nil && strings.TrimSpace(string(text)) != s.allows {
-			return s.remedy
-		}
-	}
-	if text, err := os.ReadFile("/proc/sys/user/max_user_namespaces"); err == nil && strings.TrimSpace(string(text)) == "0" {
-		return "sysctl -w user.max_user_namespaces=15000"
-	}
-	return "allow user namespaces (a container's seccomp profile may refuse them), or run as root"
 }

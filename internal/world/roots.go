@@ -118,3 +118,33 @@ func canHoldUpper(dir string) error {
 	}
 	return nil
 }
+
+// Place is a directory that may hold what worlds keep on the host.
+type Place struct {
+	Dir string
+	Err error // why not; nil if it can be used. It is made if it was missing
+}
+
+// RunPlaces says of the candidates for the run-time root whether they can be used, up to the first that can.
+func RunPlaces(d Dirs) []Place { return places(d.Run, nil) }
+
+// OverlayPlaces says of the candidates for the uppers of the kernel's overlay whether they can be used, up to the first that can.
+func OverlayPlaces(d Dirs) []Place { return places(d.Overlay, canHoldUpper) }
+
+// CopyPlaces says of the candidates for copies and for what other strategies keep whether they can be used, up to the first that can.
+func CopyPlaces(d Dirs) []Place { return places(d.Overlay, nil) }
+
+func places(candidates []string, ok func(dir string) error) []Place {
+	var out []Place
+	for _, dir := range candidates {
+		err := makeRoot(dir)
+		if err == nil && ok != nil {
+			err = ok(dir)
+		}
+		out = append(out, Place{dir, err})
+		if err == nil {
+			break
+		}
+	}
+	return out
+}

@@ -1,0 +1,48 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	"substrate/internal/config"
+	"substrate/internal/doctor"
+)
+
+// worldDoctorCommand is `world doctor`, also spelled --doctor.
+func worldDoctorCommand(a *app) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "what this machine can do for worlds, by trying, and what would help",
+		Long: `Try everything that worlds are made of, on this machine and as this user, and print a table: PASS, WARN or FAIL,
+what was found, and what would help. The checks are those that choose the strategy of a world, so what stands here is what
+a replay gets. Nothing is left behind.
+
+The exit status is 1 only if neither overlay nor fuse can be used and SUBSTRATE_REPLAY_USE_WORLD=1 asks for worlds.`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return a.doctor(asJSON)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	return cmd
+}
+
+// doctor prints the report and decides the exit status (DOC3).
+func (a *app) doctor(asJSON bool) error {
+	cfg := config.Load(a.env)
+	r := doctor.Run(doctor.Host{Dirs: worldDirs(cfg), Root: cfg.Root, Bus: cfg.Bus})
+	var err error
+	if asJSON {
+		err = a.printJSON(r)
+	} else {
+		err = a.print(r.Text())
+	}
+	if r.OK || err != nil {
+		return err
+	}
+	a.warn("neither overlay nor fuse can be used here; a replay in a world gets %s", r.Strategy)
+	if cfg.UseWorld {
+		a.status = 1
+	}
+	return nil
+}

@@ -1,0 +1,87 @@
+package doctor
+
+import (
+	"bytes"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// askSecurity looks at the security modules.
+func askSecurity(Host) finding {
+	selinux, apparmor, abi := selinuxState(), appArmorState(), landlockABI()
+	rows := []Row{
+		{"selinux", Pass, selinux, ""},
+		{"apparmor", Pass, apparmor, ""},
+		{"landlock", Pass, "ABI " + strconv.Itoa(abi), ""},
+	}
+	if selinux == "enforcing" {
+		rows[0].Detail += "; if worlds fail with EACCES look at ausearch -m avc"
+	}
+	if profile := appArmorProfile(); profile != "" {
+		rows[1].Detail += ", this process is under the profile " + profile
+		if profile != "unconfined" {
+			rows[1].Status, rows[1].Fix = Warn, "run the container with --security-opt apparmor=unconfined if worlds cannot mount"
+		}
+	}
+	if abi <= 0 {
+		rows[2] = Row{"landlock", Warn, "not there: copy-diff without namespaces could not keep a command from writing elsewhere", "boot with lsm=landlock,… (Linux 5.13)"}
+	}
+	return finding{rows: rows, set: func(r *Report) {
+		r.SELinux, r.AppArmor, r.LandlockABI = selinux, apparmor, max(abi, 0)
+	}}
+}
+
+// selinuxState is enforcing, permissive, disabled or disabled-in-container, where the host has it and does not show it.
+//
+// Source: selinux(8); selinuxfs.
+func selinuxState() string {
+	switch readLine("/sys/fs/selinux/enforce") {
+	case "1":
+		return "enforcing"
+	case "0":
+		return "permissive"
+	}
+	if bytes.Contains(readAll("/proc/filesystems"), []byte("selinuxfs")) && containerKind() != "" {
+		return "disabled-in-container"
+	}
+	return "disabled"
+}
+
+// appArmorState is enabled, disabled or disabled-in-container.
+//
+// Source: apparmor(7); the module's parameter "enabled".
+func appArmorState() string {
+	switch readLine("/sys/module/apparmor/parameters/enabled") {
+	case "Y":
+		return "enabled"
+	case "N", "":
+		if containerKind() != "" && appArmorProfile() != "" {
+			return "disabled-in-container"
+		}
+	}
+	return "disabled"
+}
+
+// appArmorProfile is the profile of this process; "" without AppArmor. Where another security module answers, its word is not
+// a profile.
+func appArmorProfile() string {
+	if profile := readLine("/proc/self/attr/apparmor/current"); profile != "" {
+		return profile
+	}
+	if readLine("/sys/module/apparmor/parameters/enabled") == "Y" {
+		return readLine("/proc/self/attr/current")
+	}
+	return ""
+}
+
+// landlockABI is the version of Landlock; 0 or less if it cannot be used.
+//
+// Source: landlock_create_ruleset(2), LANDLOCK_CREATE_RULESET_VERSION.
+func landlockABI() int {
+	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	if errno != 0 {
+		return 0
+	}
+	return int(abi)
+}

@@ -1,0 +1,105 @@
+package probe
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Userns is the name of the check of [TryUserns].
+const Userns = "userns"
+
+// UsernsWithoutRights is how the reason of [TryUserns] begins if a namespace is made and its owner has no capabilities in it.
+const UsernsWithoutRights = "one is made, but it gives no rights"
+
+// TryUserns tries to make a user namespace that maps the caller to the same uid, and in it a mount namespace with private
+// mounts, as a user's world does. No program is executed.
+//
+// Source: user_namespaces(7).
+func TryUserns() Check {
+	// Alone first: package syscall leaves descriptors open if it is to map ids and the clone fails (seen in Go 1.26).
+	if err := spawn(&syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER}); err != nil {
+		return refusedUserns("the kernel refuses them", err)
+	}
+	err := spawn(&syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWUSER, Unshareflags: unix.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: os.Geteuid(), HostID: os.Geteuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getegid(), HostID: os.Getegid(), Size: 1}},
+	})
+	if err != nil {
+		return refusedUserns(UsernsWithoutRights, err)
+	}
+	return Check{Name: Userns, OK: true}
+}
+
+// refusedUserns explains why there are no user namespaces to be had.
+func refusedUserns(what string, err error) Check {
+	cause, remedy := UsernsRefusal()
+	reason := what + " (" + err.Error() + ")"
+	if cause != "" {
+		reason += ": " + cause
+	}
+	return Check{Name: Userns, Reason: reason, Remedy: remedy}
+}
+
+// nowhere is the path of no program.
+const nowhere = "/proc/self/substrate-nowhere"
+
+// spawn starts a child in the namespaces of attr. That there is no such program as it shall execute is the last error that
+// can come, and means that everything before went well.
+func spawn(attr *syscall.SysProcAttr) error {
+	_, err := syscall.ForkExec(nowhere, []string{nowhere}, &syscall.ProcAttr{Sys: attr})
+	if errors.Is(err, syscall.ENOENT) {
+		return nil
+	}
+	return err
+}
+
+// usernsSettings are the kernel's switches that keep users from making namespaces, each with the value that
+// allows it.
+//
+// Source: user_namespaces(7), /proc/sys/user; Debian's and Ubuntu's kernels for the other two.
+var usernsSettings = []struct{ path, name, allows, cause, remedy string }{
+	{
+		"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "kernel.apparmor_restrict_unprivileged_userns", "0",
+		"AppArmor gives no rights in a user's namespaces", "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile for substrate that allows userns",
+	},
+	{"/proc/sys/kernel/unprivileged_userns_clone", "kernel.unprivileged_userns_clone", "1", "they are for root only", "sysctl -w kernel.unprivileged_userns_clone=1"},
+	{"/proc/sys/user/max_user_namespaces", "user.max_user_namespaces", "", "none may be made", "sysctl -w user.max_user_namespaces=15000"},
+}
+
+// UsernsRefusal names what on this host keeps ordinary users from making user namespaces, and the remedy. The cause is ""
+// if nothing is known to.
+func UsernsRefusal() (cause, remedy string) {
+	if cause, remedy = UsernsSetting(); cause != "" {
+		return cause, remedy
+	}
+	if filtered() {
+		return "a seccomp filter is in force here, as in containers", "run the container with --security-opt seccomp=unconfined, or run substrate outside of it"
+	}
+	return "", "allow user namespaces (a container's seccomp profile may refuse them), or run as root"
+}
+
+// UsernsSetting names the setting of the kernel that keeps ordinary users from making user namespaces, and the remedy; ""
+// if none does.
+func UsernsSetting() (cause, remedy string) {
+	for _, s := range usernsSettings {
+		text, err := os.ReadFile(s.path)
+		value := strings.TrimSpace(string(text))
+		if err == nil && (value != s.allows && s.allows != "" || s.allows == "" && value == "0") {
+			return s.name + "=" + value + ": " + s.cause, s.remedy
+		}
+	}
+	return "", ""
+}
+
+// filtered says whether a seccomp filter is in force for this process.
+//
+// Source: proc_pid_status(5), Seccomp.
+func filtered() bool {
+	text, err := os.ReadFile("/proc/self/status")
+	return err == nil && strings.Contains(string(text), "\nSeccomp:\t2\n")
+}
