@@ -29,6 +29,9 @@ func isSubcommand(word string) bool {
 func (a *app) runTree(args []string) int {
 	root := newRoot(a)
 	root.SetArgs(args)
+	if isCompletion(args) {
+		offer(root)
+	}
 	err := root.Execute()
 	if err == nil {
 		return a.status
@@ -110,5 +113,6 @@ func newRoot(a *app) *cobra.Command {
 	addWorld(root, a)
 	addTrace(root, a)
 	addShim(root, a)
+	onlyGroups(root)
 	return root
 }

@@ -1,0 +1,54 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+// isCompletion says whether the shell asks what a line could go on with.
+func isCompletion(args []string) bool {
+	return len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd)
+}
+
+// offer lets the shell complete the options that are matched by hand and that the tree does
+// not know. The tree never parses them.
+func offer(root *cobra.Command) {
+	for _, o := range [...]struct{ name, what string }{
+		{"ci", "stop at the first error"},
+		{"no-exit-on-error", "take --ci back"},
+		{"shim-skip", "no shims for this command"},
+		{"shim-deploy", "make the shims what they shall be"},
+		{"shim-status", "say what shims are deployed"},
+		{"shim-remove", "take the shims away"},
+		{"doctor", "say what this machine can do"},
+	} {
+		root.Flags().Bool(o.name, false, o.what)
+	}
+	for _, o := range [...]struct{ name, what string }{
+		{"shell", "use this shell"},
+		{"replay", "run a recorded command again"},
+		{"trace", "show a recorded command"},
+	} {
+		root.Flags().String(o.name, "", o.what)
+	}
+}
+
+// onlyGroups makes the subcommands that only hold others refuse words that name none of them.
+func onlyGroups(root *cobra.Command) {
+	for _, cmd := range root.Commands() {
+		if cmd.Runnable() || !cmd.HasSubCommands() {
+			continue
+		}
+		cmd.Args = cobra.ArbitraryArgs
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return &failure{
+					err: fmt.Errorf("%s has no subcommand %q", cmd.CommandPath(), args[0]), status: exitUsage,
+					hint: "run `" + cmd.CommandPath() + " --help`",
+				}
+			}
+			return cmd.Help()
+		}
+	}
+}
