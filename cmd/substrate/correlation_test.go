@@ -215,6 +215,13 @@ func TestShimsFollowPATH(t *testing.T) { // SHM5, REC1
 	if got != "18\n20\n20\n" {
 		t.Errorf("printed %q", got)
 	}
+
+	// A wrapper that takes its own directory off PATH and calls what it is named after.
+	script(t, filepath.Join(m.home, "bin", "git"), "#!/bin/sh\nPATH=${PATH%%$HOME/bin:*}${PATH#*$HOME/bin:} exec git wrapped $1\n")
+	script(t, filepath.Join(m.home, "real", "git"), "#!/bin/sh\necho $1 $2\n")
+	if got := m.run("PATH=$PATH:$HOME/real; PATH=${PATH/:\\/usr\\/bin:/:$HOME\\/real:\\/usr\\/bin:}; git x"); got != "wrapped x\n" {
+		t.Errorf("behind a wrapper: %q", got)
+	}
 }
 
 // TestShimOfPython: Python finds its virtual environment by argv[0], and would find the shim.
