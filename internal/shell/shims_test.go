@@ -14,7 +14,8 @@ func TestShimsFirst(t *testing.T) { // SHM7
 	}{
 		{"ordinary", []string{"A=1", "PATH=/bin", "B=2"}, []string{"A=1", "PATH=" + dir + ":/bin", "B=2", "SHIM_ORIGINAL_PATH=/bin"}},
 		{
-			"inside another", []string{"PATH=/venv:" + dir + ":/bin", "SHIM_ORIGINAL_PATH=/bin"},
+			"inside another",
+			[]string{"PATH=/venv:" + dir + ":/bin", "SHIM_ORIGINAL_PATH=/bin"},
 			[]string{"PATH=" + dir + ":/venv:/bin", "SHIM_ORIGINAL_PATH=/venv:/bin"},
 		},
 		{"already first", []string{"PATH=" + dir + ":/bin"}, []string{"PATH=" + dir + ":/bin", "SHIM_ORIGINAL_PATH=/bin"}},

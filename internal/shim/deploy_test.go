@@ -104,14 +104,19 @@ func isDeployed(t *testing.T, s *site, more ...string) {
 	}
 }
 
-// TestDeployRepairs: whatever is there, afterwards it is right, and no file of the user's is lost.
-func TestDeployRepairs(t *testing.T) { // SHM2, SHM3
-	at := func(s *site, name string) string { return filepath.Join(s.dir, name) }
-	tests := []struct {
-		name  string
-		spoil func(t *testing.T, s *site)
-		more  []string // of the user's, there before and after
-	}{
+// spoilt is what a deployment may find, beside what was deployed.
+type spoilt struct {
+	name  string
+	spoil func(t *testing.T, s *site)
+	more  []string // of the user's, there before and after
+}
+
+// at is the path of a link.
+func at(s *site, name string) string { return filepath.Join(s.dir, name) }
+
+// spoiltByAccident are deployments in which nothing is the user's.
+func spoiltByAccident() []spoilt {
+	return []spoilt{
 		{"nothing there", func(t *testing.T, s *site) { must(t, os.RemoveAll(s.dir)) }, nil},
 		{"empty directory", func(t *testing.T, s *site) { must(t, os.RemoveAll(s.dir)); must(t, os.Mkdir(s.dir, 0o700)) }, nil},
 		{"link removed", func(t *testing.T, s *site) { must(t, os.Remove(at(s, "npm"))) }, nil},
@@ -134,6 +139,12 @@ func TestDeployRepairs(t *testing.T) { // SHM2, SHM3
 		{"no stamp", func(t *testing.T, s *site) { must(t, os.Remove(at(s, stampName))) }, nil},
 		{"wrong stamp", func(t *testing.T, s *site) { must(t, replaceLink(at(s, stampName), "0.0.1:1:2:3:4:/x")) }, nil},
 		{"a draft", func(t *testing.T, s *site) { must(t, os.Symlink("x", at(s, draft+"git"))) }, nil},
+	}
+}
+
+// spoiltByUser are those with files of the user's, and those that were killed.
+func spoiltByUser() []spoilt {
+	return []spoilt{
 		{"file of the user", func(t *testing.T, s *site) {
 			must(t, os.WriteFile(at(s, "mine"), []byte("me"), 0o755))
 			must(t, os.Symlink("/usr/bin/vim", at(s, "vi")))
@@ -157,7 +168,11 @@ func TestDeployRepairs(t *testing.T) { // SHM2, SHM3
 			must(t, os.WriteFile(filepath.Join(old, "late"), []byte("me"), 0o755))
 		}, []string{"late=me"}},
 	}
-	for _, test := range tests {
+}
+
+// TestDeployRepairs: whatever is there, afterwards it is right, and no file of the user's is lost.
+func TestDeployRepairs(t *testing.T) { // SHM2, SHM3
+	for _, test := range append(spoiltByAccident(), spoiltByUser()...) {
 		t.Run(test.name, func(t *testing.T) {
 			s := testSite(t, t.TempDir())
 			must(t, s.deploy())
