@@ -19,7 +19,7 @@ func addTrace(root *cobra.Command, a *app) {
 		Use:   "trace",
 		Short: "look at what was recorded",
 	}
-	cmd.AddCommand(traceShowCommand(a))
+	cmd.AddCommand(traceShowCommand(a), traceListCommand(a), traceTreeCommand(a))
 	root.AddCommand(cmd)
 }
 
@@ -31,7 +31,10 @@ func traceShowCommand(a *app) *cobra.Command {
 		Short: "show one recorded command",
 		Long: `Show one recorded command. SPAN is a span id, an unambiguous prefix of one, "last" or "last~N".
 With --json it prints the complete line of the span, or its start line if there is no other.`,
-		Args: cobra.ExactArgs(1),
+		Example: `  substrate trace show last
+  substrate trace show last~2 --json | jq .fs_diff`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.completeSpans,
 		RunE: func(_ *cobra.Command, args []string) error {
 			span, err := a.reader(config.Load(a.env)).Find(args[0])
 			if err != nil {
