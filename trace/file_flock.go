@@ -185,6 +185,26 @@ func tryLock(f *os.File) error {
 	return err
 }
 
+// lockFor takes the exclusive lock on f, or gives up after a while.
+func lockFor(f *os.File, wait time.Duration) error {
+	return (&file{fd: int(f.Fd()), path: f.Name()}).lock(true, wait)
+}
+
+// fileStateOf looks at an open file.
+func fileStateOf(f *os.File) (fileState, error) {
+	return (&file{fd: int(f.Fd()), path: f.Name()}).stat()
+}
+
+// copyOwner gives f the mode and the owner of another file.
+func copyOwner(f, from *os.File) error {
+	var old, st syscall.Stat_t
+	err := errors.Join(syscall.Fstat(int(from.Fd()), &old), syscall.Fstat(int(f.Fd()), &st))
+	if err == nil && (old.Uid != st.Uid || old.Gid != st.Gid) {
+		err = f.Chown(int(old.Uid), int(old.Gid))
+	}
+	return errors.Join(err, f.Chmod(fs.FileMode(old.Mode&0o777)))
+}
+
 // inodeOf tells a file from others on its file system.
 func inodeOf(f *os.File) (uint64, error) {
 	var st syscall.Stat_t

@@ -49,6 +49,12 @@ func openIndex(source, int) (*os.File, error) { return nil, errors.ErrUnsupporte
 
 func tryLock(*os.File) error { return errors.ErrUnsupported }
 
+func lockFor(*os.File, time.Duration) error { return errors.ErrUnsupported }
+
+func fileStateOf(*os.File) (fileState, error) { return fileState{}, errors.ErrUnsupported }
+
+func copyOwner(_, _ *os.File) error { return errors.ErrUnsupported }
+
 func inodeOf(*os.File) (uint64, error) { return 0, errors.ErrUnsupported }
 
 func (f *file) lock(bool, time.Duration) error { return nil }

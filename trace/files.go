@@ -48,6 +48,20 @@ func openAll(path string) ([]source, error) {
 	return o.sources, nil
 }
 
+// Files lists the files of the trace at path that are there, the newest first. The error wraps [fs.ErrNotExist] if
+// there is none.
+func Files(path string) ([]string, error) {
+	sources, err := openAll(path)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, src := range sources {
+		names = append(names, src.Name())
+	}
+	return names, closeAll(sources)
+}
+
 // opener collects the files of a trace, each once.
 type opener struct {
 	sources []source

@@ -153,20 +153,30 @@ var headKeys = [...][]byte{
 	[]byte(`{"trace_schema_version":1,"ts":"`), []byte(`","event_type":"`), []byte(`","session_id":"`), []byte(`","component":"`), []byte(`","span_id":"`),
 }
 
+// head is the beginning of a line.
+type head struct{ ts, event, session, component, span []byte }
+
+// cutHead takes the beginning of a line of our own apart; ok is false for any other line.
+func cutHead(text []byte) (h head, ok bool) {
+	var values [len(headKeys)][]byte
+	for i, key := range headKeys {
+		after, ok := bytes.CutPrefix(text, key)
+		end := bytes.IndexByte(after, '"')
+		if !ok || end < 0 || bytes.IndexByte(after[:end], '\\') >= 0 {
+			return head{}, false
+		}
+		values[i], text = after[:end], after[end:]
+	}
+	return head{values[0], values[1], values[2], values[3], values[4]}, true
+}
+
 // peek gives the ids of a line. Those of our own lines stand at their beginning; other lines are decoded.
 // What is no record has none.
 func peek(text []byte) (span, session []byte) {
-	var values [len(headKeys)][]byte
-	rest := text
-	for i, key := range headKeys {
-		after, ok := bytes.CutPrefix(rest, key)
-		end := bytes.IndexByte(after, '"')
-		if !ok || end < 0 || bytes.IndexByte(after[:end], '\\') >= 0 {
-			return peekForeign(text)
-		}
-		values[i], rest = after[:end], after[end:]
+	if h, ok := cutHead(text); ok {
+		return h.span, h.session
 	}
-	return values[4], values[2]
+	return peekForeign(text)
 }
 
 func peekForeign(text []byte) (span, session []byte) {

@@ -43,8 +43,14 @@ func writeMany(path, name string) error {
 	}
 	for i := range linesPerWriter {
 		cmd := fmt.Sprintf("%s %d %s", name, i, strings.Repeat(name[:1], 1<<(i%18)))
-		if err := w.Write(testStart(cmd)); err != nil {
+		start := testStart(cmd)
+		if err := w.Write(start); err != nil {
 			return err
+		}
+		if os.Getenv("TRACE_TEST_PAIRS") != "" {
+			if err := w.Write(testComplete(start)); err != nil {
+				return err
+			}
 		}
 		if i%10 == 9 {
 			if err := w.Close(); err != nil {

@@ -19,7 +19,8 @@ func addTrace(root *cobra.Command, a *app) {
 		Use:   "trace",
 		Short: "look at what was recorded",
 	}
-	cmd.AddCommand(traceShowCommand(a), traceListCommand(a), traceTreeCommand(a))
+	cmd.AddCommand(traceShowCommand(a), traceListCommand(a), traceTreeCommand(a),
+		traceValidateCommand(a), traceCompactCommand(a), traceSchemaCommand(a))
 	root.AddCommand(cmd)
 }
 

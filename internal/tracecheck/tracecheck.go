@@ -8,7 +8,6 @@
 package tracecheck
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -19,10 +18,10 @@ import (
 
 // Problem is what is wrong with one line.
 type Problem struct {
-	Line    int    // counted from 1
-	Pointer string // JSON pointer (RFC 6901) of the first value that does not fit; "" for the line as a whole
-	Message string // what is wrong there
-	More    int    // number of other things that are wrong in the same line
+	Line    int    `json:"line"`    // counted from 1
+	Pointer string `json:"pointer"` // JSON pointer (RFC 6901) of the first value that does not fit; "" for the line as a whole
+	Message string `json:"message"` // what is wrong there
+	More    int    `json:"more"`    // number of other things that are wrong in the same line
 }
 
 // String gives the problem as one line of text.
@@ -41,24 +40,12 @@ func (p Problem) String() string {
 // Validate reads a trace and returns one Problem for each line that does not fit the
 // schema. Blank lines are no problem. The error is that of reading r.
 func Validate(r io.Reader) ([]Problem, error) {
-	all, err := schemas()
-	if err != nil {
-		return nil, err
-	}
 	var problems []Problem
-	in := bufio.NewReaderSize(r, 1<<16)
-	for n := 1; ; n++ {
-		line, readErr := in.ReadBytes('\n')
-		if text := bytes.TrimSpace(line); len(text) > 0 {
-			problems = append(problems, checkText(all, all.trace, text, n)...)
-		}
-		if errors.Is(readErr, io.EOF) {
-			return problems, nil
-		}
-		if readErr != nil {
-			return problems, fmt.Errorf("read trace: %w", readErr)
-		}
-	}
+	_, err := Each(r, func(p Problem) error {
+		problems = append(problems, p)
+		return nil
+	})
+	return problems, err
 }
 
 // ValidateDiff checks one fs_diff object. It returns at most one Problem, whose Line is 1.

@@ -1,0 +1,48 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"substrate/fsdiff"
+)
+
+// progress is one line on a terminal that says how far something is. Elsewhere it is nothing, and neither is
+// it for what takes less than half a second.
+type progress struct {
+	w     *os.File // nil for none
+	what  string
+	next  time.Time // when the line is written next
+	drawn bool
+}
+
+// newProgress begins one on standard error.
+func (a *app) newProgress(what string) *progress {
+	p := &progress{what: what, next: time.Now().Add(500 * time.Millisecond)}
+	if terminal(a.stderr) {
+		p.w = a.stderr
+	}
+	return p
+}
+
+// at says that so many bytes of all are done; all is 0 if that is not known.
+func (p *progress) at(done, all int64) {
+	if p.w == nil || time.Now().Before(p.next) {
+		return
+	}
+	p.next, p.drawn = time.Now().Add(100*time.Millisecond), true
+	text := fmt.Sprintf("%s: %d MB", fsdiff.Escape(p.what), done>>20)
+	if all > 0 {
+		text += fmt.Sprintf(" of %d (%d %%)", all>>20, 100*done/max(all, done))
+	}
+	_, _ = io.WriteString(p.w, "\r\x1b[K"+cut(text, widthOf(p.w)-1)) // only for show
+}
+
+// done removes the line.
+func (p *progress) done() {
+	if p.drawn {
+		_, _ = io.WriteString(p.w, "\r\x1b[K")
+	}
+}

@@ -1,0 +1,111 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"substrate/fsdiff"
+	"substrate/internal/config"
+	"substrate/trace"
+)
+
+// compactFlags are those of `trace compact`.
+type compactFlags struct {
+	olderThan    string
+	dryRun, json bool
+}
+
+// traceCompactCommand is `trace compact`.
+func traceCompactCommand(a *app) *cobra.Command {
+	var f compactFlags
+	cmd := &cobra.Command{
+		Use:   "compact [FILE]",
+		Short: "drop lines of a trace that say nothing more",
+		Long: `Drop start lines that have a complete line, which repeats them, torn lines, and with --older-than also what was
+written before. All other lines stay byte for byte. It works on FILE, or the trace, and on its rotated files. Commands may go
+on meanwhile: each file is written anew and takes the place of the old one at once.
+With --json it prints an object with dry_run and files, each with its sizes and what was dropped.`,
+		Example: `  substrate trace compact --dry-run
+  substrate trace compact --older-than 30d`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error { return a.compact(&f, args) },
+	}
+	cmd.Flags().StringVar(&f.olderThan, "older-than", "", "drop lines that are older: 30d, 2w, 12h")
+	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "change nothing, only say what would be dropped")
+	cmd.Flags().BoolVar(&f.json, "json", false, "print one JSON object")
+	return cmd
+}
+
+// compact does it, and says what it saved.
+func (a *app) compact(f *compactFlags, args []string) error {
+	opt := trace.CompactOptions{DryRun: f.dryRun}
+	if f.olderThan != "" {
+		age, err := parseAge(f.olderThan)
+		if err != nil {
+			return usagef("--older-than: %v", err)
+		}
+		opt.Before = time.Now().Add(-age)
+	}
+	path := append(args, config.Load(a.env).Trace)[0]
+	p := a.newProgress("reading " + path)
+	opt.Progress = p.at
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	done, err := trace.Compact(ctx, path, opt)
+	p.done()
+	switch {
+	case errors.Is(err, trace.ErrRotated):
+		return &failure{err: err, status: exitUsage, hint: "name the trace itself; its rotated files are compacted with it"}
+	case errors.Is(err, trace.ErrBusy):
+		return &failure{err: err, hint: "try again"}
+	case errors.Is(err, fs.ErrNotExist):
+		return &failure{err: fmt.Errorf("there is no trace at %s", path)}
+	case err != nil:
+		return failed(err)
+	case f.json:
+		return a.printJSON(struct {
+			DryRun bool              `json:"dry_run"`
+			Files  []trace.Compacted `json:"files"`
+		}{f.dryRun, done})
+	}
+	return a.print(compactText(done, f.dryRun))
+}
+
+// compactText says what was, or would be, dropped.
+func compactText(done []trace.Compacted, dryRun bool) string {
+	var b strings.Builder
+	var saved int64
+	for _, c := range done {
+		saved += c.BytesBefore - c.BytesAfter
+		fmt.Fprintf(&b, "%s: %s -> %s, dropped %d of %d lines: %d start, %d torn, %d old\n",
+			fsdiff.Escape(c.File), bytesText(c.BytesBefore), bytesText(c.BytesAfter), c.Dropped(), c.LinesBefore, c.Started, c.Torn, c.Old)
+	}
+	verb := "saved"
+	if dryRun {
+		verb = "would save"
+	}
+	fmt.Fprintf(&b, "%s %s\n", verb, bytesText(saved))
+	return b.String()
+}
+
+// bytesText is a number of bytes for people.
+func bytesText(n int64) string {
+	const units = "KMGT"
+	if n < 1<<10 {
+		return fmt.Sprintf("%d bytes", n)
+	}
+	f, i := float64(n)/(1<<10), 0
+	for ; f >= 1<<10 && i < len(units)-1; i++ {
+		f /= 1 << 10
+	}
+	return fmt.Sprintf("%.1f %ciB", f, units[i])
+}
