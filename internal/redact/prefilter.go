@@ -52,7 +52,7 @@ func HintsOf(s string) Hints {
 // there before anything has run; a test holds it against hintAt.
 var follows = [256]uint32{
 	'a': 0x0390a0c, 'A': 0x0390a0c, // p u k s b c i t
-	'b': 0x0000020, 'B': 0x0000020, // e
+	'b': 0x0000028, 'B': 0x0000028, // e c
 	'c': 0x0248000, 'C': 0x0248000, // u o r
 	'd': 0x000800a, 'D': 0x000800a, // o c a
 	'e': 0x2000000, 'E': 0x2000000, // y
@@ -65,7 +65,7 @@ var follows = [256]uint32{
 	'n': 0x0450000, 'N': 0x0450000, // p v r
 	'o': 0x0010000, 'O': 0x0010000, // p
 	'p': 0x2ad2002, 'P': 0x2ad2002, // a w r y p m u s
-	'r': 0x1200820, 'R': 0x1200820, // e k 8 u
+	'r': 0x1200822, 'R': 0x1200822, // e k 8 u a
 	's': 0x0026ba4, 'S': 0x0026ba4, // m q n e k g i h b
 	't': 0x0408000, 'T': 0x0408000, // o v
 	'w': 0x0000120, 'W': 0x0000120, // h e
@@ -117,6 +117,9 @@ func firstLetters(s string, i int) Hints {
 		return when(at(s, i, "apikey") || at(s, i, "api_key") || at(s, i, "api-key") || at(s, i, "auth") && !(at(s, i, "author") && !at(s, i, "authori")) ||
 			at(s, i, "akia") || at(s, i, "asia") || at(s, i, "abia") || at(s, i, "acca") || at(s, i, "aiza") || at(s, i, "accesskey") || at(s, i, "atatt3") || at(s, i, "atctt3"))
 	case 'b':
+		if at(s, i, "bcp") {
+			return hintProgram
+		}
 		return when(at(s, i, "bearer"))
 	case 'c':
 		if at(s, i, "curl") {
@@ -157,7 +160,7 @@ func middleLetters(s string, i int) Hints {
 		}
 		return when(at(s, i, "lin_api_") || at(s, i, "ltai"))
 	case 'm':
-		if at(s, i, "mysql") || at(s, i, "mariadb") || at(s, i, "mongo") {
+		if at(s, i, "mysql") || at(s, i, "mariadb") || at(s, i, "mongo") || at(s, i, "mycli") {
 			return hintProgram
 		}
 	case 'n':
@@ -170,7 +173,7 @@ func middleLetters(s string, i int) Hints {
 		return when(at(s, i, "pass") || (at(s, i, "pwd") || at(s, i, "pat")) && nameEndsAfter(s, i) ||
 			at(s, i, "private key") || at(s, i, "pypi-") || at(s, i, "pplx-") || at(s, i, "pmak-") || at(s, i, "pul-") || at(s, i, "pscale_"))
 	case 'r':
-		if at(s, i, "redis-cli") {
+		if at(s, i, "redis-cli") || at(s, i, "rar") {
 			return hintProgram
 		}
 		return when(at(s, i, "rk_") && starts(s, i) || at(s, i, "r8_") && starts(s, i) || at(s, i, "rubygems_"))

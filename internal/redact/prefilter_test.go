@@ -75,6 +75,19 @@ func TestHintsJoin(t *testing.T) { // REC10: the flag and the program stand in d
 	}
 }
 
+func TestEveryProgramIsAHint(t *testing.T) { // REC10
+	source, err := os.ReadFile("programs.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, literal := range regexp.MustCompile(`"[a-z0-9-]{2,}"`).FindAllString(string(source), -1) {
+		program := strings.Trim(literal, `"`)
+		if f, ok := flagsOf(program); ok && !f.login && !(HintsOf(program) | HintsOf("-"+f.letters[:1])).MayHold() {
+			t.Errorf("%s -%s is no hint", program, f.letters[:1])
+		}
+	}
+}
+
 func TestPrefilterDoesNotAllocate(t *testing.T) {
 	s := strings.Join(plain, "\n")
 	if n := testing.AllocsPerRun(10, func() { HintsOf(s) }); n != 0 {

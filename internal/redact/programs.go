@@ -227,7 +227,7 @@ func (p flags) find(t token, rest []token) {
 			t.secret(j+1, p.after)
 			return
 		case strings.IndexByte(p.letters, c) >= 0:
-			if !p.attached && len(rest) > 0 && rest[0].text != "" && rest[0].text[0] != '-' {
+			if !p.attached && t.in.s[t.from:t.to] == t.text && len(rest) > 0 && rest[0].text != "" && rest[0].text[0] != '-' {
 				rest[0].secret(0, p.after)
 			}
 			return
