@@ -41,6 +41,7 @@ var rules = map[string]rule{
 
 	// Level 1
 	"internal/record":        {ours: []string{"trace", "fsdiff", "internal/config", "internal/redact"}},
+	"internal/capture":       {ours: []string{"internal/record"}, unix: []string{"*"}},
 	"internal/tracecheck":    {ours: []string{"trace", "fsdiff"}, forTest: true},
 	"internal/world/netlink": {unix: []string{"*"}},
 	"internal/world/mount":   {ours: []string{"internal/probe"}, unix: []string{"*"}},
@@ -79,13 +80,13 @@ var rules = map[string]rule{
 
 	// Level 5
 	"internal/shim":   {ours: []string{"trace", "internal/record", "internal/config", "internal/inherited", "internal/version"}, unix: []string{"*"}},
-	"internal/shell":  {ours: []string{"trace", "fsdiff", "internal/record", "internal/world", "internal/config", "internal/inherited"}, unix: []string{"*"}},
+	"internal/shell":  {ours: []string{"trace", "fsdiff", "internal/record", "internal/capture", "internal/world", "internal/config", "internal/inherited"}, unix: []string{"*"}},
 	"internal/replay": {ours: []string{"trace", "fsdiff", "internal/record", "internal/world", "internal/config", "internal/inherited"}, unix: []string{"*"}, tests: []string{"internal/world/netlog"}},
 	"internal/doctor": {ours: []string{"internal/probe", "internal/world", "internal/world/cgroup"}, unix: []string{"*"}},
 
 	// Level 6
 	"internal/cli": {ours: []string{
-		"trace", "fsdiff", "internal/config", "internal/probe", "internal/record", "internal/tracecheck", "internal/inherited", "internal/version",
+		"trace", "fsdiff", "internal/config", "internal/probe", "internal/record", "internal/capture", "internal/tracecheck", "internal/inherited", "internal/version",
 		"internal/world", "internal/shell", "internal/shim", "internal/replay", "internal/doctor",
 	}, tests: []string{"internal/world/netlog"}},
 

@@ -9,12 +9,16 @@ package cli
 import (
 	"os"
 
+	"substrate/internal/capture"
 	"substrate/internal/config"
 )
 
 // Main runs the program with the arguments and files of the process, and gives its
 // exit status.
 func Main() int {
+	if os.Args[0] == capture.DrainName {
+		return capture.Drain()
+	}
 	env := os.Environ()
 	a := &app{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,

@@ -69,6 +69,7 @@ To record, give it what you would give bash:
   --shell PATH              use this shell, not $SHELL or /bin/bash
   --ci                      put -o errexit -o nounset -o pipefail in front
   --no-exit-on-error        take --ci back
+  --capture                 also record what the command prints (SUBSTRATE_CAPTURE=1)
   --shim-skip               deploy no shims, and put none on PATH
 
 Some subcommands can be spelled like options:

@@ -188,6 +188,13 @@ func (r *Recorder) write(line *trace.Record) {
 	}
 }
 
+// Warn tells the user, unless they were told something already.
+func (r *Recorder) Warn(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.warnOnce(err)
+}
+
 // warnOnce passes on the first reason only. The lock is held.
 func (r *Recorder) warnOnce(err error) {
 	if !r.warned {

@@ -25,6 +25,7 @@ type Invocation struct {
 
 	Shell       string // --shell; "" for the default
 	Interactive bool   // -i
+	Capture     bool   // --capture
 	CI          bool   // --ci without --no-exit-on-error
 	SkipShims   bool   // --shim-skip
 
@@ -163,7 +164,9 @@ func (p *parser) ours() (bool, error) {
 		p.lenient = true
 	case "--shim-skip":
 		p.inv.SkipShims = true
-	case "--capture", "--pty":
+	case "--capture":
+		p.inv.Capture = true
+	case "--pty":
 		return true, fmt.Errorf("option %s: %w", name, ErrNotYet)
 	case "--shell":
 		if !hasValue {

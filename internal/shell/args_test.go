@@ -61,7 +61,7 @@ func TestParse(t *testing.T) { // REC1, REC2, REC6
 
 func TestParseRefuses(t *testing.T) {
 	for args, notYet := range map[string]bool{
-		"--capture -c x": true, "-c --pty x": true, "--unknown": false, "--shell": false, "--shell=": false, "--ci=1": false,
+		"--pty -c x": true, "-c --pty x": true, "--unknown": false, "--shell": false, "--shell=": false, "--ci=1": false,
 	} {
 		if _, err := Parse(strings.Fields(args)); err == nil || errors.Is(err, ErrNotYet) != notYet {
 			t.Errorf("Parse(%q) = %v, want an error, not yet: %v", args, err, notYet)

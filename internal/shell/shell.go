@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 
+	"substrate/internal/capture"
 	"substrate/internal/config"
 	"substrate/internal/inherited"
 	"substrate/internal/record"
@@ -52,7 +53,9 @@ func Run(cfg config.Config, rec *record.Recorder, inv Invocation, env []string) 
 	if lookErr != nil {
 		return done.Exit, lookErr
 	}
-	pid, err := inv.start(path, shimsFirst(span.Environ(env), inv.ShimDir), env)
+	tap := inv.tap(cfg, rec)
+	pid, err := inv.start(path, shimsFirst(span.Environ(env), inv.ShimDir), env, tap)
+	defer func() { done.Capture = keep(rec, span, tap) }() // before the span ends
 	if err != nil {
 		done.Exit = startStatus(err)
 		return done.Exit, fmt.Errorf("start %s: %w", path, err)
@@ -74,13 +77,19 @@ func usage(end inherited.Ending) trace.Usage {
 
 // start starts the shell. If our few variables are what makes the environment too long, the
 // command gets the one that it would have had without us.
-func (inv Invocation) start(path string, env, plain []string) (int, error) {
+func (inv Invocation) start(path string, env, plain []string, tap *capture.Tap) (pid int, err error) {
 	argv := inv.argv(path)
-	pid, err := inherited.Start(path, argv, env)
-	if errors.Is(err, syscall.E2BIG) {
-		return inherited.Start(path, argv, plain)
+	start := func() error {
+		pid, err = inherited.Start(path, argv, env)
+		if errors.Is(err, syscall.E2BIG) {
+			pid, err = inherited.Start(path, argv, plain)
+		}
+		return err
 	}
-	return pid, err
+	if tap != nil {
+		return pid, tap.Around(start)
+	}
+	return pid, start()
 }
 
 // Exec replaces this program by the shell and records nothing: a shell on a terminal that

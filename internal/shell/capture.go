@@ -1,0 +1,45 @@
+package shell
+
+import (
+	"os"
+
+	"substrate/internal/capture"
+	"substrate/internal/config"
+	"substrate/internal/inherited"
+	"substrate/internal/record"
+	"substrate/trace"
+)
+
+// tap stands between the command and where it prints if that was asked for; nil if not, or if it cannot be done, of
+// which the user is told: the command runs all the same (REC7, REC9).
+func (inv Invocation) tap(cfg config.Config, rec *record.Recorder) *capture.Tap {
+	if !inv.Capture && !cfg.Capture {
+		return nil
+	}
+	tap, err := capture.New(unlessClosed(os.Stdout, 1), unlessClosed(os.Stderr, 2), cfg.CaptureMax)
+	if err != nil {
+		rec.Warn(err)
+		return nil
+	}
+	return tap
+}
+
+// unlessClosed is f, or nil if the caller had closed its descriptor.
+func unlessClosed(f *os.File, fd int) *os.File {
+	if inherited.Closed(fd) {
+		return nil
+	}
+	return f
+}
+
+// keep gives what the span says of what the command printed; nil if nobody asked.
+func keep(rec *record.Recorder, span *record.Span, tap *capture.Tap) *trace.Capture {
+	if tap == nil {
+		return nil
+	}
+	stdout, stderr, err := tap.Finish()
+	if err != nil {
+		rec.Warn(err)
+	}
+	return span.KeepOutput(stdout, stderr)
+}
