@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -86,7 +87,40 @@ func (m *machine) tree(sessions int) (lines []string) {
 		lines = append(lines, line)
 	}
 	slices.Sort(lines)
+	shown := 0
+	for session := range seen {
+		shown += m.shown(session, spans)
+	}
+	if shown != len(spans) {
+		m.t.Errorf("trace tree shows %d spans, the trace holds %d", shown, len(spans))
+	}
 	return lines
+}
+
+// shown compares what `trace tree` shows of a session with the spans, and says how many it shows.
+func (m *machine) shown(session string, spans map[string]*span) int {
+	m.t.Helper()
+	got := runProgram(m.home, m.env, "", filepath.Join(installed(), "substrate"), "trace", "tree", "--json", session)
+	var tree struct {
+		Spans []struct {
+			SpanID     string `json:"span_id"`
+			ParentSpan string `json:"parent_span"`
+			Depth      int
+			Incomplete bool
+			Orphan     bool
+			Cycle      bool
+		}
+	}
+	if err := json.Unmarshal([]byte(got.stdout), &tree); err != nil || got.status != 0 || got.stderr != "" {
+		m.t.Fatalf("trace tree: %+v, %v", got, err)
+	}
+	for _, s := range tree.Spans {
+		start := spans[s.SpanID].start[0]
+		if s.ParentSpan != field(start, "parent_span") || s.Depth != number(start, "depth") || s.Incomplete || s.Orphan || s.Cycle {
+			m.t.Errorf("trace tree shows %+v of %v", s, start)
+		}
+	}
+	return len(tree.Spans)
 }
 
 // number is a field that is a number; 0 if it is not there.
