@@ -27,12 +27,15 @@ func openXattrs(fd int) xattrs {
 // namedXattrs reads those of a name in a directory, which may be of any type. The calls that take a
 // directory and a name are as young as Linux 6.13; a path through /proc is as good.
 func namedXattrs(d *dir, name string) xattrs {
-	path := "/proc/self/fd/" + strconv.Itoa(d.fd) + "/" + name
+	path := namedPath(d, name)
 	return xattrs{
 		list: func(dest []byte) (int, error) { return unix.Llistxattr(path, dest) },
 		get:  func(name string, dest []byte) (int, error) { return unix.Lgetxattr(path, name, dest) },
 	}
 }
+
+// namedPath is a path for a name in an open directory.
+func namedPath(d *dir, name string) string { return "/proc/self/fd/" + strconv.Itoa(d.fd) + "/" + name }
 
 // xattrBuffers hold a list or a value; neither can be longer than 64 KiB.
 var xattrBuffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}

@@ -1,0 +1,314 @@
+package worldfs
+
+import (
+	"errors"
+	"path"
+	"slices"
+	"strconv"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// twin is a directory of the tree and its copy, both open until all that is in them has been copied.
+type twin struct {
+	parent *twin // nil for the root
+	rel    string
+	src    *dir
+	dst    *dir
+	entry  *entry
+	st     unix.Stat_t // of the original
+	refs   atomic.Int32
+}
+
+// copyTask is a directory to open, or if entries are given, some of those of an open one to copy.
+type copyTask struct {
+	t       *twin // open: that the entries are in; else that the directory is in
+	dir     *entry
+	st      unix.Stat_t // of dir
+	entries []entry
+}
+
+// begin makes the copy of the root and puts it into the queue.
+func (c *copier) begin() (*twin, error) {
+	if err := unix.Mkdir(c.dst+stagingSuffix, 0o700); err != nil {
+		return nil, err
+	}
+	var err error
+	if c.staging, err = openRoot(c.dst + stagingSuffix); err != nil {
+		return nil, err
+	}
+	top := &twin{entry: &entry{}, src: c.root.hold()}
+	if err := unix.Fstat(c.root.fd, &top.st); err != nil {
+		return nil, err
+	}
+	if err := unix.Mkdir(c.dst, 0o700); err != nil {
+		return nil, err
+	}
+	if top.dst, err = openRoot(c.dst); err != nil {
+		return nil, err
+	}
+	// Else everything below would inherit it.
+	if err := unix.Fremovexattr(top.dst.fd, "system.posix_acl_default"); err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.ENOTSUP) {
+		return nil, err
+	}
+	top.refs.Store(1)
+	c.list(top)
+	return top, nil
+}
+
+// do is the work of the queue.
+func (c *copier) do(t copyTask) {
+	defer c.release(t.t)
+	if c.stopped() {
+		return
+	}
+	if t.dir != nil {
+		c.dir(&t)
+		return
+	}
+	for i := range t.entries {
+		if c.stopped() {
+			return
+		}
+		c.copy(t.t, &t.entries[i])
+	}
+}
+
+// list reads the names in a directory and puts them into the queue. It takes over a reference.
+func (c *copier) list(t *twin) {
+	defer c.release(t)
+	names, err := sortedNames(t.src)
+	if err != nil {
+		c.fail(t.rel, "", err)
+		return
+	}
+	t.entry.rec = newRecord(names)
+	for part := range slices.Chunk(t.entry.rec.entries, portion) {
+		t.refs.Add(1)
+		c.queue.add(copyTask{t: t, entries: part})
+	}
+}
+
+// release drops a reference; with the last one the copy of the directory is finished.
+func (c *copier) release(t *twin) {
+	if t.refs.Add(-1) > 0 {
+		return
+	}
+	if !c.stopped() {
+		c.finish(t)
+	}
+	t.src.release()
+	t.dst.release()
+	if t.parent != nil {
+		c.release(t.parent)
+	}
+}
+
+// finish gives a directory its owner, mode, attributes and times, now that nothing is made in it any more.
+func (c *copier) finish(t *twin) {
+	m := made{d: c.beside, name: path.Base(c.dst)}
+	if t.parent != nil { // by the name in there, because the directory itself may be closed to its owner in a moment
+		m = made{t.parent.dst, t.entry.name, t.parent.rel}
+	}
+	c.attributes(m, t.entry, &t.st, openXattrs(t.src.fd))
+}
+
+// dir opens a directory of the tree and makes its copy.
+func (c *copier) dir(task *copyTask) {
+	parent, e := task.t, task.dir
+	rel := parent.rel + "/" + e.name
+	src, err := openSourceDir(parent.src, e.name)
+	switch {
+	case errors.Is(err, unix.EXDEV):
+		c.mu.Lock()
+		c.mounts = append(c.mounts, c.src+rel)
+		c.mu.Unlock()
+		c.lose(lostMount, parent.rel, e.name)
+		c.placeholder(parent, e, &task.st, task.st.Mode)
+		return
+	case errors.Is(err, unix.EACCES):
+		c.lose(lostContent, parent.rel, e.name)
+		c.placeholder(parent, e, &task.st, unix.S_IFDIR)
+		return
+	case isAbsent(err):
+		return
+	case err != nil:
+		c.fail(parent.rel, e.name, err)
+		return
+	}
+	t := &twin{parent: parent, rel: rel, src: src, entry: e}
+	t.refs.Store(1)
+	parent.refs.Add(1)
+	if err = unix.Fstat(src.fd, &t.st); err == nil {
+		err = unix.Mkdirat(parent.dst.fd, e.name, 0o700)
+	}
+	if err == nil {
+		t.dst, err = openCopyDir(parent.dst, e.name)
+	}
+	if err != nil {
+		c.fail(parent.rel, e.name, err)
+		c.release(t)
+		return
+	}
+	c.list(t)
+}
+
+// openCopyDir opens a directory that was just made.
+func openCopyDir(parent *dir, name string) (*dir, error) {
+	fd, err := unix.Openat(parent.fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	return newDir(fd), nil
+}
+
+// placeholder makes something empty for what is not copied.
+func (c *copier) placeholder(t *twin, e *entry, st *unix.Stat_t, mode uint32) {
+	var err error
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		err = unix.Mkdirat(t.dst.fd, e.name, mode&0o777)
+	} else {
+		err = unix.Mknodat(t.dst.fd, e.name, unix.S_IFREG|mode&0o777, 0)
+	}
+	if err != nil {
+		c.fail(t.rel, e.name, err)
+		return
+	}
+	shown := *st
+	shown.Mode = st.Mode&unix.S_IFMT | mode&0o7777
+	e.more().foreign = st.Mode&unix.S_IFMT == unix.S_IFDIR
+	c.attributes(made{t.dst, e.name, t.rel}, e, &shown, xattrs{})
+	e.extra.unread = true
+	e.size = st.Size
+}
+
+// copy makes one entry of the copy; directories only go into the queue.
+func (c *copier) copy(t *twin, e *entry) {
+	var st unix.Stat_t
+	err := unix.Fstatat(t.src.fd, e.name, &st, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT)
+	if isAbsent(err) {
+		return
+	}
+	if err != nil {
+		c.fail(t.rel, e.name, err)
+		return
+	}
+	format := st.Mode & unix.S_IFMT
+	switch {
+	case format == unix.S_IFDIR && c.skip[t.rel+"/"+e.name]:
+		c.placeholder(t, e, &st, st.Mode)
+	case format == unix.S_IFDIR:
+		t.refs.Add(1)
+		c.queue.add(copyTask{t: t, dir: e, st: st})
+	case st.Nlink > 1:
+		c.link(t, e, &st)
+	default:
+		c.make(t, e, &st)
+	}
+}
+
+// make copies what is no directory.
+func (c *copier) make(t *twin, e *entry, st *unix.Stat_t) {
+	target := made{t.dst, e.name, t.rel}
+	var err error
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		c.file(t, e, st)
+		return
+	case unix.S_IFLNK:
+		var text string
+		if text, err = readLink(t.src.fd, e.name); isAbsent(err) || errors.Is(err, unix.EINVAL) {
+			return // something else by now
+		}
+		e.more().target = text
+		if err == nil {
+			err = unix.Symlinkat(text, t.dst.fd, e.name)
+		}
+	default:
+		err = unix.Mknodat(t.dst.fd, e.name, st.Mode&unix.S_IFMT|0o600, int(st.Rdev))
+		if errors.Is(err, unix.EPERM) {
+			c.lose(lostDevice, t.rel, e.name)
+			return
+		}
+	}
+	if err != nil {
+		c.fail(t.rel, e.name, err)
+		return
+	}
+	c.attributes(target, e, st, namedXattrs(t.src, e.name))
+}
+
+// link copies a file with several names: the first one that is met as any file, the others as names of its copy. Until all is copied the copy has
+// a name in the staging directory, because the directory of the first may be closed.
+func (c *copier) link(t *twin, e *entry, st *unix.Stat_t) {
+	c.mu.Lock()
+	l := c.links[st.Ino]
+	if l == nil {
+		l = &linked{serial: len(c.links)}
+		c.links[st.Ino] = l
+	}
+	c.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	staged := strconv.Itoa(l.serial)
+	switch {
+	case l.made:
+		if err := unix.Linkat(c.staging.fd, staged, t.dst.fd, e.name, 0); err != nil {
+			c.fail(t.rel, e.name, err)
+			return
+		}
+		first := l.names[0]
+		name := e.name
+		*e = *first
+		e.name = name
+	default:
+		c.make(t, e, st)
+		if e.mode == 0 {
+			return // vanished, or failed
+		}
+		if err := unix.Linkat(t.dst.fd, e.name, c.staging.fd, staged, 0); err != nil {
+			c.fail(t.rel, e.name, err)
+			return
+		}
+		l.made = true
+	}
+	l.names = append(l.names, e)
+}
+
+// settleLinks takes away the names in the staging directory. Both that and every name more changed the time of change of
+// the copies.
+func (c *copier) settleLinks() error {
+	for _, l := range c.links {
+		if !l.made {
+			continue
+		}
+		staged := strconv.Itoa(l.serial)
+		fd, err := unix.Openat(c.staging.fd, staged, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		var st unix.Stat_t
+		err = unix.Unlinkat(c.staging.fd, staged, 0)
+		if err == nil {
+			err = unix.Fstat(fd, &st)
+		}
+		if err = errors.Join(err, unix.Close(fd)); err != nil {
+			return err
+		}
+		for _, e := range l.names {
+			e.ctime = st.Ctim.Nano()
+		}
+	}
+	return nil
+}
+
+// readLink returns the target of a symlink.
+func readLink(dirfd int, name string) (string, error) {
+	buf := make([]byte, 4096) // the longest there can be
+	n, err := unix.Readlinkat(dirfd, name, buf)
+	if err != nil {
+		return "", err
+	}
+	return string(buf[:n]), nil
+}
