@@ -51,6 +51,8 @@ var rules = map[string]rule{
 	"internal/world/netlog":  {ours: []string{"internal/probe", "internal/world/netlink"}, unix: []string{"*"}},
 	"internal/world/egress":  {ours: []string{"internal/probe"}, unix: []string{"*"}, tests: []string{"internal/world/netns", "internal/world/netlog", "internal/world/netlink", "internal/world/nft"}},
 
+	"internal/world/landlock": {ours: []string{"internal/probe"}, unix: []string{"*"}},
+
 	"internal/world/onhost": {ours: []string{"internal/inherited"}, unix: []string{"*"}},
 
 	// Level 2: the plan itself asks the kernel nothing
@@ -58,7 +60,7 @@ var rules = map[string]rule{
 
 	// Level 3
 	"internal/world/worldfs": {
-		ours: []string{"fsdiff", "internal/probe", "internal/world/mount", "internal/world/layout"}, unix: []string{"*"},
+		ours: []string{"fsdiff", "internal/probe", "internal/world/mount", "internal/world/layout", "internal/world/landlock"}, unix: []string{"*"},
 	},
 	"internal/world/worldinit": {
 		ours: []string{

@@ -28,6 +28,7 @@ import (
 type runFlags struct {
 	strategy     string
 	upper        string
+	copyMax      byteSize
 	timeout      time.Duration
 	json         bool
 	noReport     bool
@@ -42,6 +43,7 @@ type runFlags struct {
 func (f *runFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.strategy, "strategy", "", "view of the files: "+strings.Join(world.Strategies(), ", ")+" (default: the first that works)")
 	fs.StringVar(&f.upper, "upper", "", "where changes are kept: disk, tmpfs or tmpfs:SIZE (default: disk)")
+	fs.Var(&f.copyMax, "copy-max", "refuse to copy a working directory with more than this, for copy-diff (default: the free space)")
 	fs.DurationVar(&f.timeout, "timeout", 0, "end the command after this time, with status 124")
 	f.limits.register(fs)
 	fs.BoolVar(&f.json, "json", false, "print one JSON object; the command's output goes to the files that it names")
@@ -255,6 +257,8 @@ func (e *execution) inWorld(id string, cmd world.Command, sigs <-chan os.Signal)
 		Root:     e.cfg.Root,
 		Observe:  e.observer(),
 		Warn:     e.warnNow,
+		CopyMax:  int64(e.flags.copyMax),
+		Copying:  e.copying(),
 	})
 	if err != nil {
 		return nil, err
@@ -279,6 +283,17 @@ func (e *execution) inWorld(id string, cmd world.Command, sigs <-chan os.Signal)
 		e.teardown = time.Since(res.Started) - res.Duration
 	}
 	return res, err
+}
+
+// copying shows how far the copy of a working directory is (DIF7).
+func (e *execution) copying() func(done, total int64) {
+	p := e.a.newProgress("copying " + e.plan.Cwd)
+	return func(done, total int64) {
+		p.at(done, total)
+		if done >= total {
+			p.done()
+		}
+	}
 }
 
 // worldName is the name of the world: that of the span that it replays, or of its own span (WLD6).
@@ -420,7 +435,12 @@ func (e *execution) printWarnings(list []world.Degradation) {
 
 // sayUpper tells what was looked through if there is no change to show (RPL8).
 func (e *execution) sayUpper() {
-	if d := e.result.Diff; e.flags.verbose && d != nil && d.Counts.Total() == 0 {
+	d := e.result.Diff
+	switch c := e.result.Compared; {
+	case !e.flags.verbose || d == nil || d.Counts.Total() > 0:
+	case c != nil:
+		_, _ = fmt.Fprintf(e.a.stderr, "[replay] copy-diff compared %d→%d entries\n", c.Before, c.After)
+	default:
 		e.say("upper entries", fmt.Sprint(e.result.UpperEntries))
 	}
 }

@@ -44,6 +44,9 @@ func Strategies() []string {
 // candidates returns the strategies that spec allows, the best first (WLD3, RPL5).
 func (s *Spec) candidates() ([]worldfs.Strategy, error) {
 	all := worldfs.Strategies()
+	if s.only != nil {
+		return []worldfs.Strategy{s.only}, nil
+	}
 	if s.Strategy == "" {
 		if s.Require {
 			all = slices.DeleteFunc(all, func(c worldfs.Strategy) bool { return c.Name() == worldfs.Direct })
@@ -78,6 +81,10 @@ func (w *World) nextView() error {
 			w.strategy = s.Name()
 			w.observe("strategy", w.strategy, true)
 			return nil
+		}
+		var stopped *Interrupted
+		if errors.As(err, &stopped) {
+			return err
 		}
 		if err := w.reject(s.Name(), err); err != nil {
 			return err
@@ -153,14 +160,29 @@ func (w *World) fellBack() []string {
 	return out
 }
 
-// toDisk gives the world a directory on disk if it has none because no disk can hold an upper of the kernel's overlay.
-func (w *World) toDisk() error {
-	if w.upperDir != "" {
+// toDisk gives the world a directory on disk if it has none because no disk can hold an upper of the kernel's overlay, or another one if
+// what is copied would hold it.
+func (w *World) toDisk(s worldfs.Strategy) error {
+	_, copies := s.(worldfs.CwdOnly)
+	outside := func(dir string) error {
+		if copies && holds(w.spec.Cwd, dir) {
+			return fmt.Errorf("%s lies in %s, which is copied", dir, w.spec.Cwd)
+		}
 		return nil
 	}
-	root, err := usableRoot("changes", w.spec.Dirs.Overlay, nil)
+	if w.upperDir != "" && outside(w.upperDir) == nil {
+		return nil
+	}
+	root, err := usableRoot("changes", w.spec.Dirs.Overlay, outside)
 	if err != nil {
 		return err
+	}
+	if w.upperDir != "" {
+		if err := removeUpper(w.upperDir); err != nil {
+			return err
+		}
+		closeFD(&w.upperFD)
+		w.forget(kindUpper)
 	}
 	w.degraded = slices.DeleteFunc(w.degraded, func(d Degradation) bool { return d.Name == upperDisk })
 	w.upperDir = filepath.Join(root, w.Name)
@@ -169,6 +191,17 @@ func (w *World) toDisk() error {
 		return err
 	}
 	return w.makeUpperDir()
+}
+
+// holds says whether path is tree or lies in it, symlinks followed.
+func holds(tree, path string) bool {
+	if real, err := filepath.EvalSymlinks(tree); err == nil {
+		tree = real
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	return path == tree || strings.HasPrefix(path, strings.TrimRight(tree, "/")+"/")
 }
 
 // fallThrough takes the next strategy after the set-up of a world failed. Everything of the first attempt goes, but for the name, the

@@ -39,8 +39,10 @@ func (res *Result) take(e *onhost.Ended) {
 func (w *World) runOnHost(view worldfs.OnHost, cmd *Command) (*Result, error) {
 	res := w.newResult()
 	if w.spec.Warn != nil {
-		for _, d := range w.strategyWarnings() {
-			w.spec.Warn(d)
+		for _, d := range append(w.strategyWarnings(), w.viewNotes()...) {
+			if d.Asked {
+				w.spec.Warn(d)
+			}
 		}
 	}
 	if w.noDivide != nil {
@@ -48,6 +50,7 @@ func (w *World) runOnHost(view worldfs.OnHost, cmd *Command) (*Result, error) {
 	}
 	c := onHost(cmd)
 	c.Dir = view.WorkDir(cmd.Dir)
+	c.Env = view.Env(c.Env)
 	c.Confine, c.EndAll = view.Confine, true
 	if w.group != nil {
 		c.Cgroup, c.InGroup = w.group.FD(), true

@@ -13,16 +13,17 @@ import (
 type Slots struct {
 	Max     int              // 0 for no bound
 	Waiting func(max int)    // called once if New has to wait; may be nil
-	Stop    <-chan os.Signal // a signal that arrives here ends the wait with [Interrupted]; may be nil
+	Stop    <-chan os.Signal // a signal that arrives here ends the wait, or the copying of a tree, with [Interrupted]; may be nil
 }
 
-// Interrupted is the error of a New that was ended by a signal while it waited.
-type Interrupted struct{ Signal os.Signal }
+// Interrupted is the error of a New that was ended by a signal while it waited or copied.
+type Interrupted struct {
+	Signal os.Signal
+	What   string // what was being done
+}
 
 // Error says what was being done.
-func (e *Interrupted) Error() string {
-	return "wait for another world to end: " + e.Signal.String()
-}
+func (e *Interrupted) Error() string { return e.What + ": " + e.Signal.String() }
 
 // slotsFile lies in the run-time root. Nothing is ever written to it: slot n is the lock on its byte n, which the kernel
 // lets go when the last process of the world that holds it is dead, however that died.
@@ -49,7 +50,7 @@ func takeSlot(run string, s Slots) (int, error) {
 		return got.fd, got.err
 	case sig := <-s.Stop:
 		// What waits in other threads ends with this process.
-		return -1, &Interrupted{Signal: sig}
+		return -1, &Interrupted{Signal: sig, What: "wait for another world to end"}
 	}
 }
 

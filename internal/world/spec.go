@@ -12,6 +12,7 @@ import (
 
 	"substrate/fsdiff"
 	"substrate/internal/world/netlog"
+	"substrate/internal/world/worldfs"
 )
 
 // Dirs says where worlds keep their state on the host.
@@ -40,6 +41,11 @@ type Spec struct {
 	// Warn is called before the command is run with little or no isolation, with a degradation that will stand in the Result
 	// as well; may be nil.
 	Warn func(Degradation)
+
+	CopyMax int64                   // bytes that a copy of the working directory may take; 0 for no limit but the free space
+	Copying func(done, total int64) // called now and then while a copy is made, with bytes; may be nil
+
+	only worldfs.Strategy // exactly this one, for a trial
 }
 
 // Step is one step of the set-up, for `[replay] ` lines.
@@ -81,6 +87,9 @@ type Usage struct {
 	OOMKills     int           // processes that the kernel killed for want of memory; 0 if none or unknown
 }
 
+// Compared says how many entries a copy had before and after the command.
+type Compared struct{ Before, After int }
+
 // Result is what happened.
 type Result struct {
 	Exit     int   // the command's status; 128+n if signal n killed it, 124 on timeout, 126, 127
@@ -92,6 +101,7 @@ type Result struct {
 	Usage    Usage
 
 	Diff         *fsdiff.Diff   // nil only if Degraded says why: with the strategy direct
+	Compared     *Compared      // with the strategy copy-diff, for `copy-diff compared M→N entries`
 	UpperEntries int            // number of entries in all uppers, for `upper entries: N`
 	Blocked      []netlog.Event // each distinct attempt once, in order of its first appearance
 	Lookups      []string       // names that were looked up and refused, each once

@@ -98,7 +98,11 @@ func ask(h Host, s worldfs.Strategy) Answer {
 		return a
 	}
 	c := probe.Check{Name: checkNames[s.Name()], OK: true}
-	if err := try(h, s); err != nil {
+	err := try(h, s)
+	if weaker, ok := s.(worldfs.InPlace); ok && err != nil {
+		err = try(h, weaker.InPlace())
+	}
+	if err != nil {
 		r := rejection(s.Name(), err)
 		c = probe.Check{Name: c.Name, Reason: r.Reason, Remedy: r.Remedy}
 	}
@@ -127,6 +131,9 @@ func try(h Host, s worldfs.Strategy) (err error) {
 	}
 	if _, only := s.(worldfs.CwdOnly); only {
 		if cwd, err = os.MkdirTemp("", "substrate-probe-"); err != nil {
+			cwd, err = os.MkdirTemp("/var/tmp", "substrate-probe-") // where /tmp is full
+		}
+		if err != nil {
 			return fmt.Errorf("make a directory to try %s in: %w", s.Name(), err)
 		}
 		defer func() { err = errors.Join(err, os.Remove(cwd)) }()
@@ -134,14 +141,14 @@ func try(h Host, s worldfs.Strategy) (err error) {
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // never fails, see crypto/rand
 	name := "probe_" + hex.EncodeToString(id[:])
-	w, err := New(Spec{Name: name, Dirs: h.Dirs, Root: h.Root, Strategy: s.Name(), Cwd: cwd})
+	w, err := New(Spec{Name: name, Dirs: h.Dirs, Root: h.Root, Cwd: cwd, only: s})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
-	file := filepath.Join(cwd, "substrate-"+name)
+	file := "substrate-" + name
 	res, err := w.Run(Command{
-		Path: "/bin/sh", Argv: []string{"sh", "-c", "printf " + known + " >\"$0\"", file}, Dir: "/", Timeout: trialTime, Env: []string{"PATH=/usr/bin:/bin"},
+		Path: "/bin/sh", Argv: []string{"sh", "-c", "printf " + known + " >\"$0\"", file}, Dir: cwd, Timeout: trialTime, Env: []string{"PATH=/usr/bin:/bin"},
 	})
 	if err != nil {
 		return err
@@ -161,7 +168,7 @@ func foundKnown(res *Result, file string) error {
 	}
 	for i := range res.Diff.Entries {
 		e := &res.Diff.Entries[i]
-		if filepath.Join(res.Diff.Root, filepath.Base(e.Raw())) == file && e.Kind == fsdiff.Create && e.Size == int64(len(known)) {
+		if filepath.Base(e.Raw()) == file && e.Kind == fsdiff.Create && e.Size == int64(len(known)) {
 			return nil
 		}
 	}

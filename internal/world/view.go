@@ -3,6 +3,7 @@ package world
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"substrate/fsdiff"
@@ -12,7 +13,7 @@ import (
 // prepare lets a strategy plan the file view, and make on disk what it needs.
 func (w *World) prepare(s worldfs.Strategy) error {
 	if _, any := s.(worldfs.AnyDisk); any {
-		if err := w.toDisk(); err != nil {
+		if err := w.toDisk(s); err != nil {
 			return err
 		}
 	}
@@ -20,8 +21,41 @@ func (w *World) prepare(s worldfs.Strategy) error {
 	if err != nil {
 		return err
 	}
+	if weaker, ok := s.(worldfs.InPlace); ok && w.spec.only == nil {
+		if err := try(Host{Dirs: w.spec.Dirs, Root: w.spec.Root}, s); err != nil {
+			failed := rejection(s.Name(), fmt.Errorf("at the same path: %w", err))
+			w.rejected = append(w.rejected, failed)
+			w.observe(s.Name(), failed.Reason+"; trying another path", false)
+			s = weaker.InPlace()
+		}
+	}
+	if _, copies := s.(worldfs.CwdOnly); !copies {
+		w.view, err = s.Prepare(r)
+		return err
+	}
+	done, interrupted := stopping(r, w.spec.Slots.Stop)
 	w.view, err = s.Prepare(r)
+	close(done)
+	if sig := <-interrupted; sig != nil {
+		return &Interrupted{Signal: sig, What: "copy " + w.spec.Cwd}
+	}
 	return err
+}
+
+// stopping makes a signal that arrives before done is closed end the work for r. It is what interrupted gives then.
+func stopping(r *worldfs.Request, stop <-chan os.Signal) (done chan struct{}, interrupted <-chan os.Signal) {
+	done, got, stopped := make(chan struct{}), make(chan os.Signal, 1), make(chan struct{})
+	r.Stop = stopped
+	go func() {
+		defer close(got)
+		select {
+		case sig := <-stop:
+			got <- sig
+			close(stopped)
+		case <-done:
+		}
+	}()
+	return done, got
 }
 
 // request gathers what a view is planned from.
@@ -30,6 +64,7 @@ func (w *World) request() (*worldfs.Request, error) {
 		Root: w.spec.Root, Cwd: w.spec.Cwd, Likely: w.spec.Likely,
 		Empty: w.props.empty, Resolv: w.props.resolv, Dir: w.upperDir, State: w.dir, Memory: w.props.tmpfs,
 	}
+	r.CopyMax, r.Copying = w.spec.CopyMax, w.spec.Copying
 	_, r.MemorySize, _ = strings.Cut(w.spec.Upper, ":")
 	r.Hide = append(r.Hide, w.spec.Hide...)
 	for _, dir := range append(append([]string(nil), w.spec.Dirs.Run...), w.spec.Dirs.Overlay...) {
@@ -48,6 +83,11 @@ func (w *World) request() (*worldfs.Request, error) {
 // viewNotes are what the view shows differently from the host.
 func (w *World) viewNotes() []Degradation {
 	var out []Degradation
+	if limited, ok := w.view.(worldfs.Limited); ok {
+		for _, limit := range limited.Limits() {
+			out = append(out, Degradation{Name: "fs-view", Message: limit, Asked: true})
+		}
+	}
 	for _, note := range w.view.Mounts().Notes {
 		out = append(out, Degradation{Name: "fs-view", Message: note})
 	}
@@ -66,6 +106,9 @@ func (w *World) diff(res *Result) {
 		return // said when the strategy was chosen
 	}
 	res.UpperEntries = found.Entries
+	if w.strategy == worldfs.CopyDiff {
+		res.Compared = &Compared{Before: found.Before, After: found.Entries}
+	}
 	for _, path := range found.ReadOnly {
 		res.Degraded = append(res.Degraded, Degradation{Name: "fs-view", Message: path + ": the kernel refused an overlay over it; it was read-only in the world", Asked: true})
 	}

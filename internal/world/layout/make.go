@@ -24,6 +24,33 @@ type planner struct {
 // Make computes the file view of a world. It changes nothing. The error says that the text of mountinfo or the root
 // directory cannot be read; everything else that cannot be carried over is a note.
 func Make(in Input) (*Plan, error) {
+	p, err := newPlanner(in)
+	if err != nil {
+		return nil, err
+	}
+	root := p.root
+	mounts := 0
+	root.walk(func(*node) { mounts++ })
+	p.plan.Mounts = make([]mount.Mount, 0, 64+mounts)
+	p.plan.Uppers = make([]Upper, 0, 1+mounts)
+	if in.User {
+		err = p.rebuildRoot()
+		p.foreign()
+	} else {
+		err = p.overlayRoot()
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.kernelDirs()
+	p.freshCwd()
+	p.showResolv()
+	p.hide()
+	return p.plan, nil
+}
+
+// newPlanner reads what all plans are made from.
+func newPlanner(in Input) (*planner, error) {
 	if in.Place == nil || in.FS == nil {
 		return nil, errNoPlace
 	}
@@ -42,30 +69,13 @@ func Make(in Input) (*Plan, error) {
 			p.options = mount.OptionsUser
 		}
 	}
-	mounts := 0
-	root.walk(func(*node) { mounts++ })
-	p.plan.Mounts = make([]mount.Mount, 0, 64+mounts)
-	p.plan.Uppers = make([]Upper, 0, 1+mounts)
 	for _, dir := range in.Hide {
 		p.hidden = append(p.hidden, p.real(dir).path)
 	}
 	if in.Resolv != "" {
 		p.findResolv()
 	}
-	if in.User {
-		err = p.rebuildRoot()
-		p.foreign()
-	} else {
-		err = p.overlayRoot()
-	}
-	if err != nil {
-		return nil, err
-	}
-	p.kernelDirs()
-	p.freshCwd()
-	p.showResolv()
-	p.hide()
-	return p.plan, nil
+	return p, nil
 }
 
 // overlayRoot puts an overlay on "/" and what it needs on each mount below.

@@ -22,6 +22,7 @@ import (
 type CopyOptions struct {
 	Max     int64    // bytes on disk that the tree may have; 0 for no limit but the free space
 	Skip    []string // absolute paths in the tree of which only an empty directory is made
+	Unasked []string // mount points in the tree that are not even looked at, because they may hang; of these too
 	Workers int      // 0 means one for each core
 
 	// Progress is called now and then from the goroutine of TakeSnapshot, with bytes on disk. It may be nil.
@@ -61,11 +62,13 @@ func TakeSnapshot(ctx context.Context, src, dst string, o CopyOptions) (*Snapsho
 	if o.Workers <= 0 {
 		o.Workers = runtime.GOMAXPROCS(0)
 	}
-	c := &copier{ctx: ctx, opts: o, src: src, dst: dst, uid: os.Geteuid(), gid: os.Getegid(), skip: make(map[string]bool), links: make(map[uint64]*linked)}
+	c := &copier{ctx: ctx, opts: o, src: src, dst: dst, uid: os.Geteuid(), gid: os.Getegid(), skip: make(map[string]bool), unasked: make(map[string]bool), links: make(map[uint64]*linked)}
+	base := strings.TrimRight(src, "/")
 	for _, path := range o.Skip {
-		if rel, below := strings.CutPrefix(strings.TrimRight(path, "/"), strings.TrimRight(src, "/")); below {
-			c.skip[rel] = true
-		}
+		c.skip[strings.TrimPrefix(strings.TrimRight(path, "/"), base)] = true
+	}
+	for _, path := range o.Unasked {
+		c.unasked[strings.TrimPrefix(strings.TrimRight(path, "/"), base)] = true
 	}
 	s, err := c.run()
 	if err != nil {
@@ -88,6 +91,7 @@ type copier struct {
 	src, dst string
 	uid, gid int
 	skip     map[string]bool // below src, with a slash in front
+	unasked  map[string]bool // in the same way
 	root     *dir            // src
 	beside   *dir            // the directory that dst is in
 	staging  *dir            // holds a name of each file that has several; see link

@@ -5,6 +5,7 @@ import (
 	"path"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -121,11 +122,7 @@ func (c *copier) dir(task *copyTask) {
 	src, err := openSourceDir(parent.src, e.name)
 	switch {
 	case errors.Is(err, unix.EXDEV):
-		c.mu.Lock()
-		c.mounts = append(c.mounts, c.src+rel)
-		c.mu.Unlock()
-		c.lose(lostMount, parent.rel, e.name)
-		c.placeholder(parent, e, &task.st, task.st.Mode)
+		c.mount(parent, e, &task.st)
 		return
 	case errors.Is(err, unix.EACCES):
 		c.lose(lostContent, parent.rel, e.name)
@@ -163,6 +160,15 @@ func openCopyDir(parent *dir, name string) (*dir, error) {
 	return newDir(fd), nil
 }
 
+// mount makes something empty where something else is mounted.
+func (c *copier) mount(t *twin, e *entry, st *unix.Stat_t) {
+	c.mu.Lock()
+	c.mounts = append(c.mounts, strings.TrimRight(c.src, "/")+t.rel+"/"+e.name)
+	c.mu.Unlock()
+	c.lose(lostMount, t.rel, e.name)
+	c.placeholder(t, e, st, st.Mode)
+}
+
 // placeholder makes something empty for what is not copied.
 func (c *copier) placeholder(t *twin, e *entry, st *unix.Stat_t, mode uint32) {
 	var err error
@@ -185,6 +191,10 @@ func (c *copier) placeholder(t *twin, e *entry, st *unix.Stat_t, mode uint32) {
 
 // copy makes one entry of the copy; directories only go into the queue.
 func (c *copier) copy(t *twin, e *entry) {
+	if len(c.unasked) > 0 && c.unasked[t.rel+"/"+e.name] {
+		c.mount(t, e, &unix.Stat_t{Mode: unix.S_IFDIR | 0o755, Uid: uint32(c.uid), Gid: uint32(c.gid)})
+		return
+	}
 	var st unix.Stat_t
 	err := unix.Fstatat(t.src.fd, e.name, &st, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT)
 	if isAbsent(err) {

@@ -18,11 +18,7 @@ func (c *copier) file(t *twin, e *entry, st *unix.Stat_t) {
 	src, err := openSource(t.src.fd, e.name, 0)
 	switch {
 	case errors.Is(err, unix.EXDEV):
-		c.lose(lostMount, t.rel, e.name)
-		c.mu.Lock()
-		c.mounts = append(c.mounts, c.src+t.rel+"/"+e.name)
-		c.mu.Unlock()
-		c.placeholder(t, e, st, st.Mode)
+		c.mount(t, e, st)
 		return
 	case errors.Is(err, unix.EACCES):
 		c.lose(lostContent, t.rel, e.name)

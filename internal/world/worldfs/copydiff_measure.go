@@ -97,6 +97,9 @@ func (m *measurer) look(t measureTask) {
 	defer d.release()
 	_ = d.names(func(name string, _ uint64) {
 		m.entries.Add(1)
+		if len(m.c.unasked) > 0 && m.c.unasked[t.rel+"/"+name] {
+			return
+		}
 		var st unix.Stat_t
 		if unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT) != nil {
 			return

@@ -12,8 +12,8 @@ import (
 	"substrate/internal/world/worldfs/worldfstest"
 )
 
-// copyView is a copy of a directory, as a world without any overlay has it.
-type copyView struct {
+// copySuiteView is a copy of a directory, as a world without any overlay has it.
+type copySuiteView struct {
 	snapshot *Snapshot
 	notes    []string
 }
@@ -33,7 +33,7 @@ func openCopyView(lower, scratch string) (worldfstest.View, error) {
 	if entries, err := os.ReadDir(scratch); err != nil || len(entries) != 1 {
 		return nil, errors.Join(fmt.Errorf("beside the copy there are %v", entries), err, s.Close())
 	}
-	return &copyView{snapshot: s}, nil
+	return &copySuiteView{snapshot: s}, nil
 }
 
 // openDescriptors counts the open descriptors of this process.
@@ -45,9 +45,9 @@ func openDescriptors() int {
 	return len(entries)
 }
 
-func (v *copyView) Root() string { return v.snapshot.Dst }
+func (v *copySuiteView) Root() string { return v.snapshot.Dst }
 
-func (v *copyView) Diff() (*fsdiff.Diff, error) {
+func (v *copySuiteView) Diff() (*fsdiff.Diff, error) {
 	before := openDescriptors()
 	b := fsdiff.New(v.snapshot.Src, "copy-diff", 0)
 	_, _, notes, err := v.snapshot.Compare(b)
@@ -58,12 +58,12 @@ func (v *copyView) Diff() (*fsdiff.Diff, error) {
 	return b.Finish(), err
 }
 
-func (v *copyView) Notes() []string { return v.notes }
+func (v *copySuiteView) Notes() []string { return v.notes }
 
-func (v *copyView) Close() error { return v.snapshot.Close() }
+func (v *copySuiteView) Close() error { return v.snapshot.Close() }
 
-// copyStrategy runs the suite with copies in memory and on disk.
-func copyStrategy(t *testing.T) worldfstest.Strategy {
+// copySuite runs the suite with copies in memory and on disk.
+func copySuite(t *testing.T) worldfstest.Strategy {
 	t.Helper()
 	s := kernelStrategy(t)
 	s.Open = openCopyView
@@ -81,20 +81,20 @@ var copyDeviations = map[string]worldfstest.Deviation{
 // DIF7, DIF8: copy-diff passes the suite.
 func TestCopyDiffAsRoot(t *testing.T) {
 	t.Parallel()
-	worldfstest.InNamespace(t, false, func(t *testing.T) { worldfstest.Run(t, copyStrategy(t)) })
+	worldfstest.InNamespace(t, false, func(t *testing.T) { worldfstest.Run(t, copySuite(t)) })
 }
 
 func TestCopyDiffAsUser(t *testing.T) {
 	t.Parallel()
-	worldfstest.InNamespace(t, true, func(t *testing.T) { worldfstest.Run(t, copyStrategy(t)) })
+	worldfstest.InNamespace(t, true, func(t *testing.T) { worldfstest.Run(t, copySuite(t)) })
 }
 
 func TestCopyDiffRandomAsRoot(t *testing.T) {
 	t.Parallel()
-	worldfstest.InNamespace(t, false, func(t *testing.T) { worldfstest.RunRandom(t, copyStrategy(t), 1000) })
+	worldfstest.InNamespace(t, false, func(t *testing.T) { worldfstest.RunRandom(t, copySuite(t), 1000) })
 }
 
 func TestCopyDiffRandomAsUser(t *testing.T) {
 	t.Parallel()
-	worldfstest.InNamespace(t, true, func(t *testing.T) { worldfstest.RunRandom(t, copyStrategy(t), 500) })
+	worldfstest.InNamespace(t, true, func(t *testing.T) { worldfstest.RunRandom(t, copySuite(t), 500) })
 }

@@ -30,4 +30,5 @@ func (directView) Mounts() Mounts                           { return Mounts{} }
 func (directView) Diff(*fsdiff.Builder, int) (Found, error) { return Found{}, ErrUntracked }
 func (directView) Close() error                             { return nil }
 func (directView) WorkDir(cwd string) string                { return cwd }
+func (directView) Env(env []string) []string                { return env }
 func (directView) Confine() error                           { return nil }

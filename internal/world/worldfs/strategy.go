@@ -40,6 +40,19 @@ type CwdOnly interface {
 	CwdOnly()
 }
 
+// InPlace is a Strategy that can be had in a weaker form where no mount namespace is to be had. Which it is has to be found out before
+// Prepare, which is dear.
+type InPlace interface {
+	Strategy
+	InPlace() Strategy
+}
+
+// Limited is a View that has to say how it falls short of a world, one line each.
+type Limited interface {
+	View
+	Limits() []string
+}
+
 // Untested is a Strategy of which its Checks say all: there is nothing to try in a world.
 type Untested interface {
 	Strategy
@@ -68,6 +81,9 @@ type OnHost interface {
 	// WorkDir is where a command runs whose working directory is cwd, on the host.
 	WorkDir(cwd string) string
 
+	// Env is the environment of the command, made from the one that it would have elsewhere.
+	Env(env []string) []string
+
 	// Confine restricts the calling thread before the command is forked from it; an error keeps the command from being
 	// run. The thread is locked and ends after that. It does nothing where nothing can be restricted.
 	Confine() error
@@ -91,15 +107,20 @@ type Request struct {
 	Empty     string // an empty regular file on the host
 	Resolv    string // a file on the host that is shown as /etc/resolv.conf
 
-	Dir        string // existing directory of the world, on disk; "" if the changes are to be kept in memory
-	State      string // existing directory of the world's state
-	Memory     string // existing directory on which a tmpfs for the changes may be mounted
+	Dir     string                  // existing directory of the world, on disk; "" if the changes are to be kept in memory
+	State   string                  // existing directory of the world's state
+	Memory  string                  // existing directory on which a tmpfs for the changes may be mounted
+	CopyMax int64                   // bytes that a copy may take; 0 for no limit but the free space
+	Copying func(done, total int64) // called while a copy is made, with bytes; may be nil
+	Stop    <-chan struct{}         // closed if the caller wants Prepare to give up; may be nil
+
 	MemorySize string // its size as tmpfs takes it: "512M", "25%"; "" for tmpfs's own default
 }
 
 // Found is what Diff has to say besides the changes.
 type Found struct {
 	Entries  int      // number of entries that were looked at: those of all uppers, or of the copy
+	Before   int      // number of entries that the copy had at the start; 0 without a copy
 	ReadOnly []string // paths over which the kernel refused an overlay, so that they were read-only
 	Notes    []string // what could not be looked at or is not listed, one line each
 }
@@ -109,5 +130,5 @@ var MadeNew = []string{"/proc", "/sys", "/dev", "/run"}
 
 // Strategies returns all strategies, the best first. The list is written out, so that who reads it knows the order.
 func Strategies() []Strategy {
-	return []Strategy{overlayStrategy{}, directStrategy{}}
+	return []Strategy{overlayStrategy{}, copyStrategy{}, directStrategy{}}
 }

@@ -1,0 +1,146 @@
+package layout
+
+import (
+	"fmt"
+	"syscall"
+
+	"substrate/internal/world/mount"
+)
+
+// Around is what lies at and below the working directory on the host, for a copy of it.
+type Around struct {
+	Real   string   // the working directory without symlinks
+	Remote []string // mounts below it that may hang, which must not be asked anything
+	Kernel []string // mounts below it of the kernel's own, which a copy does not show
+}
+
+// AroundCwd finds out what a copy of the working directory has to leave alone.
+func AroundCwd(in Input) (Around, error) {
+	p, err := newPlanner(in)
+	if err != nil {
+		return Around{}, err
+	}
+	a := Around{Real: p.real(in.Cwd).path}
+	p.root.walk(func(n *node) {
+		if n.path == a.Real || !within(n.path, a.Real) {
+			return
+		}
+		switch n.class() {
+		case remote:
+			a.Remote = append(a.Remote, n.path)
+		case pseudo:
+			a.Kernel = append(a.Kernel, n.path)
+		case real, unfit:
+		}
+	})
+	return a, nil
+}
+
+// scratchDirs can be written to in a world without overlays; they are empty at first and in no diff.
+var scratchDirs = []string{"/tmp", "/var/tmp"}
+
+// copyStep is the step of the mounts that only a world with a copy has.
+const copyStep = "copy-diff"
+
+// MakeBound computes the file view of a world in which nothing can be laid over anything: the machine as it is, read-only, with copyDir in the
+// place of the working directory. Mounts, paths in the working directory, are shown read-only on top of that. Likely directories are shown
+// where they lie in a directory that is made new.
+func MakeBound(in Input, copyDir string, mounts []string) (*Plan, error) {
+	p, err := newPlanner(in)
+	if err != nil {
+		return nil, err
+	}
+	p.add(mount.Mount{Kind: mount.RBind, Step: copyStep, Target: "/", Source: "/", Flags: mount.ReadOnly | mount.NoDev})
+	p.hideKernel(p.root)
+	for _, dir := range scratchDirs {
+		p.scratch(dir)
+	}
+	at := p.real(in.Cwd)
+	if !p.isFresh(at.path) {
+		err = p.boundCwd(at.path, copyDir)
+	}
+	oneStep(p.plan.Mounts)
+	p.kernelDirs()
+	if p.isFresh(at.path) {
+		err = p.boundCwd(at.path, copyDir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range mounts {
+		if n, _ := p.mountOf(path); n.class() != pseudo && !n.hasKernel() {
+			p.add(mount.Mount{Kind: mount.RBind, Step: copyStep, Target: path, Source: path, Flags: n.flags | mount.ReadOnly | mount.NoDev})
+		}
+	}
+	p.showResolv()
+	hidden := len(p.plan.Mounts)
+	p.hide()
+	oneStep(p.plan.Mounts[hidden:])
+	return p.plan, nil
+}
+
+// oneStep makes the mounts one step, for messages.
+func oneStep(list []mount.Mount) {
+	for i := range list {
+		list[i].Step = copyStep
+	}
+}
+
+// hideKernel covers the file systems of the kernel's that are mounted outside the directories that are made new.
+func (p *planner) hideKernel(n *node) {
+	for _, c := range n.children {
+		switch {
+		case p.isFresh(c.path) || p.isHidden(c.path):
+		case c.class() == pseudo:
+			p.hidePseudo(c)
+		case c.class() == remote && c.hasKernel():
+			p.mask(c.path, copyStep, false) // to hide what is below would have to walk there
+		default:
+			p.hideKernel(c)
+		}
+	}
+}
+
+// hasKernel says whether a file system of the kernel's is mounted below n.
+func (n *node) hasKernel() bool {
+	found := false
+	n.walk(func(c *node) { found = found || c != n && c.class() == pseudo })
+	return found
+}
+
+// scratch makes a directory for temporary files new. What the caller is likely to need of the host's stays.
+func (p *planner) scratch(dir string) {
+	at := p.real(dir)
+	if at.path != dir || !at.exists || at.stat.Mode&syscall.S_IFMT != syscall.S_IFDIR {
+		return
+	}
+	p.add(mount.Mount{Kind: mount.Tmpfs, Step: copyStep, Target: dir, Mode: 0o1777, Flags: mount.NoSuid | mount.NoDev})
+	for _, likely := range p.Likely {
+		if l := p.real(likely); l.exists && l.path != dir && within(l.path, dir) {
+			p.mkdirs(dir, l.path)
+			p.add(mount.Mount{Kind: mount.RBind, Step: copyStep, Target: l.path, Source: l.path, Flags: mount.ReadOnly | mount.NoDev})
+		}
+	}
+}
+
+// boundCwd puts the copy in the place of the working directory.
+func (p *planner) boundCwd(at, copyDir string) error {
+	n, _ := p.mountOf(at)
+	base := ""
+	for _, dir := range append([]string{"/dev/shm", p.runUser(), "/run/lock", "/run"}, scratchDirs...) {
+		if within(at, dir) && base == "" {
+			base = dir
+		}
+	}
+	switch {
+	case base != "":
+		if at != base {
+			p.mkdirs(base, at)
+		}
+		p.cwdAt = at
+	case p.isFresh(at):
+		return fmt.Errorf("the working directory %s is one of the kernel's", p.Cwd)
+	}
+	p.add(mount.Mount{Kind: mount.Bind, Step: copyStep, Target: at, Source: copyDir, Flags: n.flags | mount.NoDev})
+	return nil
+}
