@@ -166,7 +166,7 @@ func (w *World) toDisk(s worldfs.Strategy) error {
 	_, copies := s.(worldfs.CwdOnly)
 	outside := func(dir string) error {
 		if copies && holds(w.spec.Cwd, dir) {
-			return fmt.Errorf("%s lies in %s, which is copied", dir, w.spec.Cwd)
+			return worldfs.ErrHoldsScratch
 		}
 		return nil
 	}
@@ -174,6 +174,9 @@ func (w *World) toDisk(s worldfs.Strategy) error {
 		return nil
 	}
 	root, err := usableRoot("changes", w.spec.Dirs.Overlay, outside)
+	if errors.Is(err, worldfs.ErrHoldsScratch) {
+		return &probe.Error{What: "copy " + w.spec.Cwd, Err: err, Remedy: "work in a directory below, or choose another place with SUBSTRATE_OVERLAY_ROOT=DIR"}
+	}
 	if err != nil {
 		return err
 	}

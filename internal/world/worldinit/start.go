@@ -84,13 +84,13 @@ func (pr *Process) Receive() (Message, []int, error) {
 	oob := make([]byte, unix.CmsgSpace(8*4))
 	for {
 		n, oobn, _, _, err := unix.Recvmsg(pr.conn, buf, oob, unix.MSG_CMSG_CLOEXEC)
-		if err == unix.EINTR {
-			continue
+		if err == unix.EINTR || err == unix.ECONNRESET {
+			continue // the latter comes once, if it died before it had read all that it was sent; what it said is still to be read
 		}
-		if err != nil && err != unix.ECONNRESET { // it died before it had read all that it was sent
+		if err != nil {
 			return m, nil, os.NewSyscallError("recvmsg", err)
 		}
-		if err != nil || n == 0 {
+		if n == 0 {
 			return m, nil, ErrGone
 		}
 		if oobn == 0 {

@@ -1,0 +1,181 @@
+package world
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"substrate/fsdiff"
+	"substrate/internal/testenv"
+)
+
+// found is what a world on some host came to.
+type found struct {
+	strategy string
+	inPlace  bool // the command had another working directory
+	landlock bool // a write outside was refused
+	degraded []string
+	reasons  []string
+}
+
+// alterCopy does a little of everything in the working directory, says where it is, and tries to write outside, where $1 is.
+const alterCopy = `printf '%s' "$PWD"
+	echo more >>append; echo same >same; rm -r gone; mkdir -p new/d; echo x >new/d/f; chmod 600 mode; ln -sf other link
+	echo scratch >"${TMPDIR:-/tmp}/scratch-$$" && rm "${TMPDIR:-/tmp}/scratch-$$"
+	(echo host >"$1/outside") 2>/dev/null; (echo host >>"$1/precious") 2>/dev/null; true`
+
+// altered is the list of that.
+var alteredCopy = []string{"~ append", "- gone", "- gone/f", "~ link", "~ mode", "+ new", "+ new/d", "+ new/d/f", "~ same"}
+
+// worldHere makes a world of the host's choice, or of the given strategy, runs alterCopy in it, and checks the list, and that the host is as it was.
+func worldHere(t *testing.T, strategy, overlays string) found {
+	t.Helper()
+	base := t.TempDir()
+	if overlays == "" {
+		overlays = base
+	}
+	testenv.Leaks(t, overlays+"/substrate/overlay", base+"/substrate/run/worlds")
+	cwd, home := filepath.Join(base, "cwd"), filepath.Join(base, "home")
+	for _, dir := range []string{cwd + "/gone", home} {
+		must(t, os.MkdirAll(dir, 0o755))
+	}
+	for _, name := range []string{"cwd/append", "cwd/same", "cwd/gone/f", "cwd/mode", "home/precious"} {
+		must(t, os.WriteFile(filepath.Join(base, name), []byte("same\n"), 0o644))
+	}
+	must(t, os.Symlink("target", cwd+"/link"))
+	spec := Spec{
+		Name: "spn_host", Cwd: cwd, Strategy: strategy, Root: isRoot(t), Likely: []string{home},
+		Dirs: Dirs{Run: []string{base + "/substrate/run"}, Overlay: []string{overlays + "/substrate/overlay"}},
+	}
+	res, where := runIn(t, spec, home)
+	if res.Exit != 0 {
+		t.Errorf("status %d", res.Exit)
+	}
+	f := found{strategy: res.Strategy, inPlace: where != cwd, reasons: res.Fallbacks}
+	for _, d := range res.Degraded {
+		f.degraded = append(f.degraded, d.Message)
+	}
+	_, err := os.Stat(home + "/outside")
+	f.landlock = f.inPlace && err != nil
+	if text, _ := os.ReadFile(cwd + "/append"); string(text) != "same\n" {
+		t.Errorf("the host's file is changed: %q", text)
+	}
+	if diff := cmp.Diff(alteredCopy, within(linesOf(res.Diff), home)); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", res.Strategy, diff)
+	}
+	return f
+}
+
+// within leaves out what lies below dir, which only a world of the whole machine lists.
+func within(lines []string, dir string) []string {
+	return slices.DeleteFunc(lines, func(line string) bool { return strings.HasPrefix(line[2:], dir) })
+}
+
+func linesOf(d *fsdiff.Diff) []string {
+	var lines []string
+	if d == nil {
+		return nil
+	}
+	for i := range d.Entries {
+		lines = append(lines, fsdiff.Line(&d.Entries[i])[2:])
+	}
+	return lines
+}
+
+// runIn makes the world and returns what it came to, and the working directory that the command saw.
+func runIn(t *testing.T, spec Spec, home string) (*Result, string) {
+	t.Helper()
+	w, err := New(spec)
+	if err != nil {
+		t.Fatalf("New: %v", err)
+	}
+	defer func() { must(t, w.Close()) }()
+	r, out, err := os.Pipe()
+	must(t, err)
+	defer func() { must(t, r.Close()) }()
+	res, err := w.Run(Command{
+		Path: "/bin/bash", Argv: []string{"bash", "-c", alterCopy, "bash", home}, Dir: spec.Cwd,
+		Env: []string{"PATH=/usr/bin:/bin", "HOME=" + home, "LC_ALL=C"}, Umask: 0o022, Stdout: out, Stderr: os.Stderr,
+	})
+	must(t, out.Close())
+	if err != nil {
+		t.Fatalf("Run: %v", err)
+	}
+	where := make([]byte, 4096)
+	n, _ := r.Read(where) // nothing was printed if it did not start, and Exit says so
+	return res, string(where[:n])
+}
+
+// isRoot says whether this process has a root's capabilities.
+func isRoot(t *testing.T) bool {
+	t.Helper()
+	status, err := os.ReadFile("/proc/self/status")
+	must(t, err)
+	return os.Geteuid() == 0 && !strings.Contains(string(status), "CapEff:\t0000000000000000\n")
+}
+
+// DIF7, DIF8, WLD3: what is chosen on hosts that lack something, with the exact list each time and nothing left behind.
+func TestChoiceOnHosts(t *testing.T) {
+	tests := []struct {
+		name     string
+		host     testenv.Host
+		want     found
+		degraded string // a part of one message
+	}{
+		{"container", testenv.Host{Overlays: 1, WithoutFuse: true}, found{strategy: "overlay"}, "no disk can hold the changes"},
+		{"container in a container", testenv.Host{Overlays: 2, WithoutFuse: true}, found{strategy: "copy-diff"}, "using copy-diff"},
+		{"no mounts", testenv.Host{WithoutMounts: true, WithoutFuse: true}, found{strategy: "copy-diff", inPlace: true, landlock: true}, "modes, owners"},
+		{"no mounts, no Landlock", testenv.Host{WithoutMounts: true, WithoutLandlock: true, WithoutFuse: true}, found{strategy: "copy-diff", inPlace: true}, "Landlock is not available"},
+		{"no capabilities, no user namespaces", testenv.Host{WithoutCapabilities: true, WithoutUserns: true, WithoutFuse: true}, found{strategy: "copy-diff", inPlace: true, landlock: true}, "another path"},
+		// Uid 0 cannot be mapped into a user namespace without CAP_SETFCAP; see user_namespaces(7).
+		{"no capabilities", testenv.Host{WithoutCapabilities: true, WithoutFuse: true}, found{strategy: "copy-diff", inPlace: true, landlock: true}, "another path"},
+		{"full /tmp", testenv.Host{FullTmp: true, WithoutFuse: true}, found{strategy: "overlay"}, ""},
+		{"full /tmp in a container in a container", testenv.Host{FullTmp: true, Overlays: 2, WithoutFuse: true}, found{strategy: "copy-diff"}, "using copy-diff"},
+		{"user without user namespaces", testenv.Host{User: true, WithoutUserns: true}, found{strategy: "copy-diff", inPlace: true, landlock: true}, "another path"},
+		{"user without user namespaces and Landlock", testenv.Host{User: true, WithoutUserns: true, WithoutLandlock: true}, found{strategy: "copy-diff", inPlace: true}, "Landlock is not available"},
+		{"user in a container in a container", testenv.Host{User: true, Overlays: 2, WithoutFuse: true}, found{strategy: "copy-diff"}, "using copy-diff"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			testenv.In(t, tt.host, func(t *testing.T) {
+				got := worldHere(t, "", "")
+				if got.strategy != tt.want.strategy || got.inPlace != tt.want.inPlace || got.landlock != tt.want.landlock {
+					t.Errorf("got %+v, want %+v", got, tt.want)
+				}
+				if tt.degraded != "" && !slices.ContainsFunc(got.degraded, func(s string) bool { return strings.Contains(s, tt.degraded) }) {
+					t.Errorf("degradations %q, want one with %q", got.degraded, tt.degraded)
+				}
+				if want := got.strategy != "overlay"; want != (len(got.reasons) > 0) {
+					t.Errorf("reasons %q", got.reasons)
+				}
+			})
+		})
+	}
+}
+
+// DIF7, DIF8: both strategies on the file systems that people have.
+func TestStrategiesOnFileSystems(t *testing.T) {
+	for _, fs := range []string{"ext4", "xfs", "btrfs", "tmpfs"} {
+		for _, strategy := range []string{"overlay", "copy-diff"} {
+			t.Run(fs+" "+strategy, func(t *testing.T) {
+				testenv.InRoot(t, func(t *testing.T) {
+					dir := testenv.TempDir(t)
+					if fs != "tmpfs" {
+						dir = testenv.Image(t, fs)
+					} else {
+						must(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=0755"))
+					}
+					t.Setenv("TMPDIR", dir)
+					if got := worldHere(t, strategy, dir); got.strategy != strategy || got.inPlace {
+						t.Errorf("got %+v", got)
+					}
+				})
+			})
+		}
+	}
+}
