@@ -115,7 +115,7 @@ func (w *World) strategyWarnings() []Degradation {
 func (w *World) reject(name string, reason error) error {
 	w.rejected = append(w.rejected, rejection(name, reason))
 	if len(w.candidates) == 0 {
-		if w.spec.Strategy != "" {
+		if w.spec.Strategy != "" || w.spec.only != nil {
 			return reason
 		}
 		return w.noView()
