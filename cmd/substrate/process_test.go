@@ -19,10 +19,17 @@ import (
 // patience is how long a test waits for what must happen.
 const patience = 20 * time.Second
 
-// home makes a home directory, whose traces are checked when the test ends.
+// home makes a home directory with an empty trace, which is what the route before the Go runtime
+// wants. Its traces are checked when the test ends.
 func home(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, ".substrate"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, ".substrate", "trace.jsonl"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		for _, problem := range checkTraces(dir) {
 			t.Error(problem)
@@ -49,10 +56,10 @@ type running struct {
 }
 
 // begin starts a recorder with -c script and waits for the line "ready".
-func begin(t *testing.T, home, recorder, script string) running {
+func begin(t *testing.T, home string, by recorder, script string) running {
 	t.Helper()
-	cmd := exec.Command(recorder, "-c", script)
-	cmd.Env = cleanEnv(home)
+	cmd := exec.Command(by.path, "-c", script)
+	cmd.Env = by.env(home)
 	// A group of its own, whose parent is in another one of the same session, is not orphaned. In an orphaned one, which a
 	// test may well have been started in, the kernel discards SIGTSTP (setpgid(2)).
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -140,23 +147,23 @@ func TestSameAsBash(t *testing.T) {
 		{"priority", `renice -n 3 $$ >/dev/null`, `nice`},
 	}
 	for _, test := range tests {
-		for name, recorder := range recorders() {
-			t.Run(test.name+" "+name, func(t *testing.T) { sameAsBash(t, recorder, test.before, test.command) })
+		for _, by := range recorders() {
+			t.Run(test.name+", "+by.name, func(t *testing.T) { sameAsBash(t, by, test.before, test.command) })
 		}
 	}
 }
 
-func sameAsBash(t *testing.T, recorder, before, command string) {
+func sameAsBash(t *testing.T, by recorder, before, command string) {
 	dir := home(t)
-	env := cleanEnv(dir)
+	env := by.env(dir)
 	if !strings.HasPrefix(before, "perl") {
 		before += "\nexec"
 	}
 	run := func(shell string) result {
 		return runProgram(dir, env, "", "/bin/bash", "-c", before+" "+shell+` -c "$1"`, "sh", command)
 	}
-	want, got := run("/bin/bash"), run(recorder)
-	got.stderr = strings.ReplaceAll(got.stderr, recorder+":", "bash:")
+	want, got := run("/bin/bash"), run(by.path)
+	got.stderr = strings.ReplaceAll(got.stderr, by.path+":", "bash:")
 	want.stderr = strings.ReplaceAll(want.stderr, "/bin/bash:", "bash:")
 	if got != want {
 		t.Errorf("recorded:\n%+v\nbash:\n%+v", got, want)
@@ -173,11 +180,11 @@ func TestSignalsArePassedOn(t *testing.T) {
 		syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2,
 		syscall.SIGALRM, syscall.SIGVTALRM, syscall.SIGXCPU, syscall.SIGIO, syscall.SIGPWR, 34, 64,
 	} {
-		for name, recorder := range recorders() {
-			t.Run(fmt.Sprint(int(sig), " ", name), func(t *testing.T) {
+		for _, by := range recorders() {
+			t.Run(fmt.Sprint(int(sig), ", ", by.name), func(t *testing.T) {
 				t.Parallel()
 				dir := home(t)
-				r := begin(t, dir, recorder, fmt.Sprintf(`trap "echo got; exit 3" %d; echo ready; while :; do read -t 0.01 <&1; done 2>/dev/null`, sig))
+				r := begin(t, dir, by, fmt.Sprintf(`trap "echo got; exit 3" %d; echo ready; while :; do read -t 0.01 <&1; done 2>/dev/null`, sig))
 				r.send(t, sig)
 				r.expect(t, "got")
 				r.end(t, 3)
@@ -193,15 +200,15 @@ func TestSignalsArePassedOn(t *testing.T) {
 func TestKilledBySignal(t *testing.T) {
 	harmless := map[int]bool{3: true /* bash itself ignores SIGQUIT */, 17: true, 18: true, 19: true, 20: true, 21: true, 22: true, 23: true, 28: true}
 	dir := home(t)
-	for name, recorder := range recorders() {
+	for _, by := range recorders() {
 		for n := 1; n <= 31; n++ {
 			if harmless[n] {
 				continue
 			}
-			got := runProgram(dir, cleanEnv(dir), "", recorder, "-c", fmt.Sprintf("ulimit -c 0; kill -%d $$", n))
+			got := runProgram(dir, by.env(dir), "", by.path, "-c", fmt.Sprintf("ulimit -c 0; kill -%d $$", n))
 			span := lastComplete(traceOf(t, dir))
 			if got.status != 128+n || field(span, "exit") != fmt.Sprint(128+n) || field(span, "term_signal") != fmt.Sprint(n) {
-				t.Errorf("%s, signal %d: status %d, exit %s, term_signal %s", name, n, got.status, field(span, "exit"), field(span, "term_signal"))
+				t.Errorf("%s, signal %d: status %d, exit %s, term_signal %s", by.name, n, got.status, field(span, "exit"), field(span, "term_signal"))
 			}
 		}
 	}
@@ -210,13 +217,13 @@ func TestKilledBySignal(t *testing.T) {
 // TestSignalWithoutTrap ends the command, and the span (REC3, REC4).
 func TestSignalWithoutTrap(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT, syscall.SIGUSR1} {
-		for name, recorder := range recorders() {
+		for _, by := range recorders() {
 			dir := home(t)
-			r := begin(t, dir, recorder, "echo ready; exec sleep 60")
+			r := begin(t, dir, by, "echo ready; exec sleep 60")
 			r.send(t, sig)
 			r.end(t, 128+int(sig))
 			if got := field(lastComplete(traceOf(t, dir)), "term_signal"); got != fmt.Sprint(int(sig)) {
-				t.Errorf("%s: term_signal %s, want %d", name, got, sig)
+				t.Errorf("%s: term_signal %s, want %d", by.name, got, sig)
 			}
 		}
 	}
@@ -225,8 +232,8 @@ func TestSignalWithoutTrap(t *testing.T) {
 // TestStopAndContinue stops the command and sees substrate stop with it, and go on with it.
 func TestStopAndContinue(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGTSTP} {
-		for _, recorder := range recorders() {
-			r := begin(t, home(t), recorder, fmt.Sprintf("echo ready; kill -%d $$; echo again; exit 4", sig))
+		for _, by := range recorders() {
+			r := begin(t, home(t), by, fmt.Sprintf("echo ready; kill -%d $$; echo again; exit 4", sig))
 			waitState(t, r.Process.Pid, 'T')
 			r.send(t, syscall.SIGCONT)
 			r.expect(t, "again")
@@ -254,13 +261,15 @@ func waitState(t *testing.T, pid int, want byte) {
 
 // TestKilledItself leaves the start line alone (REC3).
 func TestKilledItself(t *testing.T) {
-	dir := t.TempDir()
-	r := begin(t, dir, program, "echo ready; read x")
-	r.send(t, syscall.SIGKILL)
-	_ = r.Wait() // by its death our end of the pipe closes, and the command ends too
-	lines := recordsOf(traceOf(t, dir))
-	if len(lines) != 1 || lines[0]["event_type"] != "command_start" {
-		t.Errorf("the trace holds %v, want one start line", lines)
+	for _, by := range recorders() {
+		dir := t.TempDir()
+		r := begin(t, dir, by, "echo ready; read x")
+		r.send(t, syscall.SIGKILL)
+		_ = r.Wait() // by its death our end of the pipe closes, and the command ends too
+		lines := recordsOf(traceOf(t, dir))
+		if len(lines) != 1 || lines[0]["event_type"] != "command_start" {
+			t.Errorf("%s: the trace holds %v, want one start line", by.name, lines)
+		}
 	}
 }
 

@@ -25,8 +25,21 @@ var program string
 // bash does, and be recorded. The two programs lie apart, so that nothing is deployed.
 var shimmed string
 
-// recorders are the two ways to have a bash recorded.
-func recorders() map[string]string { return map[string]string{"shell": program, "shim": shimmed} }
+// recorder is a way to have a bash recorded.
+type recorder struct{ name, path, variable string }
+
+// recorders are the two programs, each by the route before the Go runtime starts and by the
+// ordinary one, which any unknown variable asks for.
+func recorders() []recorder {
+	const ordinary = "SUBSTRATE_EARLY=0"
+	return []recorder{
+		{"shell", program, "X=1"}, {"shell, ordinary route", program, ordinary},
+		{"shim", shimmed, "X=1"}, {"shim, ordinary route", shimmed, ordinary},
+	}
+}
+
+// env is the environment of the recorder.
+func (r recorder) env(home string) []string { return append(cleanEnv(home), r.variable) }
 
 // TestMain builds the program once.
 func TestMain(m *testing.M) {

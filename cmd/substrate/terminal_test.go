@@ -272,7 +272,7 @@ func TestInterruptsOfABackgroundJob(t *testing.T) {
 
 // TestSendersTellApart: SIGINT of another process reaches the command, once.
 func TestSendersTellApart(t *testing.T) {
-	r := begin(t, home(t), program, `trap 'echo got' INT; echo ready; read -t 1 x; read -t 0.5 x; exit 0`)
+	r := begin(t, home(t), recorders()[0], `trap 'echo got' INT; echo ready; read -t 1 x; read -t 0.5 x; exit 0`)
 	r.send(t, syscall.SIGINT)
 	r.expect(t, "got")
 	r.end(t, 0)

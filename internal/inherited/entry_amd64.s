@@ -10,14 +10,14 @@
 #define RLIMIT_NOFILE 7
 #define F_GETFD 1
 
-// substrate_entry runs without a stack of its own, without thread-local storage and
+// inherited_entry runs without a stack of its own, without thread-local storage and
 // without a runtime: it may use registers, system calls and the variables of this
 // package, nothing else. A system call takes its number in AX and its arguments in
 // DI, SI, DX, R10, and changes AX, CX and R11 alone.
 //
 // Source: System V ABI, AMD64 supplement, 3.4.1 "Initial Stack and Register State" and
 // A.2.1 "Calling Conventions" of the kernel.
-TEXT substrate_entry(SB), NOSPLIT|NOFRAME, $0
+TEXT inherited_entry(SB), NOSPLIT|NOFRAME, $0
 	MOVQ	DX, R12			// the ABI gives DX a meaning at entry; hand it on
 
 	XORL	R13, R13		// R13: set of ignored signals

@@ -10,14 +10,14 @@
 #define RLIMIT_NOFILE 7
 #define F_GETFD 1
 
-// substrate_entry runs without a stack of its own, without thread-local storage and
+// inherited_entry runs without a stack of its own, without thread-local storage and
 // without a runtime: it may use registers, system calls and the variables of this
 // package, nothing else. A system call takes its number in R8 and its arguments in R0 to
 // R3, and changes R0 alone.
 //
 // Source: Linux arch/arm64 system call convention, syscall(2), "Architecture calling
 // conventions".
-TEXT substrate_entry(SB), NOSPLIT|NOFRAME, $0
+TEXT inherited_entry(SB), NOSPLIT|NOFRAME, $0
 	MOVD	R0, R19			// the ABI gives R0 a meaning at entry; hand it on
 
 	MOVD	$0, R21			// R21: set of ignored signals

@@ -5,11 +5,11 @@
 // /dev/null is opened where standard input, output or error was closed; some blocked
 // signals are unblocked; and package syscall raises the soft limit on open files.
 // A shell must pass all of that on as it was. So the program is entered at
-// substrate_entry, a few instructions of assembly, one file for each architecture, which
+// inherited_entry, a few instructions of assembly, one file for each architecture, which
 // note the old state and then jump to the runtime's own entry. That needs the flag of
 // the linker
 //
-//	go build -ldflags "-E substrate_entry"
+//	go build -ldflags "-E inherited_entry"
 //
 // Without it, as in test binaries, what is asked here is not known.
 //
@@ -31,7 +31,7 @@ var (
 	action [4]uint64 // scratch: struct kernel_sigaction
 )
 
-// Known says whether the program was entered at substrate_entry. Otherwise the other
+// Known says whether the program was entered at inherited_entry. Otherwise the other
 // functions of this package know nothing.
 func Known() bool { return known == 1 }
 

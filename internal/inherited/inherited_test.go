@@ -42,7 +42,7 @@ var runs = []struct{ name, script, want string }{
 }
 
 func TestEntry(t *testing.T) { // REC1, WLD4
-	bin := buildProbe(t, "-E substrate_entry")
+	bin := buildProbe(t, "-E inherited_entry")
 	for _, run := range runs {
 		t.Run(run.name, func(t *testing.T) { checkRun(t, run.script, run.want, bin) })
 	}
@@ -55,7 +55,7 @@ func TestEntryARM64(t *testing.T) {
 	if err != nil {
 		qemu, err = exec.LookPath("qemu-aarch64")
 	}
-	bin := buildProbe(t, "-E substrate_entry", "GOARCH=arm64", "CGO_ENABLED=0")
+	bin := buildProbe(t, "-E inherited_entry", "GOARCH=arm64", "CGO_ENABLED=0")
 	if err != nil {
 		t.Skip("built, not run: no qemu-aarch64 on PATH (package qemu-user-static)")
 	}
@@ -77,7 +77,7 @@ func TestWithoutEntryNothingIsKnown(t *testing.T) {
 
 // TestEntryUnderPIE builds a program whose addresses are only known when it is loaded.
 func TestEntryUnderPIE(t *testing.T) {
-	bin := buildProbe(t, "-E substrate_entry", "GOFLAGS=-buildmode=pie", "CGO_ENABLED=0")
+	bin := buildProbe(t, "-E inherited_entry", "GOFLAGS=-buildmode=pie", "CGO_ENABLED=0")
 	checkRun(t, runs[1].script, runs[1].want, bin)
 }
 
