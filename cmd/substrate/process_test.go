@@ -24,18 +24,24 @@ const patience = 20 * time.Second
 func home(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, ".substrate"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, ".substrate", "trace.jsonl"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	emptyTrace(t, dir)
 	t.Cleanup(func() {
 		for _, problem := range checkTraces(dir) {
 			t.Error(problem)
 		}
 	})
 	return dir
+}
+
+// emptyTrace makes a trace that holds nothing.
+func emptyTrace(t *testing.T, home string) {
+	t.Helper()
+	if err := os.Mkdir(filepath.Join(home, ".substrate"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(home, ".substrate", "trace.jsonl"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // traceOf reads the trace of a home.
@@ -263,6 +269,7 @@ func waitState(t *testing.T, pid int, want byte) {
 func TestKilledItself(t *testing.T) {
 	for _, by := range recorders() {
 		dir := t.TempDir()
+		emptyTrace(t, dir)
 		r := begin(t, dir, by, "echo ready; read x")
 		r.send(t, syscall.SIGKILL)
 		_ = r.Wait() // by its death our end of the pipe closes, and the command ends too

@@ -33,8 +33,10 @@ type recorder struct{ name, path, variable string }
 func recorders() []recorder {
 	const ordinary = "SUBSTRATE_EARLY=0"
 	return []recorder{
-		{"shell", program, "X=1"}, {"shell, ordinary route", program, ordinary},
-		{"shim", shimmed, "X=1"}, {"shim, ordinary route", shimmed, ordinary},
+		{"shell", program, "X=1"},
+		{"shell, ordinary route", program, ordinary},
+		{"shim", shimmed, "X=1"},
+		{"shim, ordinary route", shimmed, ordinary},
 	}
 }
 

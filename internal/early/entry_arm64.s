@@ -37,7 +37,7 @@ TEXT early<>(SB), NOSPLIT|NOFRAME, $0
 	MOVD	R3, 88(RSP)
 	MOVD	$call<>(SB), R1
 	MOVD	$spawn<>(SB), R2
-	MOVD	$nobody<>(SB), R28
+	MOVD	$nobody<>(SB), g		// that is R28
 	MOVD	ZR, R29			// no frame above
 	MOVD	(R26), R16
 	CALL	(R16)

@@ -8,6 +8,8 @@ import (
 
 // shellMain is what substrate begins with. It is a variable because assembly can call no other function of
 // the compiled kind.
+//
+//lint:ignore U1000 called by the assembly
 var shellMain = func(stack *uintptr, kernel callFunc, spawn spawnFunc) {
 	p := &the
 	call, p.spawn = kernel, spawn

@@ -3,6 +3,8 @@ package early
 import "syscall"
 
 // shimMain is what substrate-shim begins with.
+//
+//lint:ignore U1000 called by the assembly
 var shimMain = func(stack *uintptr, kernel callFunc, spawn spawnFunc) {
 	p := &the
 	call, p.spawn = kernel, spawn

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"substrate/internal/testenv"
+)
+
+// own asks for a field of /proc/PID/status of the recorder that a command runs below.
+const own = `while read -r k v _; do [ "$k" = %s: ] && echo "$v"; done </proc/$PPID/status`
+
+// TestEarlyRouteIsTaken: before the Go runtime starts a process has one thread, afterwards several.
+func TestEarlyRouteIsTaken(t *testing.T) { // SHM8, REC1
+	for _, by := range recorders() {
+		dir := home(t)
+		got := runProgram(dir, by.env(dir), "", by.path, "-c", fmt.Sprintf(own, "Threads"))
+		if early := got.stdout == "1\n"; early != (by.variable == "X=1") {
+			t.Errorf("%s: %+v", by.name, got)
+		}
+	}
+}
+
+// TestEarlyMemory: what a shim holds while it waits.
+func TestEarlyMemory(t *testing.T) { // SHM8
+	dir := home(t)
+	got := runProgram(dir, cleanEnv(dir), "", shimmed, "-c", fmt.Sprintf(own, "VmRSS"))
+	if kb, err := strconv.Atoi(strings.TrimSpace(got.stdout)); err != nil || kb >= 512 {
+		t.Errorf("a waiting shim holds %q KiB, want less than 512", got.stdout)
+	}
+}
+
+// same is a complete line without what differs from run to run.
+func same(line map[string]any) map[string]any {
+	for _, name := range []string{"ts", "span_id", "session_id", "pid", "duration_ms", "user_ms", "sys_ms", "max_rss_kb"} {
+		delete(line, name)
+	}
+	hashes, _ := line["env_hashes"].(map[string]any)
+	delete(hashes, "X")
+	delete(hashes, "SUBSTRATE_EARLY")
+	return line
+}
+
+// TestRoutesWriteTheSame runs commands by both routes and compares lines, output and status.
+func TestRoutesWriteTheSame(t *testing.T) { // REC1, REC3, SHM6
+	commands := [][]string{
+		{"true"},
+		{"exit 7"},
+		{"kill -9 $$"},
+		{"echo out; echo err >&2; no-such-program"},
+		{`echo "é 🙂" 'it'"'"'s' \\ $'\t'`, "name", "a b", ""},
+		{"env | grep -v -e SUBSTRATE_EARLY -e ^X= -e SPAN= -e SESSION_ID= | sort"},
+		{"not UTF-8 \xff"},
+		{": " + strings.Repeat("x", 100_000)},
+		{""},
+		{"cat; read x; echo $x"},
+		{"echo curl -u me:secret"},
+	}
+	by := recorders()
+	for i := 0; i < len(by); i += 2 {
+		for _, command := range commands {
+			dir := home(t)
+			run := func(by recorder) (result, map[string]any) {
+				got := runProgram("/", by.env(dir), "line\n", by.path, append([]string{"-c"}, command...)...)
+				lines := recordsOf(traceOf(t, dir))
+				if len(lines) < 2 || field(lines[len(lines)-2], "cmd") != field(lines[len(lines)-1], "cmd") {
+					t.Fatalf("%s, %.80q: the trace holds %v", by.name, command, lines)
+				}
+				return got, same(lines[len(lines)-1])
+			}
+			early, earlyLine := run(by[i])
+			ordinary, ordinaryLine := run(by[i+1])
+			if early != ordinary {
+				t.Errorf("%s, %.80q: %+v, by the ordinary route %+v", by[i].name, command, early, ordinary)
+			}
+			if diff := cmp.Diff(ordinaryLine, earlyLine); diff != "" {
+				t.Errorf("%s, %.80q: (-ordinary +early)\n%s", by[i].name, command, diff)
+			}
+		}
+	}
+}
+
+// TestRoutesRefuseTheSame: a shell, or a program, that cannot be started.
+func TestRoutesRefuseTheSame(t *testing.T) { // REC3, REC4
+	dir := home(t)
+	bin := filepath.Join(dir, "bin")
+	script(t, filepath.Join(bin, "no-interpreter"), "#!/no/such\n")
+	script(t, filepath.Join(bin, "bash"), "#!/no/such\n") // the same behind the shim
+	script(t, filepath.Join(bin, "plain"), "")
+	if err := os.Chmod(filepath.Join(bin, "plain"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	busy, err := os.OpenFile(filepath.Join(bin, "busy"), os.O_CREATE|os.O_WRONLY, 0o755)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close() //nolint:errcheck // a file of the test
+	if _, err := busy.WriteString("\x7fELF"); err != nil {
+		t.Fatal(err)
+	}
+	by := recorders()
+	for i := 0; i < len(by); i += 2 {
+		for _, shell := range []string{"/no/such", "/etc", "/etc/passwd", filepath.Join(bin, "no-interpreter"), filepath.Join(bin, "plain"), filepath.Join(bin, "busy")} {
+			run := func(by recorder) result {
+				return runProgram(dir, append(by.env(dir), "SHELL="+shell, "SHIM_ORIGINAL_PATH="+bin), "", by.path, "-c", "x")
+			}
+			early, ordinary := run(by[i]), run(by[i+1])
+			if early != ordinary || early.status < 126 {
+				t.Errorf("%s, %s: %+v, by the ordinary route %+v", by[i].name, shell, early, ordinary)
+			}
+			lines := recordsOf(traceOf(t, dir))
+			if got := field(lines[len(lines)-3], "exit"); got != fmt.Sprint(early.status) {
+				t.Errorf("%s, %s: exit %s in the trace, want %d", by[i].name, shell, got, early.status)
+			}
+		}
+	}
+}
+
+// TestDiskFillsUpMeanwhile: the start line is written, the complete line is not, and there is one warning (REC9).
+func TestDiskFillsUpMeanwhile(t *testing.T) {
+	testenv.InRoot(t, func(t *testing.T) {
+		for _, by := range recorders() {
+			dir := t.TempDir()
+			if err := syscall.Mount("none", dir, "tmpfs", 0, "size=4k"); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Mkdir(filepath.Join(dir, ".substrate"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, ".substrate", "trace.jsonl"), []byte(strings.Repeat("\n", 3000)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			got := runProgram("/", by.env(dir), "", by.path, "-c", "echo out; exit 9")
+			if err := syscall.Unmount(dir, 0); err != nil {
+				t.Error(err)
+			}
+			form := regexp.MustCompile(`^substrate(-shim)?: warning: this command is not recorded: append to trace: wrote \d+ of \d+ bytes: [^\n]*(no space left on device|short write)[^\n]*\n$`)
+			if got.stdout != "out\n" || got.status != 9 || !form.MatchString(got.stderr) {
+				t.Errorf("%s: %+v", by.name, got)
+			}
+		}
+	})
+}
+
+// TestEarlyRouteKnowsTheShims deploys, and then finds the same PATH by both routes (SHM3, SHM7).
+func TestEarlyRouteKnowsTheShims(t *testing.T) {
+	dir, bin := home(t), t.TempDir()
+	shim, err := filepath.EvalSymlinks(shimmed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, from := range map[string]string{"substrate": program, "substrate-shim": shim} {
+		if out, err := exec.Command("cp", from, filepath.Join(bin, name)).CombinedOutput(); err != nil {
+			t.Fatalf("cp: %v\n%s", err, out)
+		}
+	}
+	run := func(variables ...string) string {
+		got := runProgram("/", append(cleanEnv(dir), variables...), "", filepath.Join(bin, "substrate"), "-c", fmt.Sprintf(own, "Threads")+`; echo "$PATH|$SHIM_ORIGINAL_PATH"`)
+		if got.status != 0 || got.stderr != "" {
+			t.Errorf("%+v", got)
+		}
+		return got.stdout
+	}
+	first, _, _ := strings.Cut(run(), "\n") // deploys
+	links := filepath.Join(dir, ".substrate", "shims")
+	path := strings.TrimPrefix(cleanEnv(dir)[len(cleanEnv(dir))-1], "PATH=")
+	want := "1\n" + links + ":" + path + "|" + path + "\n"
+	if got := run(); first == "1" || got != want {
+		t.Errorf("first %s threads, then %s, want %s", first, got, want)
+	}
+	if got := run("SHIM_ORIGINAL_PATH=/old", "PATH="+path+":"+links); got != want {
+		t.Errorf("with the shims last on PATH: %s, want %s", got, want)
+	}
+	if _, got, _ := strings.Cut(run("SUBSTRATE_EARLY=0"), "\n"); "1\n"+got != want {
+		t.Errorf("by the ordinary route %s, want %s", got, want)
+	}
+	if got := run("SUBSTRATE_NO_SHIMS=1"); got != "1\n"+path+"|\n" {
+		t.Errorf("with SUBSTRATE_NO_SHIMS=1: %s", got)
+	}
+	if out, err := exec.Command("touch", filepath.Join(bin, "substrate-shim")).CombinedOutput(); err != nil {
+		t.Fatalf("touch: %v\n%s", err, out)
+	}
+	if got, _, _ := strings.Cut(run(), "\n"); got == "1" {
+		t.Error("another substrate-shim was not noticed")
+	}
+	if got := run(); got != want {
+		t.Errorf("after it was deployed again: %s, want %s", got, want)
+	}
+	if got := runProgram("/", cleanEnv(dir), "", filepath.Join(bin, "substrate"), "--shim-remove"); got.status != 0 {
+		t.Errorf("--shim-remove: %+v", got)
+	}
+	if got := run(); got != "1\n"+path+"|\n" {
+		t.Errorf("after --shim-remove: %s", got)
+	}
+}
