@@ -1,16 +1,16 @@
 package early
 
-// maxPath is the size of a buffer for a path, the final zero included.
-//
-// Source: limits.h, PATH_MAX.
-const maxPath = 4096
-
-// cstring is text in a buffer of its own, followed by a zero for the kernel. What does not
-// fit sets full.
+// cstring is text in a buffer, followed by a zero for the kernel. What does not fit sets full.
 type cstring struct {
 	n    int
 	full bool
-	buf  [maxPath]byte
+	buf  []byte
+}
+
+// in gives the text its buffer, and empties it.
+func (c *cstring) in(buf []byte) {
+	c.buf = buf
+	c.reset()
 }
 
 // reset empties the buffer.
@@ -46,6 +46,14 @@ func (c *cstring) ptr() *byte { return &c.buf[0] }
 
 // String is a view of what was added.
 func (c *cstring) String() string { return view(c.buf[:c.n]) }
+
+// next is what begins behind the zero, for another string in the same buffer; nil if there is no room.
+func (c *cstring) next() []byte {
+	if c.full || c.n+1 >= len(c.buf) {
+		return nil
+	}
+	return c.buf[c.n+1:]
+}
 
 // digits is room for the decimal digits of a number.
 type digits [20]byte

@@ -3,7 +3,7 @@
 // What a recorded command costs is mostly the start of our own program, and most of
 // that is the start of the Go runtime: handlers for sixty signals, threads, the heap. A plain
 // command needs none of it. So the two programs begin at a few instructions of assembly
-// (entry_amd64.s, entry_arm64.s), which call [shellMain] or [shimMain] on the stack that the
+// (entry_amd64.s, entry_arm64.s), which call shellMain or shimMain on the stack that the
 // kernel made. These look at the arguments and the environment. In the plain case they write
 // the start line, start the program, wait, write the complete line and exit, all with raw
 // system calls and memory that is part of the program. In any other case they change

@@ -1,7 +1,6 @@
 //go:build !noearly && !race
 
-// The two programs begin here: substrate at early_shell, substrate-shim at early_shim.
-// See the package comment.
+// The two programs begin here. See the package comment.
 
 #include "textflag.h"
 
@@ -17,15 +16,8 @@
 //
 // Source: System V ABI, AMD64 supplement, 3.4.1 "Initial Stack and Register State".
 
-TEXT early_shell(SB), NOSPLIT|NOFRAME, $0
-	MOVQ	·shellMain(SB), R12	// the variable points to the function's address, as all func values do
-	JMP	early<>(SB)
-
-TEXT early_shim(SB), NOSPLIT|NOFRAME, $0
-	MOVQ	·shimMain(SB), R12
-	JMP	early<>(SB)
-
-// early calls the Go function that R12 points to, as compiled code calls a func value:
+// substrate_entry asks which program this is: cmd/*/program.s says 0 for substrate and 1 for
+// substrate-shim. Then it calls the Go function that R12 points to, as compiled code calls a func value:
 // DX holds that pointer, AX, BX and CX the arguments, X15 is zero and R14 is the goroutine. There is no
 // goroutine; all that compiled functions want of it is how far the stack may grow, and zero
 // means that there is no end. The kernel lets it grow. The function must not call one that is
@@ -33,7 +25,12 @@ TEXT early_shim(SB), NOSPLIT|NOFRAME, $0
 // thread-local storage, which does not exist yet; so it gets two of them as func values.
 //
 // Source: Go's internal ABI specification, "amd64 architecture".
-TEXT early<>(SB), NOSPLIT|NOFRAME, $0
+TEXT substrate_entry(SB), NOSPLIT|NOFRAME, $0
+	MOVQ	·shellMain(SB), R12	// the variable points to the function's address, as all func values do
+	CMPQ	substrate_program(SB), $0
+	JEQ	early
+	MOVQ	·shimMain(SB), R12
+early:
 	MOVQ	SP, AX			// argc and what follows
 	SUBQ	$96, SP			// 0 to 63: where the function may put its register arguments
 	MOVQ	AX, 64(SP)

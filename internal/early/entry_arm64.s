@@ -1,7 +1,6 @@
 //go:build !noearly && !race
 
-// The two programs begin here: substrate at early_shell, substrate-shim at early_shim.
-// See the package comment.
+// The two programs begin here. See the package comment.
 
 #include "textflag.h"
 
@@ -15,21 +14,19 @@
 // The kernel has left the stack pointer at argc; the names of the arguments, the
 // environment and the auxiliary vector follow. R0 means something to the C library.
 
-TEXT early_shell(SB), NOSPLIT|NOFRAME, $0
-	MOVD	·shellMain(SB), R26	// the variable points to the function's address, as all func values do
-	JMP	early<>(SB)
-
-TEXT early_shim(SB), NOSPLIT|NOFRAME, $0
-	MOVD	·shimMain(SB), R26
-	JMP	early<>(SB)
-
-// early calls the Go function that R26 points to, as compiled code calls a func value:
+// substrate_entry asks which program this is: cmd/*/program.s says 0 for substrate and 1 for
+// substrate-shim. Then it calls the Go function that R26 points to, as compiled code calls a func value:
 // R26 holds that pointer, R0, R1 and R2 the arguments, and R28 is the goroutine. There is no
 // goroutine; all that compiled functions want of it is how far the stack may grow, and zero
 // means that there is no end. The kernel lets it grow.
 //
 // Source: Go's internal ABI specification, "arm64 architecture".
-TEXT early<>(SB), NOSPLIT|NOFRAME, $0
+TEXT substrate_entry(SB), NOSPLIT|NOFRAME, $0
+	MOVD	·shellMain(SB), R26	// the variable points to the function's address, as all func values do
+	MOVD	substrate_program(SB), R1
+	CBZ	R1, early
+	MOVD	·shimMain(SB), R26
+early:
 	MOVD	R0, R3
 	MOVD	RSP, R0			// argc and what follows
 	SUB	$112, RSP		// 0: of the caller; 8 to 79: where the function may put its register arguments

@@ -3,27 +3,25 @@ package early
 import "substrate/internal/redact"
 
 // maxVars is the number of variables that an environment may have here.
-const maxVars = 1024
+const maxVars = 512
 
 // variable is one entry of the environment.
 type variable struct{ name, value string }
 
 // environ is what the environment says, as far as it is known here.
 type environ struct {
-	vars  [maxVars]variable
-	order [maxVars]uint16 // of the names
-	n     int
-
-	out  [maxVars + 8]*byte // for the program: the entries as they are, those of REC8 left out
-	outN int
-
-	pathAt     int // where PATH stands in out
-	originalAt int // where SHIM_ORIGINAL_PATH stands in out
-
 	home, path, original, shell, pwd, agent string
 	session, parent, caller, stack, log     string
 	depth                                   int64
 	bypass, inWorld, noShims                bool
+
+	n, outN    int // lengths of the lists
+	pathAt     int // where PATH stands in out
+	originalAt int // where SHIM_ORIGINAL_PATH stands in out
+
+	order [maxVars]uint16    // of the names
+	out   [maxVars + 8]*byte // for the program: the entries as they are, those of REC8 left out
+	vars  [maxVars]variable
 }
 
 // read takes the environment. It says no if a variable is set that only the ordinary
@@ -80,10 +78,10 @@ func (e *environ) insert(v variable) bool {
 	low, high := 0, e.n
 	for low < high {
 		mid := int(uint(low+high) >> 1)
-		switch name := e.sorted(mid).name; {
-		case name == v.name:
+		switch c := compare(e.sorted(mid).name, v.name); {
+		case c == 0:
 			return false
-		case name < v.name:
+		case c < 0:
 			low = mid + 1
 		default:
 			high = mid
@@ -129,25 +127,25 @@ func (e *environ) note(v variable) bool {
 }
 
 func (e *environ) noteShim(v variable) bool {
-	switch v.name {
-	case "SHIM_SESSION_ID":
+	switch v.name[len("SHIM_"):] { // short constants are compared without a call
+	case "SESSION_ID":
 		e.session = v.value
 		return isToken(v.value)
-	case "SHIM_PARENT_SPAN":
+	case "PARENT_SPAN":
 		e.parent = v.value
 		return isToken(v.value)
-	case "SHIM_DEPTH":
+	case "DEPTH":
 		return e.setDepth(v.value)
-	case "SHIM_CALLER":
+	case "CALLER":
 		e.caller = v.value
-	case "SHIM_CALL_STACK":
+	case "CALL_STACK":
 		e.stack = v.value
-	case "SHIM_ORIGINAL_PATH":
+	case "ORIGINAL_PATH":
 		e.original, e.originalAt = v.value, e.outN
 		return v.value != ""
-	case "SHIM_BYPASS":
+	case "BYPASS":
 		e.bypass = isTrue(v.value)
-	case "SHIM_TRACE_LOG":
+	case "TRACE_LOG":
 		e.log = v.value
 		return isClean(v.value)
 	default:
@@ -157,14 +155,14 @@ func (e *environ) noteShim(v variable) bool {
 }
 
 func (e *environ) noteSubstrate(v variable) bool {
-	switch v.name {
-	case "SUBSTRATE_AGENT_ID":
+	switch v.name[len("SUBSTRATE_"):] {
+	case "AGENT_ID":
 		e.agent = v.value
-	case "SUBSTRATE_NO_SHIMS":
+	case "NO_SHIMS":
 		e.noShims = isTrue(v.value)
-	case "SUBSTRATE_IN_WORLD":
+	case "IN_WORLD":
 		e.inWorld = isTrue(v.value)
-	case "SUBSTRATE_WORLD", "SUBSTRATE_REPLAY_USE_WORLD", "SUBSTRATE_REQUIRE_WORLD":
+	case "WORLD", "REPLAY_USE_WORLD", "REQUIRE_WORLD":
 	default:
 		return false
 	}
@@ -236,7 +234,7 @@ func (e *environ) describe(l *line, original string) {
 	l.raw(closing(values))
 	for i := range e.n {
 		v := e.sorted(i)
-		if byValue(v.name) || exported(v.name) || v.name == "SHIM_ORIGINAL_PATH" {
+		if byValue(v.name) || exported(v.name) || same(v.name, "SHIM_ORIGINAL_PATH") {
 			continue
 		}
 		l.raw(members(hashes, `,"env_hashes":{`))
@@ -297,7 +295,7 @@ func withoutDir(path, dir string, buf *cstring) (kept int) {
 		}
 		entry := path[begin:end]
 		begin = end + 1
-		if entry != "" && trimSlashes(entry) == dir {
+		if entry != "" && same(trimSlashes(entry), dir) {
 			continue
 		}
 		if kept > 0 {
@@ -351,7 +349,20 @@ func isToken(s string) bool {
 
 func isTrue(s string) bool { return s == "1" || s == "true" }
 
-func begins(s, prefix string) bool { return len(s) >= len(prefix) && s[:len(prefix)] == prefix }
+func begins(s, prefix string) bool { return len(s) >= len(prefix) && same(s[:len(prefix)], prefix) }
+
+// same says whether two strings are equal. The operator would call into another part of the program.
+func same(a, b string) bool { return len(a) == len(b) && compare(a, b) == 0 }
+
+// compare is negative if a comes before b, 0 if they are equal.
+func compare(a, b string) int {
+	for i := 0; i < len(a) && i < len(b); i++ {
+		if a[i] != b[i] {
+			return int(a[i]) - int(b[i])
+		}
+	}
+	return len(a) - len(b)
+}
 
 // index is where c first stands in s; -1 if it does not.
 func index(s string, c byte) int {
@@ -365,7 +376,7 @@ func index(s string, c byte) int {
 
 func contains(s, part string) bool {
 	for i := 0; i+len(part) <= len(s); i++ {
-		if s[i:i+len(part)] == part {
+		if same(s[i:i+len(part)], part) {
 			return true
 		}
 	}

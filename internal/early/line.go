@@ -3,6 +3,8 @@ package early
 import (
 	"unicode/utf8"
 	"unsafe"
+
+	"substrate/internal/redact"
 )
 
 const (
@@ -132,10 +134,18 @@ func (l *line) field(key, value string) {
 	l.text(value)
 }
 
-// optional is field for a value that is left out if it is empty.
+// checked is field for a value that is odd if it may hold a secret (REC10).
+func (l *line) checked(key, value string) {
+	if redact.MayHold(value) {
+		l.odd = true
+	}
+	l.field(key, value)
+}
+
+// optional is checked for a value that is left out if it is empty.
 func (l *line) optional(key, value string) {
 	if value != "" {
-		l.field(key, value)
+		l.checked(key, value)
 	}
 }
 
@@ -175,7 +185,11 @@ func (l *line) names(key, stack string) {
 		for end < len(stack) && stack[end] != '/' {
 			end++
 		}
-		l.escaped(stack[i:end])
+		name := stack[i:end]
+		if redact.MayHold(name) {
+			l.odd = true
+		}
+		l.escaped(name)
 		i = end
 	}
 	l.raw(`"]`)

@@ -31,21 +31,31 @@ type plan struct {
 	failed    int64  // why the program could not be executed: -errno, or 0
 	original  string // PATH without the shims
 
-	shimDir, trace     cstring
-	first, rest        cstring // PATH for the program as an entry, and without the shims
-	found, beside      cstring // the program, and the shim that belongs to us
-	cwd                cstring
-	link               cstring            // for what is needed only a moment
-	vars               [6]cstring         // entries that the program gets besides
-	script             [maxArgs + 4]*byte // argv of a program that is started otherwise than by our own
-	host               syscall.Utsname
-	here, there        syscall.Stat_t
-	signals            signals
-	file               traceFile
-	environ            environ
-	line               line
 	begin, common, end int // of the line, of what both lines have in common without their heads, and of the line
+
+	shimDir, trace cstring
+	found, beside  cstring // the program, and the shim that belongs to us
+	cwd            cstring
+	first, rest    cstring // PATH for the program as an entry, and without the shims
+	link           cstring // for what is needed only a moment
+
+	signals     signals
+	file        traceFile
+	host        syscall.Utsname
+	here, there syscall.Stat_t
+	environ     environ
+	short       [5][maxPath]byte
+	long        [3][maxList]byte
+	exports     [maxList]byte      // entries that the program gets besides
+	script      [maxArgs + 4]*byte // argv of a program that is started otherwise than by our own
+	line        line
 }
+
+// Sizes of buffers: of a path, and of a list of them or of anything long.
+const (
+	maxPath = 1024
+	maxList = 16 << 10
+)
 
 // maxArgs is the number of arguments that a program may have here.
 const maxArgs = 4096
@@ -65,6 +75,12 @@ const (
 // take notes what the kernel put on the stack: argc, the arguments, nil, the environment, nil,
 // and pairs of a type and a value.
 func (p *plan) take(stack *uintptr) bool {
+	for i, c := range [...]*cstring{&p.shimDir, &p.trace, &p.found, &p.beside, &p.cwd} {
+		c.buf = p.short[i][:]
+	}
+	for i, c := range [...]*cstring{&p.first, &p.rest, &p.link} {
+		c.buf = p.long[i][:]
+	}
 	p.argc = int(*stack)
 	p.argv = (**byte)(unsafe.Add(unsafe.Pointer(stack), 8))
 	if p.argc < 1 || p.argc > maxArgs {
@@ -124,13 +140,13 @@ func (p *plan) mayHold(n int) bool {
 
 // workingDir finds the name of the working directory as os.Getwd does: $PWD if that is it.
 func (p *plan) workingDir() bool {
-	n := retry(syscall.SYS_GETCWD, address(&p.cwd.buf), maxPath, 0, 0)
+	n := retry(syscall.SYS_GETCWD, address(p.cwd.ptr()), maxPath, 0, 0)
 	if n < 2 || p.cwd.buf[0] != '/' {
 		return false
 	}
 	p.cwd.n = n - 1 // without the zero
 	pwd := p.environ.pwd
-	if pwd == "" || pwd[0] != '/' || pwd == p.cwd.String() {
+	if pwd == "" || pwd[0] != '/' || same(pwd, p.cwd.String()) {
 		return true
 	}
 	p.link.reset()
@@ -170,29 +186,30 @@ func (p *plan) ask() bool {
 // searched, PATH without the shims is added too, so that shims find the same programs.
 func (p *plan) hand(searched bool) bool {
 	e := &p.environ
-	for i := range p.vars {
-		p.vars[i].reset()
+	var c cstring
+	c.in(p.exports[:])
+	ok := p.export(c.add("SHIM_SESSION_ID=").add(p.sessionID)) &&
+		p.export(c.add("SHIM_PARENT_SPAN=").add(p.span.String())) &&
+		p.export(c.add("SHIM_DEPTH=").number(e.depth+1)) &&
+		p.export(c.add("SHIM_CALLER=").add(p.name))
+	if !ok {
+		return false
 	}
-	p.vars[0].add("SHIM_SESSION_ID=").add(p.sessionID)
-	p.vars[1].add("SHIM_PARENT_SPAN=").add(p.span.String())
-	p.vars[2].add("SHIM_DEPTH=").number(e.depth + 1)
-	p.vars[3].add("SHIM_CALLER=").add(p.name)
-	p.vars[4].add("SHIM_CALL_STACK=").add(lastNames(e.stack, maxCallStack-1))
+	c.add("SHIM_CALL_STACK=").add(lastNames(e.stack, maxCallStack-1))
 	if e.stack != "" {
-		p.vars[4].add("/")
+		c.add("/")
 	}
-	p.vars[4].add(p.name)
-	p.vars[5].add("SHIM_ORIGINAL_PATH=").add(p.original)
-	n := len(p.vars)
-	if !searched {
-		n--
+	return p.export(c.add(p.name)) && (!searched || p.export(c.add("SHIM_ORIGINAL_PATH=").add(p.original)))
+}
+
+// export hands an entry to the program, and makes room for the next one.
+func (p *plan) export(c *cstring) bool {
+	next := c.next()
+	if next == nil {
+		return false
 	}
-	for i := range n {
-		if p.vars[i].full {
-			return false
-		}
-		e.hand(p.vars[i].ptr())
-	}
+	p.environ.hand(c.ptr())
+	c.in(next)
 	return true
 }
 

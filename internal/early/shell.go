@@ -60,14 +60,14 @@ func (p *plan) isPlainCommand() bool {
 	if command != "" && (command[0] == '-' || command[0] == '+') { // an option more
 		return false
 	}
-	return !p.mayHold(2)
+	return !p.mayHold(1)
 }
 
 // findShell decides which shell runs the command, as package config does.
 func (p *plan) findShell() bool {
 	shell := p.environ.shell
 	p.found.reset()
-	if shell != "" && shell != defaultShell {
+	if shell != "" && !same(shell, defaultShell) {
 		if index(shell, '/') < 0 {
 			return false // to be looked for
 		}
@@ -115,7 +115,7 @@ func (p *plan) shimsReady() (put, known bool) {
 	found := stat(p.beside.add("substrate-shim").ptr(), &p.here)
 	switch {
 	case stamped > 0:
-		return true, found == 0 && p.rest.String() == p.stamp()
+		return true, found == 0 && same(p.rest.String(), p.stamp())
 	case found == -int(syscall.ENOENT) || stat(p.inShims(".removed"), &p.there) == 0:
 		// There is nothing to deploy, or nobody wants it. An earlier deployment would be used.
 		return false, stat(p.inShims("/.version"), &p.there) == -int(syscall.ENOENT)

@@ -13,7 +13,7 @@ var shimMain = func(stack *uintptr, kernel callFunc, spawn spawnFunc) {
 		return
 	}
 	if p.environ.bypass || p.environ.inWorld {
-		call(syscall.SYS_EXECVE, address(p.path), address(p.argv), address(p.envp), 0)
+		call(syscall.SYS_EXECVE, address(p.path), address(p.args), address(p.envp), 0)
 		return // the ordinary route tries again, and says why it fails
 	}
 	if p.planShim() && p.start() {
@@ -39,8 +39,31 @@ func (p *plan) findProgram() bool {
 	if p.name == "" || stat(literal(ownProgram), &p.here) != 0 {
 		return false
 	}
-	p.path, p.args = p.found.ptr(), p.argv
-	return p.along(p.environ.original) || p.along(p.environ.path)
+	p.path = p.found.ptr()
+	first, second := p.environ.original, p.environ.path
+	if p.environ.session != "" {
+		first, second = second, first
+	}
+	return p.setArgs() && (p.along(first) || p.along(second))
+}
+
+// setArgs decides what the program gets as argv: our own, but for Python.
+//
+// Source: package shim, withOwnName.
+func (p *plan) setArgs() bool {
+	p.args = p.argv
+	if !begins(p.name, "python") {
+		return true
+	}
+	if !same(text(at(p.argv, 0)), p.name) {
+		return false
+	}
+	p.script[0] = p.path
+	for i := 1; i <= p.argc; i++ { // with the nil behind the last
+		p.script[i] = at(p.argv, i)
+	}
+	p.args = &p.script[0]
+	return true
 }
 
 // along looks for the program in the directories of a PATH.
@@ -58,7 +81,7 @@ func (p *plan) along(path string) bool {
 		if dir == "" {
 			dir = "."
 		}
-		if trimSlashes(dir) == p.shimDir.String() {
+		if same(trimSlashes(dir), p.shimDir.String()) {
 			continue
 		}
 		p.found.reset()
@@ -84,7 +107,7 @@ func (p *plan) acceptable() bool {
 	if n == -int(syscall.EINVAL) { // no link
 		return true
 	}
-	if n < 0 || base(p.link.String()) == "substrate-shim" {
+	if n < 0 || same(base(p.link.String()), "substrate-shim") {
 		return false
 	}
 	fd := retry(syscall.SYS_OPENAT, atFdcwd, address(p.path), openPath|syscall.O_CLOEXEC, 0)
@@ -95,5 +118,5 @@ func (p *plan) acceptable() bool {
 	p.link.add("/proc/self/fd/").number(int64(fd))
 	n = readlink(p.link.ptr(), &p.rest)
 	call(syscall.SYS_CLOSE, uintptr(fd), 0, 0, 0)
-	return n > 0 && base(p.rest.String()) != "substrate-shim"
+	return n > 0 && !same(base(p.rest.String()), "substrate-shim")
 }

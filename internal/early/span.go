@@ -3,6 +3,8 @@ package early
 import (
 	"syscall"
 	"unsafe"
+
+	"substrate/internal/redact"
 )
 
 // The heads of a span's lines, up to what both have in common.
@@ -22,7 +24,7 @@ func (p *plan) describe() bool {
 	l.n, l.odd = lineHead, false
 	l.field(`,"session_id":`, p.sessionID)
 	p.describeCommand()
-	l.field(`,"cwd":`, p.cwd.String())
+	l.checked(`,"cwd":`, p.cwd.String())
 	l.raw(`,"umask":"0`)
 	l.byte('0' + byte(p.mode>>6&7))
 	l.byte('0' + byte(p.mode>>3&7))
@@ -33,7 +35,7 @@ func (p *plan) describe() bool {
 	if agent == "" {
 		agent = "human"
 	}
-	l.field(`,"agent_id":`, agent)
+	l.checked(`,"agent_id":`, agent)
 	l.field(`,"host":`, text((*byte)(unsafe.Pointer(&p.host.Nodename))))
 	l.integer(`,"uid":`, p.uid)
 	l.integer(`,"gid":`, p.gid)
@@ -63,13 +65,17 @@ func (p *plan) describeCommand() {
 	l.field(`,"parent_span":`, p.environ.parent)
 	if p.isShim {
 		l.raw(`,"cmd":`)
+		from := l.n
 		l.quoted(p.argv, p.argc)
+		if redact.MayHold(view(l.buf[from:l.n])) {
+			l.odd = true
+		}
 		l.list(`,"argv":`, p.argv, p.argc)
-		l.field(`,"resolved_path":`, text(p.path))
+		l.checked(`,"resolved_path":`, text(p.path))
 		return
 	}
-	l.field(`,"cmd":`, text(at(p.argv, 2)))
-	l.field(`,"shell":`, text(p.path))
+	l.checked(`,"cmd":`, text(at(p.argv, 2)))
+	l.checked(`,"shell":`, text(p.path))
 	l.list(`,"shell_args":`, after(p.argv, 1), p.argc-1)
 }
 

@@ -88,7 +88,7 @@ func stat(path *byte, st *syscall.Stat_t) int {
 // readlink puts what the symbolic link at path holds into a buffer, and gives its length or -errno.
 func readlink(path *byte, into *cstring) int {
 	into.reset()
-	n := retry(syscall.SYS_READLINKAT, atFdcwd, address(path), address(&into.buf), maxPath-1)
+	n := retry(syscall.SYS_READLINKAT, atFdcwd, address(path), address(into.ptr()), uintptr(len(into.buf)-1))
 	if n >= 0 {
 		into.cut(n)
 	}
