@@ -149,8 +149,22 @@ func appendReplayContext(dst []byte, c *ReplayContext) []byte {
 		dst = appendText(dst, "stderr", v.Stderr)
 		dst = appendText(dst, "files", v.Files)
 		dst = appendOptionalList(dst, "environment", v.Environment)
-		dst = append(dst, '}')
+		dst = append(appendPrevious(dst, v.Previous), '}')
 	}
+	return append(dst, '}')
+}
+
+func appendPrevious(dst []byte, p *Replay) []byte {
+	if p == nil {
+		return dst
+	}
+	dst = append(appendKey(dst, "previous"), '{')
+	dst = appendText(dst, "span_id", p.SpanID)
+	dst = appendText(dst, "result", p.Result)
+	dst = appendText(dst, "exit", p.Exit)
+	dst = appendText(dst, "stdout", p.Stdout)
+	dst = appendText(dst, "stderr", p.Stderr)
+	dst = appendText(dst, "files", p.Files)
 	return append(dst, '}')
 }
 

@@ -53,7 +53,18 @@ type Verdict struct {
 	Stdout      string   `json:"stdout"`
 	Stderr      string   `json:"stderr"`
 	Files       string   `json:"files"`
-	Environment []string `json:"environment,omitempty"` // names that differ
+	Environment []string `json:"environment,omitempty"` // names of variables that the replay had otherwise than the recorded run
+	Previous    *Replay  `json:"previous,omitempty"`    // nil if this is the first replay
+}
+
+// Replay compares a replay with the one before it of the same span. The words are those of a [Verdict].
+type Replay struct {
+	SpanID string `json:"span_id"`
+	Result string `json:"result"`
+	Exit   string `json:"exit"`
+	Stdout string `json:"stdout"`
+	Stderr string `json:"stderr"`
+	Files  string `json:"files"`
 }
 
 // Capture is what a command printed, if that was asked for (REC7).

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"substrate/internal/capture"
 	"substrate/internal/config"
 	"substrate/internal/inherited"
 	"substrate/internal/probe"
@@ -31,6 +32,7 @@ type runFlags struct {
 	copyMax      byteSize
 	timeout      time.Duration
 	json         bool
+	capture      bool
 	noReport     bool
 	requireWorld bool
 	verbose      bool
@@ -47,6 +49,7 @@ func (f *runFlags) register(fs *pflag.FlagSet) {
 	fs.DurationVar(&f.timeout, "timeout", 0, "end the command after this time, with status 124")
 	f.limits.register(fs)
 	fs.BoolVar(&f.json, "json", false, "print one JSON object; the command's output goes to the files that it names")
+	fs.BoolVar(&f.capture, "capture", false, "also record what the command prints, as SUBSTRATE_CAPTURE=1 does")
 	fs.BoolVar(&f.noReport, "no-report", false, "print neither report nor verdict")
 	fs.BoolVar(&f.requireWorld, "require-world", false, "refuse to run without an isolated view of the files")
 	fs.BoolVarP(&f.verbose, "verbose", "v", false, "say each step as it happens")
@@ -75,10 +78,13 @@ type execution struct {
 	span      *trace.Record // what is replayed, its secrets in place; nil for a new command
 	shown     string        // the command of span as the trace has it
 	isolate   bool
+	check     bool     // a difference is a failure
 	stdin     *os.File // nil for the plan's
 	tty       bool
 
-	stdout, stderr  *os.File // of the command
+	stdout, stderr  *os.File     // of the command
+	tap             *capture.Tap // between it and ours; nil if what it prints is not recorded
+	files           bool         // they are files that --json names
 	result          *world.Result
 	setup, teardown time.Duration // of the world; 0 on the host
 	warned          []string      // messages of degradations that have been printed
@@ -101,15 +107,22 @@ func (e *execution) run() error {
 	if err == nil {
 		e.result, err = e.execute(span.ID(), sigs)
 	}
+	printed, keepErr := e.keepOutput(span)
 	if err != nil {
 		span.End(e.refused(span))
-		return withRemedy(errors.Join(err, rec.Close()))
+		return withRemedy(errors.Join(err, keepErr, rec.Close()))
+	}
+	if keepErr != nil {
+		e.a.warn("%v", keepErr)
 	}
 	report := replay.NewReport(span.ID(), e.plan, e.result)
+	report.Capture = printed
+	done := e.completion(report)
 	if e.span != nil {
-		report.Verdict = replay.Compare(*e.span, e.result)
+		done.ReplayContext.Verdict = replay.Compare(*e.span, e.previous(), &done, e.plan.Env)
+		report.Verdict = done.ReplayContext.Verdict
 	}
-	done := span.End(e.completion(report))
+	done = span.End(done)
 	if err := rec.Close(); err != nil {
 		e.a.warn("close the trace: %v", err)
 	}
@@ -140,18 +153,15 @@ func (e *execution) recorded() record.Command {
 
 // completion is what the span says after the command has ended.
 func (e *execution) completion(r *replay.Report) trace.Completion {
-	done := trace.Completion{
+	return trace.Completion{
 		Exit: r.Exit, TermSignal: r.TermSignal, DurationMS: r.DurationMS, Usage: r.Usage.Usage,
 		CPUMS: r.Usage.CPUMS, MemoryPeakBytes: r.Usage.MemoryPeakBytes, OOMKills: r.Usage.OOMKills,
 		ScopesUsed: r.ScopesUsed, FSDiff: r.FSDiff, DegradedComponents: r.Degraded,
 		ReplayContext: e.context(),
 		WorldID:       e.result.WorldID, FSStrategy: e.result.Strategy, FSFallbackReasons: r.FSFallbackReasons,
 		SetupUS: e.setup.Microseconds(), TeardownUS: e.teardown.Microseconds(),
+		Capture: r.Capture,
 	}
-	if done.ReplayContext != nil {
-		done.ReplayContext.Verdict = r.Verdict
-	}
-	return done
 }
 
 // refused completes the span of a command that was not run because of us.
@@ -184,47 +194,6 @@ func (e *execution) openStdin() error {
 	}
 	e.stdin = f
 	return nil
-}
-
-// openOutput decides where the command prints: with --json into files beside the trace.
-func (e *execution) openOutput(id string) error {
-	e.stdout, e.stderr = e.a.stdout, e.a.stderr
-	if !e.flags.json {
-		return nil
-	}
-	dir := outputDir(e.cfg)
-	if dir == "" {
-		return &failure{
-			err:  errors.New("there is no place for the command's output"),
-			hint: "set HOME, or SHIM_TRACE_LOG to a file in a directory that you can write",
-		}
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("make the directory of outputs: %w", err)
-	}
-	var err error
-	if e.stdout, err = createPrivate(filepath.Join(dir, id+".stdout")); err != nil {
-		return err
-	}
-	e.stderr, err = createPrivate(filepath.Join(dir, id+".stderr"))
-	return err
-}
-
-// createPrivate makes a new file that nobody else can read, whatever the umask is.
-func createPrivate(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("make the file for the command's output: %w", err)
-	}
-	return f, nil
-}
-
-// outputDir is where --json keeps what commands print; "" without a place for a trace.
-func outputDir(cfg config.Config) string {
-	if cfg.Trace == "" {
-		return ""
-	}
-	return filepath.Join(filepath.Dir(cfg.Trace), "replays")
 }
 
 // execute runs the command where it belongs.
@@ -339,7 +308,7 @@ func hidden(cfg config.Config) []string {
 	var paths []string
 	store := []string{cfg.Dir}
 	if cfg.Trace != "" {
-		store = append(store, cfg.Trace, record.VaultPath(cfg.Trace), outputDir(cfg))
+		store = append(store, cfg.Trace, record.VaultPath(cfg.Trace), record.CaptureDir(cfg.Trace), outputDir(cfg))
 	}
 	for _, p := range store {
 		if p != "" && (cfg.Dir == p || !below(cfg.Dir, p)) {
@@ -413,7 +382,7 @@ func (e *execution) finish(report *replay.Report, span *record.Span, done trace.
 	case !e.flags.noReport:
 		_, _ = io.WriteString(e.a.stderr, span.Mask(o.text()))
 	}
-	return nil
+	return e.checked(report.Verdict)
 }
 
 // warnNow prints a degradation that the user has to know of before the command is run.

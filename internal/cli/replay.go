@@ -23,6 +23,7 @@ type replayFlags struct {
 	noWorld bool
 	stdin   string
 	schema  bool
+	strict  bool
 }
 
 // register adds the flags to a set.
@@ -32,6 +33,7 @@ func (f *replayFlags) register(fs *pflag.FlagSet) {
 	fs.BoolVar(&f.noWorld, "no-world", false, "replay on the host itself")
 	fs.StringVar(&f.stdin, "stdin", "", "file to use as standard input (default: nothing)")
 	fs.BoolVar(&f.verbose, "replay-verbose", false, "the same as --verbose")
+	fs.BoolVar(&f.strict, "check", false, "end with status 125 if the verdict is that something differs")
 	fs.BoolVar(&f.schema, "json-schema", false, "print the JSON Schema of --json and exit")
 }
 
@@ -90,7 +92,7 @@ func (a *app) replay(f replayFlags, ref string) error {
 		return withRemedy(err)
 	}
 	e := &execution{
-		a: a, cfg: cfg, flags: f.runFlags, plan: plan, component: trace.ComponentReplay, span: &span, shown: shown, isolate: isolate,
+		a: a, cfg: cfg, flags: f.runFlags, plan: plan, component: trace.ComponentReplay, span: &span, shown: shown, isolate: isolate, check: f.strict,
 	}
 	e.introduce()
 	a.warnChanged(span)

@@ -114,7 +114,34 @@ func verdictText(v *trace.Verdict) string {
 	if len(unknown) > 0 {
 		said = append(said, strings.Join(unknown, ", ")+" not recorded")
 	}
+	if n := len(v.Environment); n > 0 {
+		const shown = 8
+		names := strings.Join(v.Environment[:min(n, shown)], ", ")
+		if n > shown {
+			names += fmt.Sprintf(" and %d more", n-shown)
+		}
+		said = append(said, "environment differs: "+fsdiff.Escape(names))
+	}
+	if p := v.Previous; p != nil && p.Result != "not recorded" {
+		said = append(said, "previous replay: "+previousText(p))
+	}
 	return strings.Join(said, "; ")
+}
+
+// previousText is "same", or what was not as in the replay before.
+func previousText(p *trace.Replay) string {
+	if p.Result == "same" {
+		return p.Result
+	}
+	var said []string
+	for _, part := range []struct{ name, value string }{
+		{"exit code", p.Exit}, {"stdout", p.Stdout}, {"stderr", p.Stderr}, {"files", p.Files},
+	} {
+		if part.value != "same" && part.value != "not recorded" {
+			said = append(said, part.name+" differs: "+part.value)
+		}
+	}
+	return strings.Join(said, ", ")
 }
 
 // hints explain a replay that went otherwise because it starts from the machine as it

@@ -65,7 +65,7 @@ func sample(res *world.Result, span *trace.Record) *outcome {
 	}
 	report := replay.NewReport("spn_0123456789abcdef0123456789abcdef", p, res)
 	if span != nil {
-		report.Verdict = replay.Compare(*span, res)
+		report.Verdict = replay.Compare(*span, nil, &trace.Completion{Exit: res.Exit, TermSignal: res.Signal, FSDiff: res.Diff}, nil)
 	}
 	return &outcome{report: report, result: res, span: span, maxLines: 1000}
 }

@@ -61,14 +61,14 @@ func environment(env []string, shimDir string) (values, hashes map[string]string
 		case byValue(name):
 			values[name] = value
 		default:
-			hashes[name] = shortHash(value)
+			hashes[name] = HashValue(value)
 		}
 	}
 	return values, hashes
 }
 
-// shortHash is enough to say that a value changed: the first 16 hex digits of its SHA-256.
-func shortHash(value string) string {
+// HashValue is what a span holds of the value of a variable, enough to say that it changed: the first 16 hex digits of its SHA-256.
+func HashValue(value string) string {
 	sum := sha256.Sum256([]byte(value))
 	return hex.EncodeToString(sum[:8])
 }

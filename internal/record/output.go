@@ -38,6 +38,7 @@ func (s *Span) keepStream(name string, o Output) trace.Stream {
 	if o.Truncated {
 		head = wholeWords(head)
 	}
+	Tidy(CaptureDir(cfg.Trace))
 	path := filepath.Join(CaptureDir(cfg.Trace), s.record.SpanID+"."+name)
 	if err := writePrivate(path, []byte(s.Mask(string(head)))); err != nil {
 		s.recorder.mu.Lock()

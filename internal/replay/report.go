@@ -50,6 +50,7 @@ type Report struct {
 	Degraded          []string     `json:"degraded_components"`
 	Usage             Usage        `json:"usage"`
 
+	Capture    *trace.Capture `json:"capture"` // null if what the command printed was not recorded
 	Verdict    *trace.Verdict `json:"verdict"` // null for a new command
 	StdoutPath string         `json:"stdout_path"`
 	StderrPath string         `json:"stderr_path"`
@@ -88,6 +89,7 @@ func NewReport(spanID string, p Plan, res *world.Result) *Report {
 func (r *Report) Hide(span *record.Span, done trace.Completion) {
 	r.Cmd, r.Cwd = span.Cmd(), span.Mask(r.Cwd)
 	r.FSDiff, r.ScopesUsed = done.FSDiff, done.ScopesUsed
+	r.Capture = done.Capture
 	r.Degraded, r.FSFallbackReasons = done.DegradedComponents, append([]string{}, done.FSFallbackReasons...)
 	if done.ReplayContext != nil {
 		r.Mode, r.Verdict = done.ReplayContext.Mode, done.ReplayContext.Verdict

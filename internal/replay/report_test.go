@@ -56,7 +56,7 @@ func TestCompare(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := Compare(tt.span, &tt.res)
+			got := Compare(tt.span, nil, &Run{Exit: tt.res.Exit, TermSignal: tt.res.Signal, FSDiff: tt.res.Diff}, nil)
 			want := &trace.Verdict{Result: tt.result, Exit: tt.exit, Stdout: no, Stderr: no, Files: tt.files}
 			if d := cmp.Diff(want, got); d != "" {
 				t.Errorf("verdict differs (-want +got):\n%s", d)

@@ -1,0 +1,31 @@
+package trace
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+)
+
+// LastReplay returns the complete line of the newest replay of the span with this id that was carried out, nil if
+// there is none. It looks from the end of the trace back to the span itself.
+func (r *Reader) LastReplay(id string) (*Record, error) {
+	r.skipped = make(map[at]bool)
+	defer func() { r.skipped = nil }()
+	quoted := appendString(nil, id)
+	own := bytes.Trim(quoted, `"`)
+	var found *Record
+	err := r.backwards(search{}, func(src source, l line) bool {
+		if bytes.Contains(l.text, []byte(`"replay_of"`)) && bytes.Contains(l.text, quoted) {
+			record := r.decode(src, l, 0)
+			if record != nil && record.ReplayOf == id && record.Completion != nil && record.ReplayContext != nil && record.ReplayContext.Verdict != nil {
+				found = record
+			}
+			return found != nil
+		}
+		return hasSpanID(l.text, own) // whatever replays a span comes after it
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return found, err
+}
