@@ -14,12 +14,16 @@ import (
 
 	"substrate/internal/testenv"
 	"substrate/internal/world/cgroup"
+	"substrate/internal/world/worldfs"
 )
 
 // The environment of a supervisor that shall die.
 const (
 	crashAt  = "SUBSTRATE_TEST_CRASH_AT"
 	crashDir = "SUBSTRATE_TEST_CRASH_DIR"
+
+	// crashCopy is the working directory of a world that has a copy of it; not set for one that has an overlay.
+	crashCopy = "SUBSTRATE_TEST_CRASH_COPY"
 )
 
 // crashPoints are the moments after which a supervisor is killed: each kind of object
@@ -47,7 +51,11 @@ func TestCrashingSupervisor(t *testing.T) {
 			select {}
 		}
 	}
-	w, err := New(testSpec(t, os.Getenv(crashDir)))
+	spec := testSpec(t, os.Getenv(crashDir))
+	if cwd := os.Getenv(crashCopy); cwd != "" {
+		spec.Cwd, spec.Strategy = cwd, worldfs.CopyDiff
+	}
+	w, err := New(spec)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,6 +101,28 @@ func TestCrash(t *testing.T) {
 	run := func(t *testing.T) {
 		for _, point := range crashPoints(os.Geteuid() == 0) {
 			t.Run(point, func(t *testing.T) { crashAndCollect(t, point) })
+		}
+	}
+	t.Run("root", func(t *testing.T) { testenv.NeedRoot(t); testenv.InRoot(t, run) })
+	t.Run("user", func(t *testing.T) { testenv.NeedUserns(t); testenv.AsUser(t, run) })
+}
+
+// WLD8, DIF7: a copy is a leftover like an upper, and goes with the directories that its command closed; the original stays.
+func TestCrashWithCopy(t *testing.T) {
+	run := func(t *testing.T) {
+		for _, point := range []string{kindUpper, "running"} {
+			t.Run(point, func(t *testing.T) {
+				cwd := filepath.Join(t.TempDir(), "cwd")
+				must(t, os.MkdirAll(cwd+"/closed", 0o755))
+				must(t, os.WriteFile(cwd+"/closed/f", []byte("data"), 0o600))
+				must(t, os.Chmod(cwd+"/closed", 0))
+				t.Setenv(crashCopy, cwd)
+				crashAndCollect(t, point)
+				must(t, os.Chmod(cwd+"/closed", 0o700))
+				if got, err := os.ReadFile(cwd + "/closed/f"); err != nil || string(got) != "data" {
+					t.Errorf("the original reads %q, %v", got, err)
+				}
+			})
 		}
 	}
 	t.Run("root", func(t *testing.T) { testenv.NeedRoot(t); testenv.InRoot(t, run) })

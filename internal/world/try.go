@@ -130,13 +130,9 @@ func try(h Host, s worldfs.Strategy) (err error) {
 		cwd = "/tmp"
 	}
 	if _, only := s.(worldfs.CwdOnly); only {
-		if cwd, err = os.MkdirTemp("", "substrate-probe-"); err != nil {
-			cwd, err = os.MkdirTemp("/var/tmp", "substrate-probe-") // where /tmp is full
+		if cwd, err = emptyDirOf(h.Dirs); err != nil {
+			return err
 		}
-		if err != nil {
-			return fmt.Errorf("make a directory to try %s in: %w", s.Name(), err)
-		}
-		defer func() { err = errors.Join(err, os.Remove(cwd)) }()
 	}
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // never fails, see crypto/rand
@@ -154,6 +150,16 @@ func try(h Host, s worldfs.Strategy) (err error) {
 		return err
 	}
 	return foundKnown(res, file)
+}
+
+// emptyDirOf returns a directory on the host that every world has and that is empty there, so that a copy of it is quickly made.
+func emptyDirOf(dirs Dirs) (string, error) {
+	run, err := usableRoot("the state of worlds", dirs.Run, nil)
+	if err != nil {
+		return "", err
+	}
+	p, err := makeProps(run)
+	return p.tmpfs, err
 }
 
 // foundKnown says why the diff of a trial is not what it must be.

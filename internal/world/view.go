@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"substrate/fsdiff"
@@ -67,7 +68,7 @@ func (w *World) request() (*worldfs.Request, error) {
 	r.CopyMax, r.Copying = w.spec.CopyMax, w.spec.Copying
 	_, r.MemorySize, _ = strings.Cut(w.spec.Upper, ":")
 	r.Hide = append(r.Hide, w.spec.Hide...)
-	for _, dir := range append(append([]string(nil), w.spec.Dirs.Run...), w.spec.Dirs.Overlay...) {
+	for _, dir := range w.stores() {
 		// What is there but no store of ours stays in sight: behind a planted symlink it may be the caller's home.
 		if checkOwned(dir) == nil {
 			r.Hide = append(r.Hide, dir)
@@ -78,6 +79,14 @@ func (w *World) request() (*worldfs.Request, error) {
 		return nil, fmt.Errorf("read the mounts of this machine: %w", err)
 	}
 	return r, nil
+}
+
+// stores are the roots that the world does not show. A trial works in one of them and shows them.
+func (w *World) stores() []string {
+	if w.spec.only != nil {
+		return nil
+	}
+	return slices.Concat(w.spec.Dirs.Run, w.spec.Dirs.Overlay)
 }
 
 // viewNotes are what the view shows differently from the host.

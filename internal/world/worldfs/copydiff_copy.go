@@ -49,9 +49,10 @@ func (c *copier) begin() (*twin, error) {
 	if top.dst, err = openRoot(c.dst); err != nil {
 		return nil, err
 	}
-	// Else everything below would inherit it.
-	if err := unix.Fremovexattr(top.dst.fd, "system.posix_acl_default"); err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.ENOTSUP) {
-		return nil, err
+	for _, acl := range []string{"system.posix_acl_default", "system.posix_acl_access"} { // else everything below would inherit it
+		if err := unix.Fremovexattr(top.dst.fd, acl); err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.ENOTSUP) {
+			return nil, err
+		}
 	}
 	top.refs.Store(1)
 	c.list(top)
