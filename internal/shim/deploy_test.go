@@ -251,6 +251,21 @@ func TestDeployWithoutExchange(t *testing.T) { // SHM3
 	})
 }
 
+// TestDeployOnAMount: a directory that is a mount cannot be exchanged, and neither can one of an image's lower
+// layer; what was built beside it goes away again.
+func TestDeployOnAMount(t *testing.T) { // SHM3
+	testenv.InUserns(t, func(t *testing.T) {
+		s := testSite(t, testenv.TempDir(t))
+		must(t, os.Mkdir(s.dir, 0o700))
+		must(t, unix.Mount("tmpfs", s.dir, "tmpfs", 0, ""))
+		must(t, s.deploy())
+		isDeployed(t, s)
+		must(t, os.Remove(filepath.Join(s.dir, "npm")))
+		must(t, s.deploy())
+		isDeployed(t, s)
+	})
+}
+
 // TestShimsBehindALink: a directory that the user placed elsewhere stays there.
 func TestShimsBehindALink(t *testing.T) { // SHM3
 	s := testSite(t, t.TempDir())
