@@ -142,7 +142,7 @@ func removeWorld(s state, dir string, dirs Dirs) error {
 func plausible(o object, name string, dirs Dirs) error {
 	ok := CheckName(name) == nil
 	switch o.Kind {
-	case kindUpper:
+	case kindUpper, kindServers:
 		within := false
 		for _, root := range dirs.Overlay {
 			within = within || filepath.Dir(o.Path) == filepath.Clean(root)
@@ -188,6 +188,8 @@ func removeObjects(objects []object) error {
 			errs = append(errs, netns.Unbind(o.Path))
 		case kindCgroup:
 			errs = append(errs, cgroup.Remove(o.Path))
+		case kindServers:
+			errs = append(errs, endServers(o.Path))
 		case kindUpper:
 			errs = append(errs, removeUpper(o.Path))
 		case kindState:

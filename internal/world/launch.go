@@ -287,7 +287,7 @@ func (w *World) setupError(step string, err error) error {
 		return &setupFailure{err: fmt.Errorf("enter the working directory %s in the world: %w", dir, err)}
 	}
 	w.observe(step, err.Error(), false)
-	e := &probe.Error{What: "set up the world: " + step, Err: err}
+	e := &probe.Error{What: "set up the world: " + step, Err: w.saidBy(err)}
 	switch {
 	case step == "clone" && !w.spec.Root, step == "userns":
 		e.What = "make a user namespace"
@@ -296,7 +296,7 @@ func (w *World) setupError(step string, err error) error {
 		e.What = "make the namespaces of the world"
 		e.Remedy = "run as root with CAP_SYS_ADMIN, or as an ordinary user where user namespaces are allowed"
 	case errors.Is(err, syscall.ENODEV):
-		e.Remedy = "modprobe overlay"
+		e.Remedy = "modprobe " + step // overlay, or fuse
 	case errors.Is(err, syscall.EPERM) && !w.spec.Root:
 		_, e.Remedy = probe.UsernsRefusal()
 	case errors.Is(err, syscall.EINVAL) && step == "overlay":

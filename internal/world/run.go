@@ -39,7 +39,10 @@ type run struct {
 	buf   []byte
 	tty   *terminal
 
-	mu       sync.Mutex // guards timedOut
+	served *time.Timer // bounds the wait for those who serve the mounts; nil if nobody does
+
+	mu       sync.Mutex // guards what follows
+	late     bool       // the wait for those who serve the mounts was too long
 	timer    *time.Timer
 	timedOut bool
 }
@@ -141,8 +144,11 @@ func (r *run) message() (bool, error) {
 		return true, r.w.setupError(step, syscall.Errno(m.Errno))
 	case worldinit.MsgExec:
 		r.execFailed(syscall.Errno(m.Errno))
+	case worldinit.MsgFuse:
+		return false, r.serve(fds)
 	case worldinit.MsgFDs:
 		r.takeFDs(fds)
+		r.stands()
 		r.begins()
 	case worldinit.MsgExit:
 		r.exited(m)
@@ -380,6 +386,7 @@ func (r *run) buffer() []byte {
 }
 
 func (r *run) close() {
+	r.stands()
 	for _, fd := range []int{r.log, r.dns} {
 		if fd >= 0 {
 			_ = unix.Close(fd)

@@ -17,6 +17,8 @@ const (
 	kindUpper  = "upper"  // a directory below an overlay root, with everything in it
 	kindCgroup = "cgroup" // a cgroup directory
 	kindNetns  = "netns"  // a named network namespace
+
+	kindServers = "servers" // the processes that serve mounts with uppers in this directory
 )
 
 // object is something on the host that has a name and must be removed again.

@@ -31,8 +31,10 @@ func (w *World) prepare(s worldfs.Strategy) error {
 		}
 	}
 	if _, copies := s.(worldfs.CwdOnly); !copies {
-		w.view, err = s.Prepare(r)
-		return err
+		if w.view, err = s.Prepare(r); err != nil {
+			return err
+		}
+		return w.noteServers()
 	}
 	done, interrupted := stopping(r, w.spec.Slots.Stop)
 	w.view, err = s.Prepare(r)
@@ -41,6 +43,15 @@ func (w *World) prepare(s worldfs.Strategy) error {
 		return &Interrupted{Signal: sig, What: "copy " + w.spec.Cwd}
 	}
 	return err
+}
+
+// noteServers writes down, before the first of them is started, that processes will serve mounts of the world.
+func (w *World) noteServers() error {
+	if _, served := w.view.(worldfs.Served); !served {
+		return nil
+	}
+	w.state.Objects = append(w.state.Objects, object{kindServers, w.upperDir})
+	return w.state.rewrite(w.dir)
 }
 
 // stopping makes a signal that arrives before done is closed end the work for r. It is what interrupted gives then.

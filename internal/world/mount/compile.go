@@ -161,6 +161,8 @@ func (c *compiler) calls(m *Mount) error {
 		c.rbind(m, target)
 	case Remount:
 		c.restrict(m, target)
+	case Fuse:
+		c.fuse(m, target)
 	case Mkdir:
 		c.add(Call{Trap: unix.SYS_MKDIRAT, Args: [6]uintptr{cwd, target, uintptr(m.Mode)}, Ignore: unix.EEXIST})
 	case Symlink:
@@ -236,6 +238,24 @@ func (c *compiler) fs(m *Mount, fstype string, target uintptr, data string) {
 		args[4] = c.str(data)
 	}
 	c.add(Call{Trap: unix.SYS_MOUNT, Args: args})
+}
+
+// FuseFD is the number of the descriptor that a Fuse mount leaves open: far from all that a process has open.
+const FuseFD = 1000
+
+// fuse adds the mount of a FUSE file system. The device is opened here and not by who serves it, because the kernel wants it opened in the
+// user namespace of the mount. Nobody serves it yet: what comes after waits for that in the kernel.
+//
+// Source: Linux fs/fuse/inode.c, fuse_get_tree; Documentation/filesystems/fuse/fuse.rst, "Mount options".
+func (c *compiler) fuse(m *Mount, target uintptr) {
+	c.add(Call{Trap: unix.SYS_OPENAT, Args: [6]uintptr{cwd, c.str("/dev/fuse"), unix.O_RDWR | unix.O_CLOEXEC}, KeepFD: true})
+	c.add(Call{Trap: unix.SYS_DUP3, Args: [6]uintptr{0, FuseFD, unix.O_CLOEXEC}, UseFD: true})
+	data := fmt.Sprintf("fd=%d,rootmode=40000", FuseFD)
+	if m.Data != "" {
+		data += "," + m.Data
+	}
+	name := c.str("fuse-overlayfs")
+	c.add(Call{Trap: unix.SYS_MOUNT, Args: [6]uintptr{name, target, c.str("fuse"), m.Flags.mountFlags(), c.str(data)}})
 }
 
 // restrict adds m.Flags to the mount at target. Kernels without mount_setattr (before Linux 5.12) take a remount,

@@ -29,9 +29,10 @@ const (
 	Symlink             // a symbolic link that reads Source
 	File                // an empty regular file with Mode, as a mount point; a fifo if Mode has S_IFIFO
 	Remount             // adds Flags to what is already mounted at Target, and to nothing below it
+	Fuse                // a FUSE file system; its open device becomes descriptor FuseFD, with which the caller has it served
 )
 
-var kindNames = [...]string{"overlay", "bind", "rbind", "tmpfs", "proc", "sysfs", "devpts", "mkdir", "symlink", "file", "remount"}
+var kindNames = [...]string{"overlay", "bind", "rbind", "tmpfs", "proc", "sysfs", "devpts", "mkdir", "symlink", "file", "remount", "fuse"}
 
 // String returns the name of the kind in lower case.
 func (k Kind) String() string {

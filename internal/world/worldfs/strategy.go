@@ -1,6 +1,8 @@
 package worldfs
 
 import (
+	"os"
+
 	"substrate/fsdiff"
 	"substrate/internal/probe"
 	"substrate/internal/world/mount"
@@ -89,6 +91,18 @@ type OnHost interface {
 	Confine() error
 }
 
+// Served is a View of which some mounts are served by processes.
+type Served interface {
+	View
+
+	// Serve starts the process behind the next mount of kind Fuse, in the order of Mounts. device is its open /dev/fuse, which
+	// the caller closes afterwards. The process dies with the calling thread.
+	Serve(device *os.File) error
+
+	// Failure is what these processes have to say about a set-up that failed; nil for nothing.
+	Failure() error
+}
+
 // Mounts is what the first process of a world mounts.
 type Mounts struct {
 	List   []mount.Mount // in this order, "/" first
@@ -130,5 +144,5 @@ var MadeNew = []string{"/proc", "/sys", "/dev", "/run"}
 
 // Strategies returns all strategies, the best first. The list is written out, so that who reads it knows the order.
 func Strategies() []Strategy {
-	return []Strategy{overlayStrategy{}, copyStrategy{}, directStrategy{}}
+	return []Strategy{overlayStrategy{}, fuseStrategy{}, copyStrategy{}, directStrategy{}}
 }

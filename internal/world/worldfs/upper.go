@@ -25,6 +25,9 @@ import (
 const (
 	TrustedPrefix = "trusted.overlay."
 	UserPrefix    = "user.overlay." // mounted with userxattr, the only form in a user namespace
+
+	// FusePrefix stands for all the forms in which fuse-overlayfs keeps its marks, most of which are no attributes.
+	FusePrefix = "user.fuseoverlayfs."
 )
 
 // Upper is one overlay of a world, after its command ended: what was written, and what
@@ -33,7 +36,7 @@ type Upper struct {
 	Dir    string     // host path of the upper directory; /proc/self/fd/N will do
 	Lower  string     // host path of the directory that it covers
 	Path   string     // absolute path inside the world where the overlay is mounted
-	Prefix string     // TrustedPrefix or UserPrefix
+	Prefix string     // TrustedPrefix, UserPrefix or FusePrefix
 	Start  *RootState // what Dir was given when it was made, so that this is not taken for a change; nil: the same as Lower has
 	Index  string     // host path of the index directory (work/index) where mounted with index=on, else ""
 	Skip   []string   // absolute paths inside the world that are never reported, nor anything below them

@@ -223,7 +223,7 @@ func (w *walker) open(j *job) *view {
 	var err error
 	if j.now.isDir() && j.now.upper {
 		if v.up, err = openUpperDir(j.up, path.Base(j.rel), &j.now.st); err == nil {
-			m, err = marksOf(openXattrs(v.up.fd), j.l.Prefix)
+			m, err = j.l.marksOf(v.up)
 		}
 		if err != nil {
 			w.fail(j, "", err)
@@ -276,6 +276,9 @@ func (w *walker) namesOf(j *job, v *view, linked *siblings) []string {
 	var names []string
 	if err := v.up.names(func(name string, _ uint64) { names = append(names, name) }); err != nil {
 		w.fail(j, "", err)
+	}
+	if j.l.isFuse() {
+		names = fuseNames(names)
 	}
 	w.mu.Lock()
 	w.entries += len(names)
@@ -337,6 +340,9 @@ func (w *walker) path(j *job, v *view, name string, linked *siblings) {
 	case !now.isDir():
 		if w.changed(j, v, now, before) {
 			w.emit(j, "/"+name, fsdiff.Modify, now, before)
+			if j.l.isFuse() && now.upper {
+				w.sawFuseCopy(j, v, now, before)
+			}
 		}
 		return
 	}
@@ -372,6 +378,14 @@ func (w *walker) upperNode(j *job, v *view, name string) (n *node, whiteout bool
 		return nil, false
 	}
 	n = &node{d: v.up, name: name, upper: true}
+	if j.l.isFuse() {
+		if gone, err := isFuseWhiteout(v.up, name); gone || err != nil {
+			if err != nil {
+				w.fail(j, "/"+name, err)
+			}
+			return nil, true
+		}
+	}
 	err := unix.Fstatat(v.up.fd, name, &n.st, unix.AT_SYMLINK_NOFOLLOW)
 	if errors.Is(err, unix.ENOENT) {
 		return nil, false
@@ -390,7 +404,7 @@ func (w *walker) upperNode(j *job, v *view, name string) (n *node, whiteout bool
 
 // lowerNode looks at a name of the lower. What looks like a whiteout there is hidden by the overlay.
 func (w *walker) lowerNode(j *job, d *dir, name string) *node {
-	if d == nil || d.closed.Load() {
+	if d == nil || d.closed.Load() || j.l.isFuse() && hiddenByFuse(d, name) {
 		return nil
 	}
 	n := &node{d: d, name: name}

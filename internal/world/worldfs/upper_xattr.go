@@ -97,6 +97,9 @@ func xattrSet(x xattrs, prefix string, except ...string) (string, error) {
 //
 // Source: overlayfs.rst, "Nesting overlayfs mounts"; Linux security_inode_copy_up_xattr.
 func isVisible(name, prefix string) bool {
+	if prefix == FusePrefix && slices.ContainsFunc(fuseMarks, func(mark string) bool { return strings.HasPrefix(name, mark) }) {
+		return false
+	}
 	if rest, marked := strings.CutPrefix(name, prefix); marked {
 		return strings.HasPrefix(rest, "overlay.")
 	}
@@ -117,7 +120,15 @@ type marks struct {
 	redirect string // where the lower directory is that it is merged with: a name beside it, or "/" and a path from the root of the lower
 }
 
-// marksOf reads the marks of an open directory.
+// marksOf reads the marks of an open directory of an upper.
+func (l *layer) marksOf(d *dir) (marks, error) {
+	if l.isFuse() {
+		return fuseMarksOf(d)
+	}
+	return marksOf(openXattrs(d.fd), l.Prefix)
+}
+
+// marksOf reads the marks of the kernel's overlay.
 //
 // Source: overlayfs.rst, "Whiteouts and opaque directories", "redirect_dir".
 func marksOf(x xattrs, prefix string) (m marks, err error) {

@@ -7,6 +7,7 @@ const (
 	MsgExec                     // the command could not be executed: Errno
 	MsgExit                     // the command ended: Status and usage
 	MsgFDs                      // descriptors come with this message
+	MsgFuse                     // the descriptor of a Fuse mount comes with this message: it has to be served
 	MsgDegrade                  // the step was left out because of Errno; the world goes on
 )
 

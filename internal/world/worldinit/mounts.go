@@ -3,6 +3,7 @@ package worldinit
 import (
 	"fmt"
 	"path"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -48,6 +49,9 @@ func (s *Setup) mounts(p *Program, peer int) error {
 	for i := range compiled.Calls {
 		c := &compiled.Calls[i]
 		index[i] = int32(len(p.ops))
+		if i > 0 && c.Mount != compiled.Calls[i-1].Mount {
+			s.handOver(p, peer, &s.Mounts[compiled.Calls[i-1].Mount], fd)
+		}
 		if name := s.Mounts[c.Mount].Step; name != step {
 			if step != "" {
 				s.done(p)
@@ -68,12 +72,16 @@ func (s *Setup) mounts(p *Program, peer int) error {
 		}
 		p.add(o)
 	}
-	s.done(p)
 	index[len(compiled.Calls)] = int32(len(p.ops))
+	if n := len(compiled.Calls); n > 0 {
+		s.handOver(p, peer, &s.Mounts[compiled.Calls[n-1].Mount], fd)
+	}
+	s.done(p)
 	last := len(p.ops)
 	if !joined {
 		s.joinNet(p, peer)
 	}
+	s.awaitServed(p)
 	for i := first; i < last; i++ {
 		o := &p.ops[i]
 		if o.kind != opCall || o.next == 0 {
@@ -85,4 +93,31 @@ func (s *Setup) mounts(p *Program, peer int) error {
 		}
 	}
 	return nil
+}
+
+// handOver sends the device of a Fuse mount to the supervisor, who has it served, and closes it here: while anybody holds it, the
+// kernel waits for answers. The next mount waits until they come.
+func (s *Setup) handOver(p *Program, peer int, m *mount.Mount, fd Reg) {
+	if m.Kind != mount.Fuse {
+		return
+	}
+	msg := &Message{Kind: MsgFuse}
+	rights := unix.UnixRights(mount.FuseFD)
+	iov := &unix.Iovec{Base: (*byte)(unsafe.Pointer(msg)), Len: uint64(unsafe.Sizeof(*msg))}
+	hdr := &unix.Msghdr{Iov: iov, Iovlen: 1, Control: &rights[0], Controllen: uint64(len(rights))}
+	p.keep = append(p.keep, msg, iov, rights, hdr)
+	p.Call(unix.SYS_SENDMSG, Num(peer), Arg{val: uintptr(unsafe.Pointer(hdr))}, Num(unix.MSG_NOSIGNAL))
+	p.Call(unix.SYS_CLOSE, Num(mount.FuseFD))
+	p.Try(unix.SYS_CLOSE, FromReg(fd))
+}
+
+// awaitServed waits until all Fuse mounts are served, or one will never be.
+func (s *Setup) awaitServed(p *Program) {
+	var buf unix.Statfs_t
+	for i := range s.Mounts {
+		if s.Mounts[i].Kind == mount.Fuse {
+			p.Step(s.Mounts[i].Step)
+			p.Call(unix.SYS_STATFS, p.String(path.Clean(s.Staging)+s.Mounts[i].Target), p.Bytes(make([]byte, unsafe.Sizeof(buf))))
+		}
+	}
 }

@@ -119,7 +119,7 @@ func removeXattrs(name string, files ...string) func(string) error {
 // nameCases are about names that are hard to carry.
 func nameCases() []Case {
 	long := strings.Repeat("é", 127) + "x" // 255 bytes
-	odd := []string{"new\nline", "-rf", "😀", "bad\xff\xfe", ".wh.f", ".wh..wh..opq", ".wh..opq", long, " ", "tab\t", "\\", "'\"$`", "\x01\x7f", "#1", "*"}
+	odd := []string{"new\nline", "-rf", "😀", "bad\xff\xfe", ".wh", ".whf", " ", "tab\t", "\\", "'\"$`", "\x01\x7f", "#1", "*"}
 	each := func(f func(path string) error) func(string) error {
 		return func(root string) error {
 			for _, name := range odd {
@@ -130,7 +130,7 @@ func nameCases() []Case {
 			return nil
 		}
 	}
-	shown := []string{`new\nline`, "-rf", "😀", `bad\xff\xfe`, ".wh.f", ".wh..wh..opq", ".wh..opq", long, " ", `tab\t`, `\\`, "'\"$`", `\x01\x7f`, "#1", "*"}
+	shown := []string{`new\nline`, "-rf", "😀", `bad\xff\xfe`, ".wh", ".whf", " ", `tab\t`, `\\`, "'\"$`", `\x01\x7f`, "#1", "*"}
 	marked := func(mark string) (want []string) {
 		for _, s := range shown {
 			want = append(want, mark+" "+s)
@@ -149,6 +149,13 @@ func nameCases() []Case {
 			return os.Mkdir(p, 0o755)
 		}), Want: marked("!")},
 		{Name: "DIF1/symlink targets of any bytes", Before: "ln -s x l", Do: `ln -s $'bad\xff' m; ln -sfn $'\xfe\n' l; ln -s 😀 n`, Want: []string{"~ l", "+ m", "+ n"}},
+		{Name: "DIF3/longest name created", Do: ": >" + long, Want: []string{"+ " + long}},
+		{Name: "DIF3/longest name deleted", Before: "echo a >" + long, Do: "rm " + long, Want: []string{"- " + long}},
+		{Name: "DIF3/longest name modified", Before: "echo a >" + long, Do: "echo b >>" + long, Want: []string{"~ " + long}},
+		{Name: "DIF3/whiteout names created", Do: ": >.wh..wh..opq; : >.wh..opq; : >.wh.f", Want: []string{"+ .wh..opq", "+ .wh..wh..opq", "+ .wh.f"}},
+		{Name: "DIF3/whiteout names deleted", Before: "echo a >.wh.f; : >.wh..opq", Do: "rm .wh.f .wh..opq", Want: []string{"- .wh..opq", "- .wh.f"}},
+		{Name: "DIF3/a file that a whiteout name hides", Before: "echo a >.wh.f; echo f >f", Do: "echo b >>f", Want: []string{"~ f"}},
+		{Name: "DIF3/beside whiteout names", Before: "echo a >.wh.f; echo g >g", Do: "rm g", Want: []string{"- g"}},
 		{Name: "DIF4/whiteout names of fuse-overlayfs are files here", Before: "mkdir d; echo a >d/f; echo b >d/.wh.g", Do: "echo x >d/.wh.f; mkdir e; : >e/.wh..wh..opq; rm d/.wh.g", Want: []string{"+ d/.wh.f", "- d/.wh.g", "+ e", "+ e/.wh..wh..opq"}},
 	}
 }

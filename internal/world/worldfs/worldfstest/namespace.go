@@ -1,6 +1,7 @@
 package worldfstest
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -37,11 +38,16 @@ func InNamespace(t *testing.T, user bool, body func(t *testing.T)) {
 	case caller + ":inside":
 		enter(t, user)
 		body(t)
+	case caller + ":device":
+		fuseForAll(t, os.Getenv("TMPDIR"))
+		restart(t, caller+":outside", os.Getenv("TMPDIR"), &syscall.SysProcAttr{
+			Credential: &syscall.Credential{Uid: OrdinaryUID, Gid: OrdinaryUID},
+		})
 	case caller + ":outside":
 		restart(t, caller+":inside", os.Getenv("TMPDIR"), namespaceOf(user))
 	default:
 		if !user && os.Geteuid() != 0 {
-			skip(t, "needs root")
+			Skip(t, "needs root")
 		}
 		tmp, err := os.MkdirTemp("", "worldfs-")
 		if err != nil {
@@ -55,9 +61,23 @@ func InNamespace(t *testing.T, user bool, body func(t *testing.T)) {
 		if err := os.Chown(tmp, OrdinaryUID, OrdinaryUID); err != nil {
 			t.Fatal(err)
 		}
-		restart(t, caller+":outside", tmp, &syscall.SysProcAttr{
-			Credential: &syscall.Credential{Uid: OrdinaryUID, Gid: OrdinaryUID},
-		})
+		restart(t, caller+":device", tmp, &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS})
+	}
+}
+
+// fuseForAll shows, in a mount namespace of the caller's own, a /dev/fuse that everybody may use, as on most machines.
+func fuseForAll(t *testing.T, dir string) {
+	t.Helper()
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		t.Fatalf("make mounts private: %v", err)
+	}
+	node := filepath.Join(dir, "fuse")
+	if err := unix.Mknod(node, unix.S_IFCHR|0o666, int(unix.Mkdev(10, 229))); err != nil {
+		t.Fatalf("make a device: %v", err)
+	}
+	err := errors.Join(unix.Chmod(node, 0o666), unix.Mount(node, "/dev/fuse", "", unix.MS_BIND, ""), os.Remove(node))
+	if err != nil && !errors.Is(err, unix.ENOENT) { // without a /dev/fuse there is none
+		t.Fatalf("show a device: %v", err)
 	}
 }
 
@@ -92,14 +112,14 @@ func restart(t *testing.T, stage, tmp string, attr *syscall.SysProcAttr) {
 	case err != nil:
 		t.Errorf("%s: %v\n%s", stage, err, marked)
 	case strings.Contains(string(out), "--- SKIP: "+t.Name()+" "):
-		skip(t, marked)
+		Skip(t, marked)
 	case testing.Verbose():
 		t.Logf("%s:\n%s", stage, marked)
 	}
 }
 
-// skip is Skip, but fails where nothing may be skipped.
-func skip(t *testing.T, reason string) {
+// Skip is t.Skip, but fails where nothing may be skipped.
+func Skip(t testing.TB, reason string) {
 	t.Helper()
 	if os.Getenv("SUBSTRATE_NO_SKIP") == "1" {
 		t.Fatalf("may not be skipped: %s", reason)
@@ -116,7 +136,7 @@ func enter(t *testing.T, user bool) {
 	syscall.Umask(0o022)
 	if user {
 		if err := setEffective(false); err != nil {
-			skip(t, "capabilities cannot be put away in a test binary with cgo: "+err.Error())
+			Skip(t, "capabilities cannot be put away in a test binary with cgo: "+err.Error())
 		}
 	}
 }

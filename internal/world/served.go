@@ -1,0 +1,132 @@
+package world
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"substrate/internal/probe"
+	"substrate/internal/world/worldfs"
+)
+
+// servePatience is how long the mounts of a world may take that are served by processes. Each takes some milliseconds.
+const servePatience = 10 * time.Second
+
+// serve has a mount served whose device the first process sent.
+func (r *run) serve(fds []int) error {
+	if len(fds) == 0 {
+		return errors.New("serve the files: no device came with the message")
+	}
+	device := os.NewFile(uintptr(fds[0]), "/dev/fuse")
+	for _, fd := range fds[1:] {
+		_ = unix.Close(fd)
+	}
+	defer device.Close()
+	if r.served == nil {
+		r.served = time.AfterFunc(servePatience, func() {
+			r.mu.Lock()
+			r.late = true
+			r.mu.Unlock()
+			_ = r.w.Signal(unix.SIGKILL)
+		})
+	}
+	view, ok := r.w.view.(worldfs.Served)
+	if !ok {
+		return errors.New("serve the files: the view has nobody to do it")
+	}
+	if err := view.Serve(device); err != nil {
+		return &setupFailure{ofView: true, err: &probe.Error{What: "serve the files", Err: err}}
+	}
+	return nil
+}
+
+// stands is called when all mounts are there.
+func (r *run) stands() {
+	if r.served != nil {
+		r.served.Stop()
+	}
+}
+
+// tooLate is the failure of a world whose servers did not answer; nil if they were not the reason. The caller holds r.mu.
+func (r *run) tooLate() error {
+	if !r.late {
+		return nil
+	}
+	return &setupFailure{ofView: true, err: &probe.Error{
+		What: "serve the files", Err: fmt.Errorf("no answer in %s", servePatience),
+		Remedy: "a file system of this machine that does not answer may keep fuse-overlayfs waiting: mount | grep -E 'nfs|cifs|fuse'",
+	}}
+}
+
+// saidBy adds to the error of a mount what the process said that should have served it.
+func (w *World) saidBy(err error) error {
+	view, ok := w.view.(worldfs.Served)
+	if !ok {
+		return err
+	}
+	if said := view.Failure(); said != nil {
+		return fmt.Errorf("%w (%w)", err, said)
+	}
+	return err
+}
+
+// endServers kills the processes that serve uppers below dir. They die with their supervisor, so it finds some only if that was
+// killed in the very moment between the fork of one and its first steps.
+func endServers(dir string) error {
+	names, err := readProc()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err != nil || !serves(name, dir) {
+			continue
+		}
+		fd, err := unix.PidfdOpen(pid, 0)
+		if err != nil {
+			continue // gone
+		}
+		if serves(name, dir) { // still the same process
+			if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+				errs = append(errs, fmt.Errorf("end process %d: %w", pid, err))
+			}
+		}
+		_ = unix.Close(fd)
+	}
+	return errors.Join(errs...)
+}
+
+func readProc() ([]string, error) {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	return dir.Readdirnames(-1)
+}
+
+// serves says whether a process is fuse-overlayfs with an upper below dir.
+func serves(pid, dir string) bool {
+	text, err := os.ReadFile(filepath.Join("/proc", pid, "cmdline"))
+	if err != nil {
+		return false
+	}
+	args := bytes.Split(text, []byte{0})
+	if filepath.Base(string(args[0])) != "fuse-overlayfs" {
+		return false
+	}
+	for _, arg := range args[1:] {
+		if strings.Contains(string(arg), "upperdir="+dir+"/") {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,153 @@
+package worldfs
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"substrate/internal/world/mount"
+)
+
+// server is a process that serves one mount.
+type server struct {
+	path    string // of the mount
+	process *os.Process
+	log     *os.File // what it printed; it has no name
+	ended   chan struct{}
+	state   *os.ProcessState // once it has ended
+	asked   atomic.Bool      // we kill it
+}
+
+// The descriptors of a server besides stdio.
+const (
+	serverDevice = 3
+	serverLower  = 4
+)
+
+// fuseOptions of fuse-overlayfs. Without a cache of writes every byte is in the upper when write(2) returns, and times are those of the
+// write. Nothing is synced: an upper that a power cut interrupts is thrown away anyway.
+const fuseOptions = "writeback=0,fsync=0"
+
+// startServer starts fuse-overlayfs for m. It gets the device as a descriptor, which libfuse takes for a file system that is mounted
+// already, and the lower as another, since a path may hold what its options cannot. It dies with the calling thread, which the caller
+// keeps until the view is closed.
+//
+// Source: libfuse lib/mount.c and lib/fuse_lowlevel.c, "/dev/fd/%u" (libfuse 3.3).
+func startServer(m *mount.Mount, device *os.File, root bool) (*server, error) {
+	program, err := FuseProgram()
+	if err != nil {
+		return nil, err
+	}
+	lower, err := unix.Open(m.Lower, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: m.Lower, Err: err}
+	}
+	lowerFile := os.NewFile(uintptr(lower), m.Lower)
+	defer lowerFile.Close()
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer null.Close()
+	fd, err := unix.MemfdCreate(fuseName, unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	s := &server{path: m.Target, log: os.NewFile(uintptr(fd), fuseName), ended: make(chan struct{})}
+	options := fmt.Sprintf("lowerdir=/proc/self/fd/%d,upperdir=%s,workdir=%s,%s", serverLower, escapeFuse(m.Upper), escapeFuse(m.Work), fuseOptions)
+	s.process, err = os.StartProcess(program, []string{fuseName, "-f", "-o", options, fmt.Sprintf("/dev/fd/%d", serverDevice)}, &os.ProcAttr{
+		Dir: "/", Env: []string{"PATH=/usr/bin:/bin"}, Files: []*os.File{null, s.log, s.log, device, lowerFile},
+		Sys: serverAttr(root),
+	})
+	if err != nil {
+		_ = s.log.Close()
+		return nil, fmt.Errorf("start %s: %w", program, err)
+	}
+	go func() {
+		s.state, _ = s.process.Wait() // it is our child, and nobody else waits for it
+		close(s.ended)
+	}()
+	return s, nil
+}
+
+// serverAttr lets a server die with the calling thread. A group of its own keeps the terminal's signals from it.
+//
+// A user's server gets a user namespace in which it may do everything to the caller's files and nothing to those of others, as
+// the kernel's overlay does with the rights of who mounted it: an upper has directories that the world shows as not writable.
+//
+// Source: overlayfs.rst, "Permission model"; capabilities(7), "Ambient".
+func serverAttr(root bool) *syscall.SysProcAttr {
+	attr := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	if !root {
+		uid, gid := os.Geteuid(), os.Getegid()
+		attr.Cloneflags = unix.CLONE_NEWUSER
+		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: uid, HostID: uid, Size: 1}}
+		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: gid, HostID: gid, Size: 1}}
+		attr.AmbientCaps = []uintptr{unix.CAP_DAC_OVERRIDE, unix.CAP_DAC_READ_SEARCH, unix.CAP_FOWNER, unix.CAP_FSETID, unix.CAP_CHOWN}
+	}
+	return attr
+}
+
+// escapeFuse writes a path as an option of libfuse. The caller's paths hold no colon, which has no escape before fuse-overlayfs 1.15.
+//
+// Source: libfuse lib/fuse_opt.c, process_opt_sep_arg.
+var fuseEscaper = strings.NewReplacer(`\`, `\\`, `,`, `\,`)
+
+func escapeFuse(path string) string { return fuseEscaper.Replace(path) }
+
+// patience bounds the wait for a server whose file system nobody uses any more.
+const patience = 10 * time.Second
+
+// wait waits for the server's end. The note says so if it did not end as it should.
+func (s *server) wait() string {
+	select {
+	case <-s.ended:
+		if !s.asked.Load() && !s.state.Success() {
+			return fmt.Sprintf("%s, which served %s, ended too early (%s): the command may have met errors, and its changes may be incomplete", fuseName, s.path, s.state)
+		}
+		return ""
+	case <-time.After(patience):
+		s.kill()
+		return fmt.Sprintf("%s, which served %s, did not end and was killed: its last changes may be missing", fuseName, s.path)
+	}
+}
+
+// kill ends the server and waits for it. It may be called again.
+func (s *server) kill() {
+	s.asked.Store(true)
+	_ = s.process.Kill()
+	<-s.ended
+	_ = s.log.Close()
+}
+
+// moment is what a process may need to end whose file system is gone.
+const moment = 200 * time.Millisecond
+
+// failure is what a server said that has ended, on one line.
+func (s *server) failure() string {
+	select {
+	case <-s.ended:
+	case <-time.After(moment):
+		return ""
+	}
+	text := fmt.Sprintf("%s for %s: %s", fuseName, s.path, s.state)
+	if _, err := s.log.Seek(0, io.SeekStart); err != nil {
+		return text
+	}
+	said, err := io.ReadAll(io.LimitReader(s.log, 2000))
+	if err != nil {
+		return text
+	}
+	for line := range strings.Lines(string(said)) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "unknown argument ignored") {
+			text += "; " + line
+		}
+	}
+	return text
+}

@@ -1,0 +1,156 @@
+package worldfs
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"substrate/fsdiff"
+	"substrate/internal/world/mount"
+	"substrate/internal/world/worldfs/worldfstest"
+)
+
+// servedView is a directory covered by fuse-overlayfs, as a world covers it.
+type servedView struct {
+	t      testing.TB
+	upper  Upper
+	mount  mount.Mount
+	root   string
+	server *server
+	notes  []string
+}
+
+// openServedView mounts a FUSE file system and has it served.
+func openServedView(t testing.TB, lower, scratch string) (worldfstest.View, error) {
+	m := mount.Mount{
+		Kind: mount.Fuse, Target: filepath.Join(scratch, "root"), Lower: lower, Upper: filepath.Join(scratch, "upper"), Work: filepath.Join(scratch, "work"),
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(lower, &st); err != nil {
+		return nil, err
+	}
+	for _, dir := range []string{m.Target, m.Upper, m.Work} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return nil, err
+		}
+	}
+	if err := unix.UtimesNanoAt(unix.AT_FDCWD, m.Upper, []unix.Timespec{st.Atim, st.Mtim}, 0); err != nil {
+		return nil, err
+	}
+	v := &servedView{t: t, mount: m, root: m.Target, upper: Upper{Dir: m.Upper, Lower: lower, Path: m.Target, Prefix: FusePrefix}}
+	return v, v.enter()
+}
+
+// enter mounts the view and has it served.
+func (v *servedView) enter() error {
+	device, err := os.OpenFile(fuseDevice, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer device.Close()
+	data := fmt.Sprintf("fd=%d,rootmode=40000,user_id=%d,group_id=%d,default_permissions,allow_other", device.Fd(), os.Geteuid(), os.Getegid())
+	if err := unix.Mount(fuseName, v.root, "fuse", unix.MS_NODEV, data); err != nil {
+		return fmt.Errorf("mount %s: %w", data, err)
+	}
+	v.server, err = startServer(&v.mount, device, os.Geteuid() == 0)
+	return err
+}
+
+// leave is the end of the file system, as in a world, so that nothing is on the way to the upper any more. It takes the
+// capabilities to unmount.
+func (v *servedView) leave() error {
+	if err := unix.Unmount(v.root, 0); err != nil {
+		return os.NewSyscallError("umount", err)
+	}
+	if note := v.server.wait(); note != "" {
+		return fmt.Errorf("%s: %s", note, v.server.failure())
+	}
+	return nil
+}
+
+// Reopen lets another server show what the first one kept.
+func (v *servedView) Reopen() error {
+	if err := v.leave(); err != nil {
+		return err
+	}
+	v.server.kill()
+	return v.enter()
+}
+
+func (v *servedView) Root() string { return v.root }
+
+func (v *servedView) Diff() (*fsdiff.Diff, error) {
+	var err error
+	worldfstest.WithCapabilities(v.t, func() { err = v.leave() })
+	if err != nil {
+		return nil, err
+	}
+	b := fsdiff.New(v.root, Fuse, 0)
+	_, v.notes, err = Walk([]Upper{v.upper}, b)
+	return b.Finish(), err
+}
+
+func (v *servedView) Notes() []string { return v.notes }
+
+// Close comes with the capabilities to unmount.
+func (v *servedView) Close() error {
+	v.server.kill()
+	if err := unix.Unmount(v.root, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
+		return os.NewSyscallError("umount", err)
+	}
+	return nil
+}
+
+// fuseSuite runs the suite with uppers on disk, and skips where there is no fuse.
+func fuseSuite(t *testing.T) worldfstest.Strategy {
+	t.Helper()
+	for _, c := range (fuseStrategy{}).Checks(os.Geteuid() == 0) {
+		if !c.OK {
+			worldfstest.Skip(t, c.Reason)
+		}
+	}
+	open := func(lower, scratch string) (worldfstest.View, error) { return openServedView(t, lower, scratch) }
+	s := worldfstest.Strategy{Open: open, Dirs: []string{t.TempDir()}, User: os.Geteuid() != 0, Deviations: maps.Clone(fuseDeviations), Hides: whiteoutName}
+	s.Without = fuseUnsteady
+	s.Avoid = func(name string) bool {
+		return strings.HasPrefix(name, whiteoutName) || len(whiteoutName+name) > 255
+	}
+	if s.User {
+		maps.Copy(s.Deviations, fuseUserDeviations)
+	}
+	return s
+}
+
+// fuseHistories is the suite for random histories.
+func fuseHistories(t *testing.T) worldfstest.Strategy {
+	t.Helper()
+	s := fuseSuite(t)
+	s.Reopen, s.Without, s.MayBreak = true, fuseUnsteady, fuseBreaks
+	s.Avoid = func(name string) bool { return strings.HasPrefix(name, whiteoutName) || len(whiteoutName+name) > 255 }
+	return s
+}
+
+// DIF8: fuse-overlayfs passes the suite, but for what it is known to get wrong.
+func TestFuseAsRoot(t *testing.T) {
+	worldfstest.InNamespace(t, false, func(t *testing.T) { worldfstest.Run(t, fuseSuite(t)) })
+}
+
+func TestFuseAsUser(t *testing.T) {
+	worldfstest.InNamespace(t, true, func(t *testing.T) { worldfstest.Run(t, fuseSuite(t)) })
+}
+
+// DIF8: random histories. What the program shows while it runs is not always what it keeps, so the oracle looks at what it shows when it is started anew:
+// that is what is to be found in the upper.
+func TestFuseRandomAsRoot(t *testing.T) {
+	worldfstest.InNamespace(t, false, func(t *testing.T) { worldfstest.RunRandom(t, fuseHistories(t), 60) })
+}
+
+func TestFuseRandomAsUser(t *testing.T) {
+	worldfstest.InNamespace(t, true, func(t *testing.T) { worldfstest.RunRandom(t, fuseHistories(t), 60) })
+}
