@@ -169,13 +169,8 @@ func (e *environ) noteSubstrate(v variable) bool {
 	return true
 }
 
-// maxDepth is where the ordinary route no longer believes $SHELL.
-//
-// Source: package config.
-const maxDepth = 32
-
 func (e *environ) setDepth(s string) bool {
-	if s == "" || len(s) > 2 {
+	if s == "" || len(s) > 6 {
 		return false
 	}
 	for i := range len(s) {
@@ -184,7 +179,7 @@ func (e *environ) setDepth(s string) bool {
 		}
 		e.depth = e.depth*10 + int64(s[i]-'0')
 	}
-	return e.depth < maxDepth
+	return true
 }
 
 // exported says whether a variable is one by which a command finds its parent (REC8).

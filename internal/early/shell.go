@@ -67,7 +67,7 @@ func (p *plan) isPlainCommand() bool {
 func (p *plan) findShell() bool {
 	shell := p.environ.shell
 	p.found.reset()
-	if shell != "" && !same(shell, defaultShell) {
+	if shell != "" && !same(shell, defaultShell) && p.environ.depth < maxDepth {
 		if index(shell, '/') < 0 {
 			return false // to be looked for
 		}
@@ -97,7 +97,10 @@ func (p *plan) findShell() bool {
 	return true
 }
 
-const defaultShell = "/bin/bash"
+const (
+	defaultShell = "/bin/bash"
+	maxDepth     = 32 // where $SHELL is no longer believed
+)
 
 // shimsReady says whether the shims are to stand first on PATH. It is not known if they have to
 // be deployed.
