@@ -129,6 +129,7 @@ func TestChoiceOnHosts(t *testing.T) {
 	}{
 		{"container", testenv.Host{Overlays: 1, WithoutFuse: true}, found{strategy: "overlay"}, "no disk can hold the changes"},
 		{"container in a container", testenv.Host{Overlays: 2, WithoutFuse: true}, found{strategy: "copy-diff"}, "using copy-diff"},
+		{"container in a container, with fuse", testenv.Host{Overlays: 2}, found{strategy: "fuse"}, ""},
 		{"no mounts", testenv.Host{WithoutMounts: true, WithoutFuse: true}, found{strategy: "copy-diff", inPlace: true, landlock: true}, "modes, owners"},
 		{"no mounts, no Landlock", testenv.Host{WithoutMounts: true, WithoutLandlock: true, WithoutFuse: true}, found{strategy: "copy-diff", inPlace: true}, "Landlock is not available"},
 		{"no capabilities, no user namespaces", testenv.Host{WithoutCapabilities: true, WithoutUserns: true, WithoutFuse: true}, found{strategy: "copy-diff", inPlace: true, landlock: true}, "another path"},
