@@ -63,10 +63,10 @@ func Deploy(cfg config.Config, env []string) error {
 	return deploy(cfg, env, true)
 }
 
-// Waiting times for the lock. A deployment takes milliseconds; a command must not hang because
-// somebody stopped one.
+// Waiting times for the lock. A deployment takes milliseconds, or tenths of a second where many first commands start at once
+// on a busy machine. A command must not hang because somebody stopped one.
 const (
-	silentWait = 200 * time.Millisecond
+	silentWait = 2 * time.Second
 	askedWait  = 10 * time.Second
 )
 
