@@ -202,3 +202,15 @@ func TestEarlyRouteKnowsTheShims(t *testing.T) {
 		t.Errorf("after --shim-remove: %s", got)
 	}
 }
+
+// TestEarlyInAWorld: inside a world nothing is recorded, and the shell takes our place (WLD1).
+func TestEarlyInAWorld(t *testing.T) {
+	for _, by := range recorders() {
+		dir := home(t)
+		got := runProgram(dir, append(by.env(dir), "SUBSTRATE_IN_WORLD=1"), "", "/bin/bash", "-c", `echo $$; exec "$0" -c 'echo $$; exit 6'`, by.path)
+		before, after, _ := strings.Cut(got.stdout, "\n")
+		if before+"\n" != after || got.status != 6 || len(traceOf(t, dir)) > 0 {
+			t.Errorf("%s: %+v, trace %s", by.name, got, traceOf(t, dir))
+		}
+	}
+}

@@ -35,7 +35,6 @@ early:
 	MOVD	$call<>(SB), R1
 	MOVD	$spawn<>(SB), R2
 	MOVD	$nobody<>(SB), g		// that is R28
-	MOVD	ZR, R29			// no frame above
 	MOVD	(R26), R16
 	CALL	(R16)
 	MOVD	88(RSP), R0		// it returned, so this is not the plain case:

@@ -254,7 +254,7 @@ func BenchmarkPlan(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		p.environ = environ{}
-		if !p.take(stack) || !p.planShell() {
+		if !p.take(stack) || !p.isPlainCommand() || !p.environ.read(p.envp) || !p.place() || !p.findShell() || !p.planShell() {
 			b.Fatal("not plain")
 		}
 	}

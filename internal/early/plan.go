@@ -167,7 +167,7 @@ func (p *plan) workingDir() bool {
 func (p *plan) ask() bool {
 	p.began = clock(monotonic)
 	p.now = clock(realtime)
-	if !p.workingDir() || call(syscall.SYS_UNAME, address(&p.host), 0, 0, 0) != 0 {
+	if p.now.Sec < 0 || !p.workingDir() || call(syscall.SYS_UNAME, address(&p.host), 0, 0, 0) != 0 {
 		return false
 	}
 	p.mode = int64(call(syscall.SYS_UMASK, 0o077, 0, 0, 0)) // it can only be asked for by setting it

@@ -54,7 +54,7 @@ func startLine(t testing.TB, shim bool, argv, env []string) string {
 	if shim {
 		ok = ok && p.environ.read(p.envp) && p.place() && p.findProgram() && p.planShim()
 	} else {
-		ok = ok && p.planShell()
+		ok = ok && p.isPlainCommand() && p.environ.read(p.envp) && p.place() && p.findShell() && p.planShell()
 	}
 	if !ok {
 		return ""
@@ -165,6 +165,7 @@ func TestNotThePlainCase(t *testing.T) {
 	for _, argv := range [][]string{
 		{"substrate"},
 		{"substrate", "-c"},
+		{"-substrate", "-c", "x"},
 		{"substrate", "x.sh"},
 		{"substrate", "--ci", "-c", "x"},
 		{"substrate", "-o", "pipefail", "-c", "x"},
@@ -192,7 +193,7 @@ func TestNotThePlainCase(t *testing.T) {
 	for _, entry := range []string{
 		"SUBSTRATE_EARLY=0", "SUBSTRATE_CAPTURE=1", "SUBSTRATE_LOG=debug", "SUBSTRATE_REDACT=off", "SHIM_FSYNC=1", "TRACE_LOG_MAX_MB=1", "TRACE_LOG_KEEP=0", "SHIM_TRACE_LOG=x",
 		"SHIM_TRACE_LOG=/a/../b", "SHIM_DEPTH=x", "SHIM_DEPTH=1234567", "SHIM_DEPTH=", "SHIM_SESSION_ID=a b", "SHIM_PARENT_SPAN=" + strings.Repeat("x", 129), "SHIM_ORIGINAL_PATH=",
-		"SHIM_CALLER=\xff", "LANG=twice", "LC_X=\xff", "\xff=1", "SHELL=bash", "SHIM_CALL_STACK=\xff", "RUST_LOG=password=x", "SUBSTRATE_IN_WORLD=1",
+		"SHIM_CALLER=\xff", "LANG=twice", "LC_X=\xff", "\xff=1", "SHELL=bash", "SHIM_CALL_STACK=\xff", "RUST_LOG=password=x", "SUBSTRATE_CAPTURE=0",
 	} {
 		if got := startLine(t, false, []string{"substrate", "-c", "true"}, append(baseEnv(home), entry)); got != "" {
 			t.Errorf("%q: %s", entry, got)

@@ -13,17 +13,20 @@ import (
 var shellMain = func(stack *uintptr, kernel callFunc, spawn spawnFunc) {
 	p := &the
 	call, p.spawn = kernel, spawn
-	if p.take(stack) && p.planShell() && p.start() {
+	if !p.take(stack) || !p.isPlainCommand() || !p.environ.read(p.envp) || !p.place() || !p.findShell() {
+		return
+	}
+	if p.environ.inWorld {
+		call(syscall.SYS_EXECVE, address(p.path), address(p.args), address(p.envp), 0)
+		return // the ordinary route tries again, and says why it fails
+	}
+	if p.planShell() && p.start() {
 		p.run()
 	}
 }
 
-// planShell looks whether this is the plain case of `substrate -c CMD`, and prepares it. Nothing is done
-// that anybody could notice.
+// planShell prepares the plain case of `substrate -c CMD`. Nothing is done that anybody could notice.
 func (p *plan) planShell() bool {
-	if !p.isPlainCommand() || !p.environ.read(p.envp) || p.environ.inWorld || !p.place() || !p.findShell() {
-		return false
-	}
 	put, known := p.shimsReady()
 	if !known {
 		return false
@@ -42,14 +45,14 @@ func (p *plan) planShell() bool {
 	return p.hand(put) && p.describe()
 }
 
-// isPlainCommand says whether the command line is -c, alone or with the commonest of bash's other letters, a
+// isPlainCommand says whether we were not called as a login shell, and the command line is -c, alone or with the commonest of bash's other letters, a
 // command, and perhaps its arguments, and certainly holds no secret.
 func (p *plan) isPlainCommand() bool {
 	if p.argc < 3 {
 		return false
 	}
 	flags, command := text(at(p.argv, 1)), text(at(p.argv, 2))
-	if len(flags) < 2 || flags[0] != '-' || index(flags, 'c') < 0 {
+	if begins(text(at(p.argv, 0)), "-") || len(flags) < 2 || flags[0] != '-' || index(flags, 'c') < 0 {
 		return false
 	}
 	for i := 1; i < len(flags); i++ {
