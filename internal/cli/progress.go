@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"substrate/fsdiff"
@@ -25,6 +26,21 @@ func (a *app) newProgress(what string) *progress {
 		p.w = a.stderr
 	}
 	return p
+}
+
+// count says how many of all things are done, and how many of these are not as they should be.
+func (p *progress) count(done, all, bad int) {
+	if p.w == nil {
+		return
+	}
+	const cells = 20
+	bar := strings.Repeat("#", cells*done/max(1, all))
+	text := fmt.Sprintf("%s: [%-*s] %d of %d", p.what, cells, bar, done, all)
+	if bad > 0 {
+		text += fmt.Sprintf(", %d not the same", bad)
+	}
+	p.drawn = true
+	_, _ = io.WriteString(p.w, "\r\x1b[K"+cut(text, widthOf(p.w)-1)) // only for show
 }
 
 // at says that so many bytes of all are done; all is 0 if that is not known.

@@ -24,6 +24,7 @@ type replayFlags struct {
 	stdin   string
 	schema  bool
 	strict  bool
+	batch   batchFlags
 }
 
 // register adds the flags to a set.
@@ -34,6 +35,7 @@ func (f *replayFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.stdin, "stdin", "", "file to use as standard input (default: nothing)")
 	fs.BoolVar(&f.verbose, "replay-verbose", false, "the same as --verbose")
 	fs.BoolVar(&f.strict, "check", false, "end with status 125 if the verdict is that something differs")
+	f.batch.register(fs)
 	fs.BoolVar(&f.schema, "json-schema", false, "print the JSON Schema of --json and exit")
 }
 
@@ -41,23 +43,29 @@ func (f *replayFlags) register(fs *pflag.FlagSet) {
 func addReplay(root *cobra.Command, a *app) {
 	var f replayFlags
 	cmd := &cobra.Command{
-		Use:   "replay [flags] SPAN",
+		Use:   "replay [flags] SPAN | --all | --since TIME | --session ID",
 		Short: "run a recorded command again, on the host or in a world",
 		Long: `Run a recorded command again, exactly as it was recorded, from the machine as it is now.
 
 SPAN is a span id, an unambiguous prefix of one, "last" or "last~N". The command gets the recorded
 PATH, HOME, LANG and the like, what --env adds, and nothing else; its standard input is empty unless
---stdin names a file. The exit status is the command's own.`,
+--stdin names a file. The exit status is the command's own.
+
+With --all, --since or --session many commands are replayed, each in a world of its own unless --no-world says
+otherwise, and a table of verdicts is printed. --times replays each several times and names what is unstable.`,
 		Args: func(_ *cobra.Command, args []string) error {
-			if !f.schema && len(args) != 1 {
-				return errors.New("replay needs one SPAN: an id, a prefix of one, or last")
+			if !f.schema && !f.batch.wanted() && len(args) != 1 {
+				return errors.New("replay needs one SPAN: an id, a prefix of one, or last; or --all, --since or --session")
 			}
 			return nil
 		},
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.schema {
 				_, err := a.stdout.Write(replay.Schema())
 				return failed(err)
+			}
+			if f.batch.wanted() {
+				return a.replayMany(f, cmd.Flags(), args)
 			}
 			return a.replay(f, args[0])
 		},
