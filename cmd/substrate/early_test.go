@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -128,15 +129,17 @@ func TestRoutesRefuseTheSame(t *testing.T) { // REC3, REC4
 // TestDiskFillsUpMeanwhile: the start line is written, the complete line is not, and there is one warning (REC9).
 func TestDiskFillsUpMeanwhile(t *testing.T) {
 	testenv.InRoot(t, func(t *testing.T) {
-		for _, by := range recorders() {
+		for i, by := range append(recorders(), recorders()...) {
+			used := 3000 // there is room for the start line
+			if i >= len(recorders()) {
+				used = 4000
+			}
 			dir := t.TempDir()
 			if err := syscall.Mount("none", dir, "tmpfs", 0, "size=4k"); err != nil {
 				t.Fatal(err)
 			}
-			if err := os.Mkdir(filepath.Join(dir, ".substrate"), 0o700); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(filepath.Join(dir, ".substrate", "trace.jsonl"), []byte(strings.Repeat("\n", 3000)), 0o600); err != nil {
+			emptyTrace(t, dir)
+			if err := os.WriteFile(filepath.Join(dir, ".substrate", "trace.jsonl"), []byte(strings.Repeat("\n", used)), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			got := runProgram("/", by.env(dir), "", by.path, "-c", "echo out; exit 9")
@@ -145,10 +148,50 @@ func TestDiskFillsUpMeanwhile(t *testing.T) {
 			}
 			form := regexp.MustCompile(`^substrate(-shim)?: warning: this command is not recorded: append to trace: wrote \d+ of \d+ bytes: [^\n]*(no space left on device|short write)[^\n]*\n$`)
 			if got.stdout != "out\n" || got.status != 9 || !form.MatchString(got.stderr) {
-				t.Errorf("%s: %+v", by.name, got)
+				t.Errorf("%s, %d bytes used: %+v", by.name, used, got)
 			}
 		}
 	})
+}
+
+// TestRoutesRotateTogether: commands of both routes run side by side while the trace becomes full again and again; no line
+// is lost.
+func TestRoutesRotateTogether(t *testing.T) { // TRC2, TRC3
+	dir := t.TempDir()
+	emptyTrace(t, dir)
+	command := ": " + strings.Repeat("x", 100_000) // ten lines fill the file
+	var wait sync.WaitGroup
+	for _, by := range recorders() {
+		for range 2 {
+			wait.Go(func() {
+				for range 10 {
+					env := append(by.env(dir), "TRACE_LOG_MAX_MB=1", "TRACE_LOG_KEEP=99")
+					if got := runProgram("/", env, "", by.path, "-c", command); got != (result{}) {
+						t.Errorf("%s: %+v", by.name, got)
+					}
+				}
+			})
+		}
+	}
+	wait.Wait()
+	files, err := filepath.Glob(filepath.Join(dir, ".substrate", "trace.jsonl*"))
+	if err != nil || len(files) < 5 {
+		t.Errorf("the trace is in %q, %v, want several files", files, err)
+	}
+	var all []byte
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, text...)
+	}
+	for _, problem := range checkTrace("all files", all) {
+		t.Error(problem)
+	}
+	if n := len(spansOf(all)); n != 80 {
+		t.Errorf("%d spans, want 80", n)
+	}
 }
 
 // TestEarlyRouteKnowsTheShims deploys, and then finds the same PATH by both routes (SHM3, SHM7).

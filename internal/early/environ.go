@@ -13,6 +13,7 @@ type environ struct {
 	home, path, original, shell, pwd, agent string
 	session, parent, caller, stack, log     string
 	depth                                   int64
+	maxSize                                 int64 // of the trace, in bytes, as TRACE_LOG_MAX_MB says; 0 if it does not
 	bypass, inWorld, noShims                bool
 
 	n, outN    int // lengths of the lists
@@ -113,8 +114,10 @@ func (e *environ) note(v variable) bool {
 		e.shell = v.value
 	case "PWD":
 		e.pwd = v.value
-	case "TRACE_LOG_MAX_MB", "TRACE_LOG_KEEP":
-		return false
+	case "TRACE_LOG_MAX_MB":
+		mb, ok := decimal(v.value)
+		e.maxSize = mb << 20
+		return ok && mb > 0
 	default:
 		if begins(v.name, "SHIM_") {
 			return e.noteShim(v)
@@ -135,7 +138,9 @@ func (e *environ) noteShim(v variable) bool {
 		e.parent = v.value
 		return isToken(v.value)
 	case "DEPTH":
-		return e.setDepth(v.value)
+		depth, ok := decimal(v.value)
+		e.depth = depth
+		return ok
 	case "CALLER":
 		e.caller = v.value
 	case "CALL_STACK":
@@ -169,17 +174,18 @@ func (e *environ) noteSubstrate(v variable) bool {
 	return true
 }
 
-func (e *environ) setDepth(s string) bool {
+// decimal is the number that s is in decimal digits, if it has no more than six.
+func decimal(s string) (n int64, ok bool) {
 	if s == "" || len(s) > 6 {
-		return false
+		return 0, false
 	}
 	for i := range len(s) {
 		if s[i] < '0' || s[i] > '9' {
-			return false
+			return 0, false
 		}
-		e.depth = e.depth*10 + int64(s[i]-'0')
+		n = n*10 + int64(s[i]-'0')
 	}
-	return true
+	return n, true
 }
 
 // exported says whether a variable is one by which a command finds its parent (REC8).

@@ -99,7 +99,7 @@ func traceAt(path string) (*traceFile, bool) {
 	f, p := new(traceFile), new(cstring)
 	p.in(make([]byte, maxPath))
 	p.add(path)
-	return f, f.open(p)
+	return f, f.open(p, 0)
 }
 
 func TestTraceNotAtHand(t *testing.T) { // TRC1, TRC2, REC9

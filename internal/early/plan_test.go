@@ -113,7 +113,7 @@ func TestStartLineIsTheOrdinaryOne(t *testing.T) { // REC1, REC5, SHM6
 		{[]string{"substrate", "-c", ""}, []string{"SHIM_SESSION_ID=ses_1", "SHIM_PARENT_SPAN=spn_1", "SHIM_DEPTH=7", "SHIM_CALLER=make", "SHIM_CALL_STACK=bash/make"}},
 		{[]string{"substrate", "-ec", "x"}, []string{"SHIM_CALL_STACK=a/b/c/d/e/f/g/h/i", "SHIM_ORIGINAL_PATH=/bin", "SUBSTRATE_AGENT_ID=bot", "SHELL=/usr/bin/sh"}},
 		{[]string{"env"}, nil},
-		{[]string{"substrate", "-c", "x"}, []string{"SHIM_DEPTH=32", "SHELL=/usr/bin/sh"}},
+		{[]string{"substrate", "-c", "x"}, []string{"SHIM_DEPTH=32", "SHELL=/usr/bin/sh", "TRACE_LOG_MAX_MB=5", "TRACE_LOG_KEEP=1"}},
 		{[]string{"/home/x/env", "a b", "it's", "", "~", "''", "a=b", "é", "-x", "\n"}, []string{"SHIM_ORIGINAL_PATH=/no/such:/usr/bin", "SHIM_CALL_STACK=//x/", "NOVALUE", "=odd"}},
 		{[]string{"env", "x"}, []string{"TERM=dumb", "LONG=" + strings.Repeat("x", 119), "LONG2=" + strings.Repeat("x", 55), "LONG3=" + strings.Repeat("x", 56), "LONG4=" + strings.Repeat("x", 64)}},
 	}
@@ -191,7 +191,7 @@ func TestNotThePlainCase(t *testing.T) {
 		}
 	}
 	for _, entry := range []string{
-		"SUBSTRATE_EARLY=0", "SUBSTRATE_CAPTURE=1", "SUBSTRATE_LOG=debug", "SUBSTRATE_REDACT=off", "SHIM_FSYNC=1", "TRACE_LOG_MAX_MB=1", "TRACE_LOG_KEEP=0", "SHIM_TRACE_LOG=x",
+		"SUBSTRATE_EARLY=0", "SUBSTRATE_CAPTURE=1", "SUBSTRATE_LOG=debug", "SUBSTRATE_REDACT=off", "SHIM_FSYNC=1", "TRACE_LOG_MAX_MB=0", "TRACE_LOG_MAX_MB=x", "SHIM_TRACE_LOG=x",
 		"SHIM_TRACE_LOG=/a/../b", "SHIM_DEPTH=x", "SHIM_DEPTH=1234567", "SHIM_DEPTH=", "SHIM_SESSION_ID=a b", "SHIM_PARENT_SPAN=" + strings.Repeat("x", 129), "SHIM_ORIGINAL_PATH=",
 		"SHIM_CALLER=\xff", "LANG=twice", "LC_X=\xff", "\xff=1", "SHELL=bash", "SHIM_CALL_STACK=\xff", "RUST_LOG=password=x", "SUBSTRATE_CAPTURE=0",
 	} {

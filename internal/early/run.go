@@ -13,7 +13,7 @@ const (
 
 // start writes the start line. If it says no nothing has been done.
 func (p *plan) start() bool {
-	if !p.file.open(&p.trace) {
+	if !p.file.open(&p.trace, p.environ.maxSize) {
 		return false
 	}
 	if !p.signals.block() {

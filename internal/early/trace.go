@@ -6,6 +6,7 @@ import "syscall"
 // that package has the reasons.
 type traceFile struct {
 	path     *cstring
+	limit    int64
 	fd       int
 	dev, ino uint64
 	end      int64 // size after our last line; -1 if unknown
@@ -20,10 +21,13 @@ const maxSize = 100 << 20
 
 const openFlags = syscall.O_RDWR | syscall.O_APPEND | syscall.O_CLOEXEC | syscall.O_NONBLOCK | syscall.O_NOCTTY
 
-// open opens the trace that is there. It says no, and has closed it, unless the file is at hand: a
+// open opens the trace that is there; limit is the size at which it is full, 0 for the default. It says no, and has closed it, unless the file is at hand: a
 // regular file, not locked, not full, its last line whole.
-func (t *traceFile) open(path *cstring) bool {
-	t.path = path
+func (t *traceFile) open(path *cstring, limit int64) bool {
+	t.path, t.limit = path, limit
+	if limit == 0 {
+		t.limit = maxSize
+	}
 	t.fd = retry(syscall.SYS_OPENAT, atFdcwd, address(path.ptr()), openFlags, 0)
 	if t.fd < 0 {
 		return false
@@ -50,7 +54,7 @@ func (t *traceFile) begun() bool {
 		return false
 	}
 	t.dev, t.ino = uint64(t.st.Dev), t.st.Ino
-	return t.st.Mode&syscall.S_IFMT == syscall.S_IFREG && t.st.Nlink > 0 && t.st.Size < maxSize && !t.torn(t.st.Size)
+	return t.st.Mode&syscall.S_IFMT == syscall.S_IFREG && t.st.Nlink > 0 && t.st.Size < t.limit && !t.torn(t.st.Size)
 }
 
 // torn says whether the last byte of the file is no newline.
