@@ -43,6 +43,7 @@ var rules = map[string]rule{
 	"internal/early":         {ours: []string{"internal/inherited", "internal/redact", "internal/version"}, tests: []string{"trace", "internal/config", "internal/record"}},
 	"internal/record":        {ours: []string{"trace", "fsdiff", "internal/config", "internal/redact"}},
 	"internal/capture":       {ours: []string{"internal/record"}, unix: []string{"*"}},
+	"internal/metrics":       {ours: []string{"trace"}, tests: []string{"fsdiff"}},
 	"internal/tracecheck":    {ours: []string{"trace", "fsdiff"}, forTest: true},
 	"internal/world/netlink": {unix: []string{"*"}},
 	"internal/world/mount":   {ours: []string{"internal/probe"}, unix: []string{"*"}},
@@ -89,7 +90,7 @@ var rules = map[string]rule{
 
 	// Level 6
 	"internal/cli": {ours: []string{
-		"trace", "fsdiff", "internal/config", "internal/probe", "internal/record", "internal/capture", "internal/tracecheck", "internal/inherited", "internal/version",
+		"trace", "fsdiff", "internal/config", "internal/probe", "internal/record", "internal/capture", "internal/tracecheck", "internal/metrics", "internal/inherited", "internal/version",
 		"internal/world", "internal/shell", "internal/shim", "internal/replay", "internal/doctor",
 	}, tests: []string{"internal/world/netlog"}},
 

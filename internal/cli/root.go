@@ -11,7 +11,7 @@ import (
 // subcommands are the first words that are not the name of a script (REC2). The hot
 // path looks here so that it need not build the tree; a test compares the two.
 var subcommands = [...]string{
-	"replay", "world", "trace", "shim", "help", "completion",
+	"replay", "world", "trace", "metrics", "shim", "help", "completion",
 	cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd,
 }
 
@@ -113,6 +113,7 @@ func newRoot(a *app) *cobra.Command {
 	addReplay(root, a)
 	addWorld(root, a)
 	addTrace(root, a)
+	addMetrics(root, a)
 	addShim(root, a)
 	onlyGroups(root)
 	return root

@@ -99,16 +99,26 @@ func (c checker) checkObject(s *schema, v map[string]any, at string) []finding {
 			found = append(found, finding{at + "/" + escape(name), "is missing"})
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(v)) {
-		sub, known := s.Properties[name]
-		if !known {
-			sub = s.AdditionalProperties
-		}
-		if sub != nil {
-			found = append(found, c.check(sub, v[name], at+"/"+escape(name))...)
+	for name := range v { // in any order, since nearly always all fit
+		if len(c.checkProperty(s, v, name, at)) > 0 {
+			for _, name := range slices.Sorted(maps.Keys(v)) {
+				found = append(found, c.checkProperty(s, v, name, at)...)
+			}
+			break
 		}
 	}
 	return found
+}
+
+func (c checker) checkProperty(s *schema, v map[string]any, name, at string) []finding {
+	sub, known := s.Properties[name]
+	if !known {
+		sub = s.AdditionalProperties
+	}
+	if sub == nil {
+		return nil
+	}
+	return c.check(sub, v[name], at+"/"+escape(name))
 }
 
 // checkCombined applies the keywords that hold other schemas for the same value.
@@ -193,5 +203,8 @@ func show(v any) string {
 //
 // Source: RFC 6901, section 3.
 func escape(name string) string {
+	if !strings.ContainsAny(name, "~/") {
+		return name
+	}
 	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
 }

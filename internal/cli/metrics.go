@@ -1,0 +1,37 @@
+package cli
+
+import (
+	"errors"
+	"io/fs"
+
+	"github.com/spf13/cobra"
+
+	"substrate/internal/config"
+	"substrate/internal/metrics"
+	"substrate/trace"
+)
+
+// addMetrics adds the subcommand metrics.
+func addMetrics(root *cobra.Command, a *app) {
+	root.AddCommand(&cobra.Command{
+		Use:   "metrics",
+		Short: "print numbers about commands and worlds for Prometheus",
+		Long: `Print, in Prometheus' text format, what the trace says about commands and worlds: how many, how they ended, how long worlds took to
+set up and to remove, what failed, and how much was changed. The trace is read anew each time.`,
+		Example: `  substrate metrics
+  substrate metrics > /var/lib/prometheus/node-exporter/substrate.prom.new &&
+    mv /var/lib/prometheus/node-exporter/substrate.prom.new /var/lib/prometheus/node-exporter/substrate.prom`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			m := metrics.New()
+			err := a.reader(config.Load(a.env)).Spans(trace.Filter{}, func(s *trace.Span) bool {
+				m.Add(s)
+				return true
+			})
+			if err != nil && !errors.Is(err, fs.ErrNotExist) { // without a trace there are no spans
+				return failed(err)
+			}
+			return a.print(m.Text())
+		},
+	})
+}
