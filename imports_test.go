@@ -35,13 +35,14 @@ var rules = map[string]rule{
 	"trace":              {ours: []string{"fsdiff"}},
 	"internal/probe":     {unix: []string{"*"}},
 	"internal/config":    {},
+	"internal/logs":      {},
 	"internal/inherited": {unix: []string{"*"}},
 	"internal/redact":    {},
 	"internal/version":   {},
 
 	// Level 1
 	"internal/early":         {ours: []string{"internal/inherited", "internal/redact", "internal/version"}, tests: []string{"trace", "internal/config", "internal/record"}},
-	"internal/record":        {ours: []string{"trace", "fsdiff", "internal/config", "internal/redact"}},
+	"internal/record":        {ours: []string{"trace", "fsdiff", "internal/config", "internal/logs", "internal/redact"}},
 	"internal/capture":       {ours: []string{"internal/record"}, unix: []string{"*"}},
 	"internal/metrics":       {ours: []string{"trace"}, tests: []string{"fsdiff"}},
 	"internal/tracecheck":    {ours: []string{"trace", "fsdiff"}, forTest: true},
@@ -83,14 +84,14 @@ var rules = map[string]rule{
 	},
 
 	// Level 5
-	"internal/shim":   {ours: []string{"trace", "internal/record", "internal/config", "internal/inherited", "internal/version"}, unix: []string{"*"}},
+	"internal/shim":   {ours: []string{"trace", "internal/record", "internal/config", "internal/logs", "internal/inherited", "internal/version"}, unix: []string{"*"}},
 	"internal/shell":  {ours: []string{"trace", "fsdiff", "internal/record", "internal/capture", "internal/world", "internal/config", "internal/inherited"}, unix: []string{"*"}},
 	"internal/replay": {ours: []string{"trace", "fsdiff", "internal/record", "internal/world", "internal/config", "internal/inherited"}, unix: []string{"*"}, tests: []string{"internal/world/netlog"}},
 	"internal/doctor": {ours: []string{"internal/probe", "internal/world", "internal/world/cgroup"}, unix: []string{"*"}},
 
 	// Level 6
 	"internal/cli": {ours: []string{
-		"trace", "fsdiff", "internal/config", "internal/probe", "internal/record", "internal/capture", "internal/tracecheck", "internal/metrics", "internal/inherited", "internal/version",
+		"trace", "fsdiff", "internal/config", "internal/logs", "internal/probe", "internal/record", "internal/capture", "internal/tracecheck", "internal/metrics", "internal/inherited", "internal/version",
 		"internal/world", "internal/shell", "internal/shim", "internal/replay", "internal/doctor",
 	}, tests: []string{"internal/world/netlog"}},
 

@@ -247,6 +247,9 @@ func (e *execution) inWorld(id string, cmd world.Command, sigs <-chan os.Signal)
 	res, err := w.Run(cmd)
 	close(done)
 	err = errors.Join(err, w.Close())
+	if res != nil && e.cfg.Log != "" {
+		logResult(res)
+	}
 	if res != nil && !res.Started.IsZero() {
 		e.setup = res.Started.Sub(began)
 		e.teardown = time.Since(res.Started) - res.Duration
@@ -342,10 +345,14 @@ func or(s, otherwise string) string {
 
 // observer prints each step of the set-up at its moment (RPL8); nil if nobody asked.
 func (e *execution) observer() func(world.Step) {
-	if !e.flags.verbose {
+	switch {
+	case !e.flags.verbose && e.cfg.Log == "":
 		return nil
+	case !e.flags.verbose:
+		return logStep
 	}
 	return func(s world.Step) {
+		logStep(s)
 		name := s.Name
 		if name == "strategy" {
 			name = "world strategy"

@@ -24,6 +24,9 @@ func Main() int {
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		name: os.Args[0], args: os.Args[1:], env: env, cfg: config.Load(env),
 	}
+	if a.cfg.Log != "" {
+		a.startLogs()
+	}
 	return a.run()
 }
 

@@ -87,7 +87,11 @@ func (a *app) report(err error) int {
 // It goes past os.File, which ends the whole program by SIGPIPE if nobody reads standard
 // error any more; the command and its span must come to their end all the same.
 func message(f *os.File, kind, text string) {
-	line := []byte("substrate: " + kind + ": " + text + "\n")
+	writePast(f, []byte("substrate: "+kind+": "+text+"\n"))
+}
+
+// writePast makes one write that goes past os.File.
+func writePast(f *os.File, line []byte) {
 	raw, err := f.SyscallConn()
 	if err != nil {
 		return // closed; there is nobody to tell

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"substrate/internal/config"
+	"substrate/internal/logs"
 	"substrate/internal/redact"
 	"substrate/trace"
 )
@@ -209,15 +210,23 @@ func (r *Recorder) append(line *trace.Record) error {
 		return errNoPlace
 	}
 	if r.writer == nil {
-		w, err := trace.Open(r.cfg.Trace, trace.AppendOptions{
+		opt := trace.AppendOptions{
 			Fsync: r.cfg.Fsync, MaxBytes: int64(min(r.cfg.MaxMB, maxMB)) << 20, Keep: r.cfg.Keep, Warn: r.warnOnce,
-		})
+		}
+		if r.cfg.Log != "" {
+			opt.Observe = func(what string) { logs.For("trace").Info(what) }
+		}
+		w, err := trace.Open(r.cfg.Trace, opt)
 		if err != nil {
 			return err
 		}
 		r.writer = w
 	}
-	return r.writer.Write(line)
+	err := r.writer.Write(line)
+	if r.cfg.Log != "" {
+		logs.For("trace").Debug("append", "event", line.EventType, "span", line.SpanID, "file", r.cfg.Trace, "error", err)
+	}
+	return err
 }
 
 // hostName is the name of this machine. uname(2) is one system call where os.Hostname

@@ -16,6 +16,7 @@ import (
 
 	"substrate/internal/config"
 	"substrate/internal/inherited"
+	"substrate/internal/logs"
 	"substrate/internal/record"
 	"substrate/trace"
 )
@@ -64,6 +65,10 @@ func become(name, path string, lookErr error, argv, env []string) int {
 // recorded runs the program as a span.
 func recorded(cfg config.Config, name, path string, lookErr error, argv, env []string) (status int) {
 	inherited.CatchSignals()
+	if cfg.Log != "" {
+		startLogs(cfg.Log)
+		logs.For("shim").Debug("run", "name", name, "path", path, "depth", cfg.Depth, "caller", cfg.Caller, "error", lookErr)
+	}
 	rec := record.New(cfg, func(err error) { complain("warning: " + err.Error()) })
 	span := rec.Begin(record.Command{
 		Component: trace.ComponentShim,
@@ -90,8 +95,23 @@ func recorded(cfg config.Config, name, path string, lookErr error, argv, env []s
 		return statusFailure
 	}
 	done.TermSignal = end.Signal
+	if cfg.Log != "" {
+		logs.For("shim").Debug("ended", "name", name, "pid", pid, "exit", end.Exit, "signal", end.Signal)
+	}
 	done.Usage = trace.Usage{UserMS: end.UserMS, SysMS: end.SysMS, MaxRSSKB: end.MaxRSSKB}
 	return end.Exit
+}
+
+// startLogs does what SUBSTRATE_LOG says (PKG8). Where that makes no sense, substrate says so; each shim would repeat it.
+func startLogs(setting string) { _ = logs.Setup(setting, stderr{}) }
+
+// stderr is standard error, past os.File: SIGPIPE must not end the shim.
+type stderr struct{}
+
+// Write never fails: a line that nobody reads is lost.
+func (stderr) Write(line []byte) (int, error) {
+	_, _ = syscall.Write(2, line)
+	return len(line), nil
 }
 
 // withOwnName is the argv that the program at path gets: the shim's own, but for Python. That

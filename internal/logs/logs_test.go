@@ -1,0 +1,62 @@
+package logs
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+)
+
+// PKG8: levels for all and for one, and what is not understood is said and leaves the rest.
+func TestSetup(t *testing.T) {
+	defer func() { loggers = nil }()
+	for _, c := range []struct{ setting, wrong, want string }{
+		{"", "", ""},
+		{"debug", "", "world:debug world:warn netfilter:debug netfilter:warn"},
+		{"world=debug,netfilter=warn", "", "world:debug world:warn netfilter:warn"},
+		{"warn, world=debug", "", "world:debug world:warn netfilter:warn"},
+		{"debug,world=off", "", "netfilter:debug netfilter:warn"},
+		{"loud,world=debug", `no level "loud"`, "world:debug world:warn"},
+		{"wolrd=debug,warn", `no category "wolrd"; there are world, overlay,`, "world:warn netfilter:warn"},
+	} {
+		var out bytes.Buffer
+		err := Setup(c.setting, &out)
+		if (err == nil) != (c.wrong == "") || err != nil && !strings.Contains(err.Error(), c.wrong) {
+			t.Errorf("Setup(%q) = %v, want %q", c.setting, err, c.wrong)
+		}
+		for _, category := range []string{"world", "netfilter"} {
+			For(category).Debug("x")
+			For(category).Warn("x")
+		}
+		var got []string
+		for line := range strings.Lines(out.String()) {
+			words := strings.Split(strings.TrimSpace(line), ": ")
+			got = append(got, words[2]+":"+words[1])
+		}
+		if text := strings.Join(got, " "); text != c.want || On() != (c.want != "") {
+			t.Errorf("Setup(%q): %q, on %v, want %q", c.setting, text, On(), c.want)
+		}
+	}
+}
+
+// PKG8: a line is one of our messages, whatever is in it.
+func TestLine(t *testing.T) {
+	defer func() { loggers = nil }()
+	var out bytes.Buffer
+	if err := Setup("debug", &out); err != nil {
+		t.Fatal(err)
+	}
+	For("trace").With("a", 1).WithGroup("g").Info("two\nlines \x1b[31m \"é\"", "b", "x y", "c", "", slog.Group("h", "d", "e=f"), "f", "plain")
+	const want = `substrate: info: trace: two\nlines \x1b[31m \"é\" a=1 g.b="x y" g.c="" g.h.d="e=f" g.f=plain` + "\n"
+	if out.String() != want {
+		t.Errorf("got  %qwant %q", out.String(), want)
+	}
+}
+
+func TestSilentWithoutSetup(t *testing.T) {
+	loggers = nil
+	For("world").Error("nobody hears it")
+	if On() {
+		t.Error("On without Setup")
+	}
+}
