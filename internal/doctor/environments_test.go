@@ -58,7 +58,7 @@ func TestEnvironments(t *testing.T) {
 					t.Fatal(err)
 				}
 			})
-			if os.Getenv("SUBSTRATE_TEST_CHILD") == "" {
+			if !testenv.InChild() {
 				rows := decided
 				if env.host.User && !env.host.WithoutFuse {
 					rows = slices.DeleteFunc(slices.Clone(rows), func(name string) bool { return strings.HasSuffix(name, "fuse") })

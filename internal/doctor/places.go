@@ -11,7 +11,7 @@ import (
 // askPlaces says where worlds keep what they have on the host, and why there (WLD7).
 func askPlaces(h Host) finding {
 	run, runDir := placeRow("state of worlds", world.RunPlaces(h.Dirs))
-	upper, upperDir := placeRow("uppers", world.OverlayPlaces(h.Dirs))
+	upper, upperDir := placeRow("uppers", world.OverlayPlaces(world.Host{Dirs: h.Dirs, Root: h.Root}))
 	copies, copyDir := placeRow("copies", world.CopyPlaces(h.Dirs))
 	if runDir == "" {
 		run.Status, run.Fix = Fail, "set XDG_RUNTIME_DIR to a directory of yours"

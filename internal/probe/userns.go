@@ -58,8 +58,8 @@ func spawn(attr *syscall.SysProcAttr) error {
 	return err
 }
 
-// usernsSettings are the kernel's switches that keep users from making namespaces, each with the value that
-// allows it.
+// usernsSettings are the kernel's switches that keep users from making namespaces, each with the one value that
+// allows it; "" stands for all but 0.
 //
 // Source: user_namespaces(7), /proc/sys/user; Debian's and Ubuntu's kernels for the other two.
 var usernsSettings = []struct{ path, name, allows, cause, remedy string }{
@@ -86,10 +86,17 @@ func UsernsRefusal() (cause, remedy string) {
 // UsernsSetting names the setting of the kernel that keeps ordinary users from making user namespaces, and the remedy; ""
 // if none does.
 func UsernsSetting() (cause, remedy string) {
+	return usernsSetting(func(path string) (string, bool) {
+		text, err := os.ReadFile(path)
+		return strings.TrimSpace(string(text)), err == nil
+	})
+}
+
+// usernsSetting is UsernsSetting for settings that read returns.
+func usernsSetting(read func(path string) (string, bool)) (cause, remedy string) {
 	for _, s := range usernsSettings {
-		text, err := os.ReadFile(s.path)
-		value := strings.TrimSpace(string(text))
-		if err == nil && (value != s.allows && s.allows != "" || s.allows == "" && value == "0") {
+		value, known := read(s.path)
+		if known && (s.allows == "" && value == "0" || s.allows != "" && value != s.allows) {
 			return s.name + "=" + value + ": " + s.cause, s.remedy
 		}
 	}

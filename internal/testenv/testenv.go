@@ -174,6 +174,10 @@ func pattern(name string) string {
 	return strings.Join(parts, "/")
 }
 
+// InChild says whether this process is the child in which a body runs, of whatever test. What a test does outside of its body
+// happens in both.
+func InChild() bool { return os.Getenv(marker) != "" }
+
 // isChild says whether this process was started to run this test.
 func isChild(t *testing.T) bool {
 	_, name, found := strings.Cut(os.Getenv(marker), " ")

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"substrate/internal/probe"
+	"substrate/internal/world/worldfs"
 )
 
 // usableRoot returns the first of the candidates that exists or can be made, belongs to the
@@ -104,6 +105,16 @@ var noUpper = map[int64]string{
 	unix.EXFAT_SUPER_MAGIC:     "exfat",
 }
 
+// holdsUpper returns canHoldUpper for a caller.
+func holdsUpper(root bool) func(dir string) error {
+	return func(dir string) error {
+		if err := canHoldUpper(dir); err != nil || root {
+			return err
+		}
+		return worldfs.UserXattrs(dir)
+	}
+}
+
 // canHoldUpper says why dir cannot hold an upper, by its file system.
 func canHoldUpper(dir string) error {
 	var st unix.Statfs_t
@@ -129,7 +140,7 @@ type Place struct {
 func RunPlaces(d Dirs) []Place { return places(d.Run, nil) }
 
 // OverlayPlaces says of the candidates for the uppers of the kernel's overlay whether they can be used, up to the first that can.
-func OverlayPlaces(d Dirs) []Place { return places(d.Overlay, canHoldUpper) }
+func OverlayPlaces(h Host) []Place { return places(h.Dirs.Overlay, holdsUpper(h.Root)) }
 
 // CopyPlaces says of the candidates for copies and for what other strategies keep whether they can be used, up to the first that can.
 func CopyPlaces(d Dirs) []Place { return places(d.Overlay, nil) }

@@ -172,7 +172,7 @@ func (w *World) overlayRoot() (string, error) {
 	if _, any := w.candidates[0].(worldfs.AnyDisk); any {
 		return "", nil // chosen when it is the strategy's turn, by other rules
 	}
-	dir, err := usableRoot("uppers", w.spec.Dirs.Overlay, canHoldUpper)
+	dir, err := usableRoot("uppers", w.spec.Dirs.Overlay, holdsUpper(w.spec.Root))
 	if err == nil {
 		return dir, nil
 	}

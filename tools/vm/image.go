@@ -28,6 +28,7 @@ capsh getcap setcap`)
 var etc = map[string]string{
 	"etc/passwd":        fmt.Sprintf("root:x:0:0:root:/root:/bin/bash\nuser:x:%[1]d:%[1]d::/home/user:/bin/bash\nnobody:x:65534:65534::/:/bin/false\n", job.UID),
 	"etc/group":         fmt.Sprintf("root:x:0:\ntty:x:5:\nuser:x:%d:\nnogroup:x:65534:\n", job.UID),
+	"etc/shadow":        "root:*:1::::::\nuser:*:1::::::\n",
 	"etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n",
 	"etc/hosts":         "127.0.0.1 localhost\n::1 localhost\n",
 	"etc/resolv.conf":   "nameserver 192.0.2.53\n",
@@ -58,7 +59,11 @@ func newImage(root string) (*image, error) {
 		}
 	}
 	for name, text := range etc {
-		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o644); err != nil {
+		mode := fs.FileMode(0o644)
+		if name == "etc/shadow" {
+			mode = 0o600
+		}
+		if err := os.WriteFile(filepath.Join(root, name), []byte(text), mode); err != nil {
 			return nil, err
 		}
 	}

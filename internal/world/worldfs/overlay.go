@@ -28,6 +28,11 @@ func (overlayStrategy) Prepare(r *Request) (View, error) {
 	l := &layered{r: r, prefix: TrustedPrefix, index: r.Root}
 	if !r.Root {
 		l.prefix = UserPrefix
+		if r.Dir == "" {
+			if err := userXattrsInMemory(); err != nil {
+				return nil, err
+			}
+		}
 	}
 	if err := l.prepare(); err != nil {
 		return nil, err

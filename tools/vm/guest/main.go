@@ -158,6 +158,7 @@ func enterDisk() error {
 		_ = os.Symlink(target, link)
 	}
 	_ = os.Chmod("/dev/fuse", 0o666) // as udev does
+	_ = os.WriteFile("/proc/sys/kernel/dmesg_restrict", []byte("0"), 0)
 	return errors.Join(userRun(), loopbackUp(), syscall.Sethostname([]byte("vm")))
 }
 
