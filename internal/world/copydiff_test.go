@@ -24,7 +24,8 @@ type found struct {
 }
 
 // alterCopy does a little of everything in the working directory, says where it is, and tries to write outside, where $1 is.
-const alterCopy = `printf '%s' "$PWD"
+const alterCopy = `printf '%s\n' "$PWD"
+	echo again >>/dev/stdout
 	echo more >>append; echo same >same; rm -r gone; mkdir -p new/d; echo x >new/d/f; chmod 600 mode; ln -sf other link
 	echo scratch >"${TMPDIR:-/tmp}/scratch-$$" && rm "${TMPDIR:-/tmp}/scratch-$$"
 	(echo host >"$1/outside") 2>/dev/null; (echo host >>"$1/precious") 2>/dev/null; true`
@@ -95,9 +96,9 @@ func runIn(t *testing.T, spec Spec, home string) (*Result, string) {
 		t.Fatalf("New: %v", err)
 	}
 	defer func() { must(t, w.Close()) }()
-	r, out, err := os.Pipe()
+	// A file, as the output of replay --json: it can be opened once more by its name in /dev, wherever it lies.
+	out, err := os.CreateTemp(t.TempDir(), "out")
 	must(t, err)
-	defer func() { must(t, r.Close()) }()
 	res, err := w.Run(Command{
 		Path: "/bin/bash", Argv: []string{"bash", "-c", alterCopy, "bash", home}, Dir: spec.Cwd,
 		Env: []string{"PATH=/usr/bin:/bin", "HOME=" + home, "LC_ALL=C"}, Umask: 0o022, Stdout: out, Stderr: os.Stderr,
@@ -106,9 +107,13 @@ func runIn(t *testing.T, spec Spec, home string) (*Result, string) {
 	if err != nil {
 		t.Fatalf("Run: %v", err)
 	}
-	where := make([]byte, 4096)
-	n, _ := r.Read(where) // nothing was printed if it did not start, and Exit says so
-	return res, string(where[:n])
+	text, err := os.ReadFile(out.Name())
+	must(t, err)
+	where, rest, _ := strings.Cut(string(text), "\n")
+	if rest != "again\n" {
+		t.Errorf("printed %q", text)
+	}
+	return res, where
 }
 
 // isRoot says whether this process has a root's capabilities.

@@ -51,7 +51,7 @@ func (w *World) runOnHost(view worldfs.OnHost, cmd *Command) (*Result, error) {
 	c := onHost(cmd)
 	c.Dir = view.WorkDir(cmd.Dir)
 	c.Env = view.Env(c.Env)
-	c.Confine, c.EndAll = view.Confine, true
+	c.Confine, c.EndAll = func() error { return view.Confine(cmd.Stdout, cmd.Stderr) }, true
 	if w.group != nil {
 		c.Cgroup, c.InGroup = w.group.FD(), true
 	}

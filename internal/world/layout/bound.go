@@ -69,7 +69,7 @@ func MakeBound(in Input, copyDir string, mounts []string) (*Plan, error) {
 	}
 	for _, path := range mounts {
 		if n, _ := p.mountOf(path); n.class() != pseudo && !n.hasKernel() {
-			p.add(mount.Mount{Kind: mount.RBind, Step: copyStep, Target: path, Source: path, Flags: n.flags | mount.ReadOnly | mount.NoDev})
+			p.add(mount.Mount{Kind: mount.RBind, Step: copyStep, Target: path, Source: path, Flags: n.flags | mount.ReadOnly | mount.NoDev, Optional: true})
 		}
 	}
 	p.showResolv()
@@ -118,7 +118,7 @@ func (p *planner) scratch(dir string) {
 	for _, likely := range p.Likely {
 		if l := p.real(likely); l.exists && l.path != dir && within(l.path, dir) {
 			p.mkdirs(dir, l.path)
-			p.add(mount.Mount{Kind: mount.RBind, Step: copyStep, Target: l.path, Source: l.path, Flags: mount.ReadOnly | mount.NoDev})
+			p.add(mount.Mount{Kind: mount.RBind, Step: copyStep, Target: l.path, Source: l.path, Flags: mount.ReadOnly | mount.NoDev, Optional: true})
 		}
 	}
 }

@@ -115,11 +115,7 @@ type linked struct {
 	made   bool
 	serial int      // its name in staging
 	names  []*entry // all that were made
-	at     []place
 }
-
-// place is a name in the copy, by the path from its root.
-type place struct{ rel, name string }
 
 // stagingSuffix is added to the path of the copy for the directory that is used while copying.
 const stagingSuffix = ".links"

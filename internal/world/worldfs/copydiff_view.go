@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 
 	"substrate/fsdiff"
@@ -169,11 +171,19 @@ func (p *placeView) Env(env []string) []string {
 var writableFiles = []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/ptmx", "/dev/pts"}
 
 // Confine lets the command write to the copy and to nothing else, where the kernel can do that.
-func (p *placeView) Confine() error {
+func (p *placeView) Confine(open ...*os.File) error {
 	if p.refused != nil {
 		return nil
 	}
-	rules := landlock.Rules{Trees: []string{p.s.Dst, p.tmp}, Files: writableFiles}
+	rules := landlock.Rules{Trees: []string{p.s.Dst, p.tmp}, Files: slices.Clone(writableFiles)}
+	for _, f := range open {
+		if f == nil {
+			continue
+		}
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			rules.Files = append(rules.Files, "/proc/self/fd/"+strconv.Itoa(int(f.Fd())))
+		}
+	}
 	return rules.Restrict()
 }
 

@@ -2,6 +2,7 @@ package worldfs
 
 import (
 	"errors"
+	"os"
 
 	"substrate/fsdiff"
 	"substrate/internal/probe"
@@ -31,4 +32,4 @@ func (directView) Diff(*fsdiff.Builder, int) (Found, error) { return Found{}, Er
 func (directView) Close() error                             { return nil }
 func (directView) WorkDir(cwd string) string                { return cwd }
 func (directView) Env(env []string) []string                { return env }
-func (directView) Confine() error                           { return nil }
+func (directView) Confine(...*os.File) error                { return nil }

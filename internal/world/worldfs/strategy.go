@@ -87,8 +87,9 @@ type OnHost interface {
 	Env(env []string) []string
 
 	// Confine restricts the calling thread before the command is forked from it; an error keeps the command from being
-	// run. The thread is locked and ends after that. It does nothing where nothing can be restricted.
-	Confine() error
+	// run. The thread is locked and ends after that. It does nothing where nothing can be restricted. What the
+	// command prints to, given as open, it may open anew.
+	Confine(open ...*os.File) error
 }
 
 // Served is a View of which some mounts are served by processes.
