@@ -51,6 +51,9 @@ type Strategy struct {
 	// Deviations says, by the name of the case, what this strategy gives instead. The entries must be true: a case that
 	// passes as the others do fails.
 	Deviations map[string]Deviation
+
+	// Impossible says of which cases the directory cannot even be made in Dirs, and why. That must be true as well.
+	Impossible map[string]string
 }
 
 // Deviation is a known difference of a strategy.
@@ -93,7 +96,14 @@ func Run(t *testing.T, s Strategy) {
 func runCase(t *testing.T, s Strategy, c Case, dir string) {
 	t.Helper()
 	lower := makeDir(t, dir, "lower")
-	if err := c.run(lower, c.Before, c.First); err != nil {
+	err := c.run(lower, c.Before, c.First)
+	if why, ok := s.Impossible[c.Name]; ok {
+		if t.Logf("cannot be made here: %s: %v", why, err); err == nil {
+			t.Errorf("%s: is no longer impossible", dir)
+		}
+		return
+	}
+	if err != nil {
 		t.Fatalf("before: %v", err)
 	}
 	age(t, lower)

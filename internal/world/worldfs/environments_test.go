@@ -1,0 +1,46 @@
+package worldfs
+
+import (
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"substrate/internal/testenv"
+	"substrate/internal/world/worldfs/worldfstest"
+)
+
+// suiteIn runs the cases and some histories of a strategy in one directory.
+func suiteIn(t *testing.T, s worldfstest.Strategy, dir string) {
+	t.Helper()
+	unix.Umask(0o022)
+	s.Dirs = []string{dir}
+	worldfstest.Run(t, s)
+	worldfstest.RunRandom(t, s, 50)
+}
+
+// DIF8: the same suite on the file systems that people have, for the kernel's overlay and for copies.
+func TestSuiteOnFileSystems(t *testing.T) {
+	strategies := map[string]worldfstest.Strategy{
+		"overlay":   {Open: openKernelView},
+		"copy-diff": {Open: openCopyView, Deviations: copyDeviations},
+	}
+	for _, fs := range []string{"ext4", "xfs", "btrfs"} {
+		for name, s := range strategies {
+			t.Run(fs+" "+name, func(t *testing.T) {
+				t.Parallel()
+				testenv.InRoot(t, func(t *testing.T) { suiteIn(t, s, testenv.Image(t, fs)) })
+			})
+		}
+	}
+}
+
+// DIF8: copies in a container, whose root is an overlay, with nothing in /dev and no room in /tmp.
+func TestSuiteInContainer(t *testing.T) {
+	testenv.In(t, testenv.Host{Overlays: 1, WithoutFuse: true, FullTmp: true}, func(t *testing.T) {
+		suiteIn(t, worldfstest.Strategy{
+			Open: openCopyView, Deviations: copyDeviations,
+			Impossible: map[string]string{"DIF4/a device 0/0 in the covered directory is hidden": "an overlay takes no device 0/0"},
+		}, os.Getenv("TMPDIR"))
+	})
+}
