@@ -40,6 +40,8 @@ func (a *app) run() int {
 		return a.say(versionText())
 	case first == "--help":
 		return a.runTree([]string{"--help"})
+	case first == "world" && len(a.args) > 1 && a.args[1] == "run":
+		return a.runWorldRun(a.args[2:])
 	case isSubcommand(first):
 		return a.runTree(a.args)
 	}

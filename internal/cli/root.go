@@ -32,7 +32,11 @@ func (a *app) runTree(args []string) int {
 	if isCompletion(args) {
 		offer(root)
 	}
-	err := root.Execute()
+	return a.ended(root.Execute())
+}
+
+// ended reports what a subcommand returned, and gives the exit status.
+func (a *app) ended(err error) int {
 	if err == nil {
 		return a.status
 	}

@@ -43,6 +43,7 @@ type worldRunFlags struct {
 // that those of the command stay the command's.
 func (f *worldRunFlags) flagSet() *pflag.FlagSet {
 	fs := pflag.NewFlagSet("world run", pflag.ContinueOnError)
+	fs.Usage = func() {} // the caller tells about errors and prints the help
 	fs.SetInterspersed(false)
 	f.register(fs)
 	fs.StringVarP(&f.command, "command", "c", "", "give this command to the shell; words that follow are its $0, $1 …")
@@ -70,6 +71,15 @@ for credentials (AWS_*, *_TOKEN, SSH_AUTH_SOCK …), which it gets only by --env
 	}
 	cmd.Flags().AddFlagSet(new(worldRunFlags).flagSet())
 	return cmd
+}
+
+// runWorldRun is `world run` without the tree of subcommands, which would be most of what happens here before the world is made.
+func (a *app) runWorldRun(args []string) int {
+	err := a.worldRun(args)
+	if errors.Is(err, pflag.ErrHelp) {
+		return a.runTree(a.args)
+	}
+	return a.ended(err)
 }
 
 // worldRun runs a new command in a world (WLD11). The error is [pflag.ErrHelp] if help was
