@@ -227,15 +227,13 @@ func (w *World) fallThrough(failure *setupFailure) error {
 		return err
 	}
 	w.learn(failed)
-	if w.spec.Root && w.netPending == nil {
+	if w.spec.Root {
 		network, err := w.network()
 		if err != nil {
 			return err
 		}
-		w.netPlan, w.netPending = startNet()
-		w.netPlan <- network
-		close(w.netPlan)
-		w.netPlan = nil
+		w.net = startNet()
+		w.net.tell(network)
 	}
 	return w.nextView()
 }

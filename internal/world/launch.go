@@ -86,27 +86,20 @@ func (r *run) afterFork(setup *worldinit.Setup) error {
 		w.observe("cgroup", "ok", true)
 	}
 	if setup.Network.Joins {
-		return r.joinNet()
+		r.nameNet()
 	}
 	return nil
 }
 
-// joinNet hands the network namespace that was made meanwhile to the first process. If there is none it
-// gets the host's.
-func (r *run) joinNet() error {
+// nameNet takes what is in the network namespace of a root's world once that is there, and names it.
+func (r *run) nameNet() {
 	w := r.w
-	w.net, w.netPending = <-w.netPending, nil
+	<-w.net.filled
 	r.log, r.dns = w.net.log, w.net.dns
 	w.net.log, w.net.dns = -1, -1
-	if w.net.ns < 0 || w.net.err != nil {
-		w.observe("netns", w.net.err.Error(), false)
-		r.degrade("netns", noNetns, true)
-		host, err := os.Open("/proc/self/ns/net")
-		if err != nil {
-			return fmt.Errorf("keep the host's network: %w", err)
-		}
-		defer func() { _ = host.Close() }()
-		return r.proc.Join(int(host.Fd()))
+	if err := errors.Join(w.net.err, w.net.linksErr); err != nil {
+		r.degradeStep("netns", err)
+		return
 	}
 	if w.net.rulesErr != nil {
 		r.degradeStep("nft", w.net.rulesErr)
@@ -114,31 +107,24 @@ func (r *run) joinNet() error {
 		w.observe("nft", "ok", true)
 	}
 	w.observe("netns", "ok", true)
-	if err := r.proc.Join(w.net.ns); err != nil && !errors.Is(err, syscall.EPIPE) { // one that has failed has said why
-		return err
-	}
 	if err := netns.Bind(w.net.ns, w.netnsName()); err != nil {
 		w.forget(kindNetns)
 		r.degrade("netns-name", "the network namespace has no name for ip-netns(8): "+err.Error(), false)
-		return nil
+		return
 	}
 	w.made(kindNetns, w.netnsName())
-	return nil
 }
 
 // setup writes down what the first process shall do.
 func (r *run) setup() (*worldinit.Setup, error) {
 	w := r.w
-	network := worldinit.Network{Joins: w.netPending != nil}
-	if !network.Joins {
-		var err error
-		if network, err = w.network(); err != nil {
-			return nil, err
-		}
+	network, err := r.network()
+	if err != nil {
+		return nil, err
 	}
 	mounts := w.view.Mounts()
 	s := &worldinit.Setup{
-		Namespaces: worldinit.Namespaces{User: !w.spec.Root, Net: !network.Joins, Cgroup: -1},
+		Namespaces: worldinit.Namespaces{User: !w.spec.Root, Net: !w.spec.Root, Cgroup: -1},
 		UID:        os.Geteuid(), GID: os.Getegid(),
 		Staging: w.props.staging, Mounts: mounts.List, Memory: mounts.Memory,
 		Network: network, Verbose: w.spec.Observe != nil,
@@ -153,9 +139,24 @@ func (r *run) setup() (*worldinit.Setup, error) {
 	if w.group != nil {
 		s.Cgroup = w.group.FD()
 	}
-	var err error
 	s.Command, err = r.command()
 	return s, err
+}
+
+// network says what the first process does about the network: a root's waits for what is being made, or keeps the host's if
+// that came to nothing.
+func (r *run) network() (worldinit.Network, error) {
+	w := r.w
+	if w.net == nil {
+		return w.network()
+	}
+	<-w.net.made
+	if w.net.err != nil {
+		w.observe("netns", w.net.err.Error(), false)
+		r.degrade("netns", noNetns, true)
+		return worldinit.Network{}, nil
+	}
+	return worldinit.Network{Joins: true, NS: w.net.ns, Ready: w.net.ready}, nil
 }
 
 // command turns the Command into descriptors and strings.

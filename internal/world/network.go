@@ -1,6 +1,7 @@
 package world
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -37,53 +38,69 @@ func (w *World) network() (worldinit.Network, error) {
 	}, nil
 }
 
-// readyNet is a network namespace that is set up. A user's world sets its own up in its first process, because only
-// there are the capabilities for it; root's is made by a thread of the supervisor while the rest of the world is
-// prepared, since to make it takes as long as everything else.
-type readyNet struct {
-	ns, log, dns int   // descriptors, -1 for what could not be had
-	err          error // why there is no namespace
-	rulesErr     error // why there are no rules
+// netMaker makes the network namespace of a root's world, in a thread of its own while the rest of the world is prepared,
+// since that takes as long as everything else. A user's world sets its own up in its first process, because only there are
+// the capabilities for it.
+type netMaker struct {
+	plan   chan<- worldinit.Network // takes what shall be in it, and is closed without that if the world came to nothing; then nil
+	made   chan struct{}            // closed when there is a namespace, or err
+	filled chan struct{}            // closed when the rest is there
+
+	ns    int   // -1 without
+	ready int   // eventfd on which the first process waits before it starts the command, -1 without
+	err   error // why there is no namespace
+
+	log, dns int   // sockets in it, -1 for what could not be had
+	rulesErr error // why there are no rules
+	linksErr error // why there are no routes
 }
 
-// startNet begins to make a network namespace. What shall be in it is told later, by one value sent to the first channel,
-// or by closing that if the world came to nothing. The result comes once.
-func startNet() (chan<- worldinit.Network, <-chan *readyNet) {
-	in, out := make(chan worldinit.Network, 1), make(chan *readyNet, 1)
-	go func() {
-		// The thread is not unlocked: it ends with the goroutine, and with it its hold on the namespace.
-		runtime.LockOSThread()
-		r := &readyNet{ns: -1, log: -1, dns: -1}
-		r.make()
-		if n, ok := <-in; ok && r.err == nil {
-			r.fill(n)
-		}
-		out <- r
-	}()
-	return in, out
+// startNet begins to make a network namespace.
+func startNet() *netMaker {
+	plan := make(chan worldinit.Network, 1)
+	n := &netMaker{
+		plan: plan, made: make(chan struct{}), filled: make(chan struct{}),
+		ns: -1, ready: -1, log: -1, dns: -1,
+	}
+	go n.run(plan)
+	return n
+}
+
+func (n *netMaker) run(plan <-chan worldinit.Network) {
+	// The thread is not unlocked: it ends with the goroutine, and with it its hold on the namespace.
+	runtime.LockOSThread()
+	n.make()
+	close(n.made)
+	if p, ok := <-plan; ok && n.err == nil {
+		n.fill(p)
+		_, n.err = unix.Write(n.ready, binary.NativeEndian.AppendUint64(nil, 1))
+	}
+	close(n.filled)
 }
 
 // make moves the thread into a network namespace of its own.
-func (r *readyNet) make() {
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		r.err = os.NewSyscallError("unshare", err)
+func (n *netMaker) make() {
+	if n.err = os.NewSyscallError("unshare", unix.Unshare(unix.CLONE_NEWNET)); n.err != nil {
 		return
 	}
-	if r.ns, r.err = unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0); r.err != nil {
-		r.ns = -1
+	if n.ns, n.err = unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0); n.err != nil {
+		n.ns = -1
+		return
+	}
+	if n.ready, n.err = unix.Eventfd(0, unix.EFD_CLOEXEC); n.err != nil {
+		n.ready = -1
 	}
 }
 
 // fill sets the namespace up. As in a user's world, rules come before routes.
-func (r *readyNet) fill(n worldinit.Network) {
-	links := n.Links
-	if r.log, r.rulesErr = openLog(n); r.rulesErr != nil {
-		links = n.LinksOnly
+func (n *netMaker) fill(plan worldinit.Network) {
+	links := plan.Links
+	if n.log, n.rulesErr = openLog(plan); n.rulesErr != nil {
+		links = plan.LinksOnly
 	}
-	if r.err = sendLinks(links); r.err != nil {
-		return
+	if n.linksErr = sendLinks(links); n.linksErr == nil {
+		n.dns = openDNS()
 	}
-	r.dns = openDNS()
 }
 
 // openLog installs the rules and returns a socket on which their reports arrive.
@@ -123,12 +140,21 @@ func openDNS() int {
 	return fd
 }
 
+// tell says what shall be in the namespace.
+func (n *netMaker) tell(plan worldinit.Network) {
+	n.plan <- plan
+	n.plan = nil
+}
+
 // close lets go of what was not handed on.
-func (r *readyNet) close() {
-	for _, fd := range []int{r.ns, r.log, r.dns} {
+func (n *netMaker) close() {
+	if n.plan != nil {
+		close(n.plan)
+	}
+	<-n.filled
+	for _, fd := range []int{n.ns, n.ready, n.log, n.dns} {
 		if fd >= 0 {
 			_ = unix.Close(fd)
 		}
 	}
-	r.ns, r.log, r.dns = -1, -1, -1
 }

@@ -46,9 +46,7 @@ type World struct {
 	ran   bool
 	ended bool // the command has ended, and no process is left but the first, which is ending by itself
 
-	netPlan    chan<- worldinit.Network // root: to whom makes the network namespace, until told what shall be in it
-	netPending <-chan *readyNet         // root: the network namespace that is being made
-	net        *readyNet                // root: it
+	net *netMaker // root: makes the network namespace
 
 	mu   sync.Mutex // guards proc against Signal from other goroutines
 	proc *worldinit.Process
@@ -103,7 +101,7 @@ func (w *World) make() error {
 		return err
 	}
 	if w.spec.Root {
-		w.netPlan, w.netPending = startNet()
+		w.net = startNet()
 	}
 	collectQuietly(w.spec.Dirs)
 	w.recall(filepath.Dir(worlds))
@@ -120,9 +118,7 @@ func (w *World) make() error {
 		if err != nil {
 			return err
 		}
-		w.netPlan <- network
-		close(w.netPlan)
-		w.netPlan = nil
+		w.net.tell(network)
 	}
 	groupDir := w.planGroup()
 	w.state = state{ID: w.ID, Name: w.Name, Created: time.Now().UTC(), PID: os.Getpid(), Cwd: w.spec.Cwd}
@@ -370,7 +366,10 @@ func (w *World) Close() error {
 	if !w.ended {
 		err = w.endProcess()
 	}
-	w.closeNet()
+	if w.net != nil {
+		w.net.close()
+		w.net = nil
+	}
 	if w.view != nil {
 		err = errors.Join(err, w.view.Close())
 	}
@@ -407,19 +406,5 @@ func closeFD(fd *int) {
 	if *fd >= 0 {
 		_ = unix.Close(*fd)
 		*fd = -1
-	}
-}
-
-// closeNet lets go of the network namespace.
-func (w *World) closeNet() {
-	if w.netPlan != nil {
-		close(w.netPlan)
-		w.netPlan = nil
-	}
-	if w.netPending != nil {
-		w.net, w.netPending = <-w.netPending, nil
-	}
-	if w.net != nil {
-		w.net.close()
 	}
 }

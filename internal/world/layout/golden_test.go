@@ -19,7 +19,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 // fakePlace gives short names, so that golden files can be read.
 func fakePlace(kind PlaceKind, n int) string {
-	return fmt.Sprintf("/S/%s%d", [...]string{"u", "w", "shadow", "copy"}[kind], n)
+	return fmt.Sprintf("/S/%s%d", [...]string{"u", "w", "shadow", "copy", "memory/u", "memory/w"}[kind], n)
 }
 
 // machineFile is a golden file: a machine in testdata, and the plans for root and for uid 1000.

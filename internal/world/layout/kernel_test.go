@@ -103,7 +103,7 @@ func connectTo(socket string) error {
 
 // placeIn numbers the places below a directory.
 func placeIn(store string) func(PlaceKind, int) string {
-	names := map[PlaceKind]string{UpperDir: "upper", WorkDir: "work", ShadowDir: "shadow", CopyFile: "copy"}
+	names := map[PlaceKind]string{UpperDir: "upper", WorkDir: "work", ShadowDir: "shadow", CopyFile: "copy", UpperInMemory: "upper", WorkInMemory: "work"}
 	return func(kind PlaceKind, n int) string { return fmt.Sprintf("%s/%s.%d", store, names[kind], n) }
 }
 

@@ -43,6 +43,9 @@ const (
 	WorkDir                    // an empty directory on the same file system
 	ShadowDir                  // made by Shadow.Create
 	CopyFile                   // made by Copy.Create
+
+	UpperInMemory // as UpperDir and WorkDir, on a file system in memory if that can be had
+	WorkInMemory
 )
 
 // Plan is the file view of a world.
@@ -63,6 +66,7 @@ type Upper struct {
 
 	Lower    string // what the overlay covers: Path, or the place of a Shadow of Path
 	ReadOnly bool   // nothing can be written, so there will be no change
+	InMemory bool   // nothing of size can be written: Dir and Work are an UpperInMemory and a WorkInMemory
 
 	// MayRefuse says that the world shows the host's directory read-only if the kernel refuses the overlay. It did if Work is empty once the
 	// world stands, unless ReadOnly: an overlay that can be written makes a directory there. The user has to be told.

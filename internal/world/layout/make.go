@@ -36,6 +36,7 @@ func Make(in Input) (*Plan, error) {
 	if in.User {
 		err = p.rebuildRoot()
 		p.foreign()
+		p.inMemory()
 	} else {
 		err = p.overlayRoot()
 	}

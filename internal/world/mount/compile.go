@@ -30,7 +30,7 @@ const Stop = -1
 // Program is a list of mounts as prepared system calls.
 type Program struct {
 	Calls []Call
-	keep  []unsafe.Pointer // what the arguments point to
+	keep  []unsafe.Pointer // what the arguments point to, if it is in the Go heap
 }
 
 // Exec runs the calls, beginning with the first, and returns 0, or the error that ended them and the index of the mount that met it. It allocates nothing,
@@ -75,25 +75,41 @@ func (p *Program) Exec() (mount int, errno syscall.Errno) {
 // Compile prepares ms for a world whose root directory will be at root, an absolute path on the
 // host. It makes no system call. The error says which mount cannot be expressed.
 func Compile(root string, ms []Mount) (*Program, error) {
+	p := &Program{}
+	return p, p.compile(root, ms, func(n int) []byte {
+		b := make([]byte, n)
+		p.keep = append(p.keep, unsafe.Pointer(&b[0]))
+		return b
+	})
+}
+
+// CompileIn is Compile for a child that does not share the memory of package runtime: what the calls point to lies in
+// zeroed pieces of memory that alloc returns, aligned for any type, and that stay until the calls have run.
+func CompileIn(alloc func(n int) []byte, root string, ms []Mount) (*Program, error) {
+	p := &Program{}
+	return p, p.compile(root, ms, alloc)
+}
+
+func (p *Program) compile(root string, ms []Mount, alloc func(n int) []byte) error {
 	if !path.IsAbs(root) {
-		return nil, fmt.Errorf("root of the world %s: not an absolute path", quote(root))
+		return fmt.Errorf("root of the world %s: not an absolute path", quote(root))
 	}
-	c := compiler{root: strings.TrimRight(root, "/"), p: &Program{}}
-	c.p.Calls = make([]Call, 0, 2*len(ms))
-	c.p.keep = make([]unsafe.Pointer, 0, 4*len(ms))
+	c := compiler{root: strings.TrimRight(root, "/"), p: p, alloc: alloc}
+	p.Calls = make([]Call, 0, 2*len(ms))
 	for i := range ms {
 		c.index = i
 		if err := c.mount(&ms[i]); err != nil {
-			return nil, fmt.Errorf("%s %s: %w", ms[i].Kind, quote(ms[i].Target), err)
+			return fmt.Errorf("%s %s: %w", ms[i].Kind, quote(ms[i].Target), err)
 		}
 	}
-	return c.p, nil
+	return nil
 }
 
 // compiler is a Program under construction.
 type compiler struct {
 	root  string // without a slash at the end
 	p     *Program
+	alloc func(n int) []byte
 	index int // of the mount that is being compiled
 }
 
@@ -211,15 +227,9 @@ func (c *compiler) add(call Call) {
 
 // str returns the address of s with a zero byte at its end.
 func (c *compiler) str(s string) uintptr {
-	b := make([]byte, len(s)+1)
+	b := c.alloc(len(s) + 1)
 	copy(b, s)
-	return c.pointer(unsafe.Pointer(&b[0]))
-}
-
-// pointer returns p as an argument and keeps what it points to.
-func (c *compiler) pointer(p unsafe.Pointer) uintptr {
-	c.p.keep = append(c.p.keep, p)
-	return uintptr(p)
+	return uintptr(unsafe.Pointer(&b[0]))
 }
 
 // source returns the address of the path that m binds.
@@ -287,13 +297,14 @@ func (c *compiler) rbind(m *Mount, target uintptr) {
 
 // attr returns the address and size of a struct mount_attr that sets f.
 func (c *compiler) attr(f Flags) (uintptr, uintptr) {
-	attr := &unix.MountAttr{}
+	b := c.alloc(int(unsafe.Sizeof(unix.MountAttr{})))
+	attr := (*unix.MountAttr)(unsafe.Pointer(&b[0]))
 	for i, bit := range []uint64{unix.MOUNT_ATTR_RDONLY, unix.MOUNT_ATTR_NOSUID, unix.MOUNT_ATTR_NODEV, unix.MOUNT_ATTR_NOEXEC} {
 		if f&(1<<i) != 0 {
 			attr.Attr_set |= bit
 		}
 	}
-	return c.pointer(unsafe.Pointer(attr)), unsafe.Sizeof(*attr)
+	return uintptr(unsafe.Pointer(attr)), unsafe.Sizeof(*attr)
 }
 
 // mountFlags returns f as flags of mount(2).

@@ -73,7 +73,7 @@ func (s fuseStrategy) Prepare(r *Request) (View, error) {
 			return nil, &probe.Error{What: "serve the files by " + fuseName, Err: errors.New(c.Reason), Remedy: c.Remedy}
 		}
 	}
-	v := &fuseView{layered: layered{r: r, prefix: FusePrefix}}
+	v := &fuseView{layered: layered{r: r, prefix: FusePrefix, served: true}}
 	if err := v.prepare(); err != nil {
 		return nil, err
 	}
@@ -85,7 +85,7 @@ func (s fuseStrategy) Prepare(r *Request) (View, error) {
 // fuseView is a layered view of which each overlay is served by a process.
 type fuseView struct {
 	layered
-	served  []mount.Mount // the Fuse mounts, in their order
+	fuses   []mount.Mount // the Fuse mounts, in their order
 	servers []*server
 }
 
@@ -107,7 +107,7 @@ func (v *fuseView) fuseMounts() {
 				continue
 			}
 			m.Kind, m.Data, m.Else, m.MayVanish = mount.Fuse, data, nil, false
-			v.served = append(v.served, m)
+			v.fuses = append(v.fuses, m)
 		}
 		v.mounts.List = append(v.mounts.List, m)
 	}
@@ -125,10 +125,10 @@ func may(dir string, rights uint32) bool {
 // Serve starts the process behind the next Fuse mount.
 func (v *fuseView) Serve(device *os.File) error {
 	n := len(v.servers)
-	if n >= len(v.served) {
+	if n >= len(v.fuses) {
 		return errors.New("more file systems are mounted than were planned")
 	}
-	s, err := startServer(&v.served[n], device, v.r.Root)
+	s, err := startServer(&v.fuses[n], device, v.r.Root)
 	if err != nil {
 		return err
 	}

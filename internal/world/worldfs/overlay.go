@@ -47,6 +47,7 @@ type layered struct {
 	mounts Mounts
 	prefix string // of the overlay's marks
 	index  bool   // overlays are mounted with index=on
+	served bool   // overlays are served by processes on the host, which do not see the world's memory
 }
 
 func (l *layered) Mounts() Mounts { return l.mounts }
@@ -74,11 +75,11 @@ func (l *layered) prepare() error {
 			return err
 		}
 	}
-	if l.r.Dir == "" {
-		l.mounts.Memory = l.inMemory()
-		return nil
-	}
+	l.mounts.Memory = l.inMemory()
 	for i := range l.plan.Uppers {
+		if l.isInMemory(l.plan.Uppers[i].Dir) {
+			continue
+		}
 		if err := makeUpper(&l.plan.Uppers[i]); err != nil {
 			return err
 		}
@@ -90,7 +91,10 @@ func (l *layered) prepare() error {
 // the uppers are in memory, so that they go with it.
 func (l *layered) place(kind layout.PlaceKind, n int) string {
 	base := l.r.Dir
-	if base == "" {
+	switch {
+	case !l.served && (kind == layout.UpperInMemory || kind == layout.WorkInMemory):
+		base = l.r.Memory
+	case base == "":
 		base = l.r.Memory
 		if kind == layout.ShadowDir || kind == layout.CopyFile {
 			base = l.r.State
@@ -99,7 +103,10 @@ func (l *layered) place(kind layout.PlaceKind, n int) string {
 	return base + "/" + placeNames[kind] + strconv.Itoa(n)
 }
 
-var placeNames = map[layout.PlaceKind]string{layout.UpperDir: "upper", layout.WorkDir: "work", layout.ShadowDir: "shadow", layout.CopyFile: "copy"}
+var placeNames = map[layout.PlaceKind]string{
+	layout.UpperDir: "upper", layout.WorkDir: "work", layout.ShadowDir: "shadow", layout.CopyFile: "copy",
+	layout.UpperInMemory: "upper", layout.WorkInMemory: "work",
+}
 
 // makeUpper makes an upper and its work directory. The upper gets its owner, mode and time,
 // because the world shows them as those of the directory that it covers.
@@ -124,18 +131,32 @@ func makeUpper(u *layout.Upper) error {
 	return nil
 }
 
-// inMemory prepares a tmpfs for the uppers.
+// isInMemory says whether a place lies on the tmpfs of the uppers.
+func (l *layered) isInMemory(place string) bool { return strings.HasPrefix(place, l.r.Memory+"/") }
+
+// besides is the size of a tmpfs that takes only what hardly anything is written to: a quarter of the memory.
+const besides = "25%"
+
+// inMemory prepares a tmpfs for the uppers, or those of them that are not on disk; nil if there are none.
 func (l *layered) inMemory() *mount.Memory {
 	m := &mount.Memory{Dir: l.r.Memory, Data: "mode=0700"}
-	if l.r.MemorySize != "" {
-		m.Data += ",size=" + l.r.MemorySize
+	if size := l.r.MemorySize; size != "" {
+		m.Data += ",size=" + size
+	} else if l.r.Dir != "" {
+		m.Data += ",size=" + besides
 	}
 	for _, u := range l.plan.Uppers {
+		if !l.isInMemory(u.Dir) {
+			continue
+		}
 		d := mount.MemoryDir{Path: u.Dir, Mode: u.Mode, UID: -1}
 		if u.UID != os.Geteuid() || u.GID != os.Getegid() {
 			d.UID, d.GID = u.UID, u.GID
 		}
 		m.Dirs = append(m.Dirs, mount.MemoryDir{Path: u.Work, Mode: 0o700, UID: -1}, d)
+	}
+	if len(m.Dirs) == 0 {
+		return nil
 	}
 	return m
 }
@@ -168,7 +189,7 @@ func (l *layered) refused(memory int) []string {
 
 // at is where the supervisor reaches a place of an upper, which with a tmpfs of the world's own is through its descriptor.
 func (l *layered) at(place string, memory int) string {
-	if l.mounts.Memory == nil {
+	if !l.isInMemory(place) {
 		return place
 	}
 	return "/proc/self/fd/" + strconv.Itoa(memory) + strings.TrimPrefix(place, l.mounts.Memory.Dir)

@@ -1,7 +1,6 @@
 package worldinit
 
 import (
-	"runtime"
 	"syscall"
 	"unsafe"
 
@@ -20,25 +19,33 @@ func afterFork()
 //go:linkname afterForkInChild syscall.runtime_AfterForkInChild
 func afterForkInChild()
 
-// fork makes the child with clone3(2) and lets it work through the program at st. In the parent
-// it returns the child's pid.
+// fork makes the child with clone3(2) and lets it work through the program at st, on a stack of its own and without the Go
+// heap. In the parent it returns the child's pid.
 //
 //go:norace
 //go:noinline
 func fork(args *cloneArgs, st *childState) (pid uintptr, errno syscall.Errno) {
-	beforeFork()
-	pid, _, errno = syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(args)), unsafe.Sizeof(*args), 0)
-	if errno != 0 || pid != 0 {
+	syscall.ForkLock.Lock()
+	defer syscall.ForkLock.Unlock()
+	var r int
+	withoutHeap(func() {
+		beforeFork()
+		r = forkOn(args, unsafe.Sizeof(*args), st)
 		afterFork()
-		return pid, errno
+	})
+	if r < 0 {
+		return 0, syscall.Errno(-r)
 	}
-	afterForkInChild()
-	interpret(st)
-	return 0, 0 // not reached
+	return uintptr(r), 0
 }
 
-// forkOld is fork for kernels and seccomp filters that refuse clone3(2). It cannot place the
-// child in a cgroup.
+// forkOn is clone3(2). The child begins in interpret, on the stack that args names.
+//
+//go:noescape
+func forkOn(args *cloneArgs, size uintptr, st *childState) int
+
+// forkOld is fork for kernels and seccomp filters that refuse clone3(2). It cannot place the child in a cgroup, and the
+// child goes on with a copy of everything.
 //
 //go:norace
 //go:noinline
@@ -131,9 +138,6 @@ func perform(st *childState, o *op, pc int32) syscall.Errno {
 	case opPoke:
 		target := *(*unsafe.Pointer)(unsafe.Add(unsafe.Pointer(&st.pokes), o.args[0]*unsafe.Sizeof(st.pokes[0])))
 		*(*int32)(target) = int32(arg(st, o, 1))
-	case opPeek:
-		source := *(*unsafe.Pointer)(unsafe.Add(unsafe.Pointer(&st.pokes), o.args[0]*unsafe.Sizeof(st.pokes[0])))
-		*(*uintptr)(unsafe.Add(unsafe.Pointer(&st.regs), o.args[1]*unsafe.Sizeof(uintptr(0)))) = uintptr(*(*int32)(source))
 	case opStep:
 		report(st, MsgStep, pc, 0)
 	case opDegrade:
@@ -308,15 +312,10 @@ func endAll() {
 
 // begin readies the child's state and returns it. The program must not change afterwards.
 func (p *Program) begin() *childState {
-	st := &p.state
-	st.ops = unsafe.Pointer(&p.ops[0])
-	return st
-}
-
-// release lets the garbage collector have the prepared memory; the child has its own copy.
-func (p *Program) release() {
-	runtime.KeepAlive(p)
-	p.keep = nil
+	b := p.bytes(len(p.ops) * int(unsafe.Sizeof(op{})))
+	p.state.ops = unsafe.Pointer(&b[0])
+	copy(unsafe.Slice((*op)(p.state.ops), len(p.ops)), p.ops)
+	return p.state
 }
 
 // vfork is clone(2) with CLONE_VM and CLONE_VFORK on the same stack: it returns in the child, and then, once that has

@@ -36,11 +36,10 @@ func (s *Setup) memoryUppers(p *Program, fds [numFDs]Reg) {
 // mounts turns the mounts into ops. They keep the names of their steps. A network namespace that is made elsewhere is
 // entered as late as can be, which is before the mount of a sysfs: that shows the namespace that it was mounted in.
 func (s *Setup) mounts(p *Program, peer int) error {
-	compiled, err := mount.Compile(path.Clean(s.Staging), s.Mounts)
+	compiled, err := mount.CompileIn(p.bytes, path.Clean(s.Staging), s.Mounts)
 	if err != nil {
 		return fmt.Errorf("prepare the mounts: %w", err)
 	}
-	p.keep = append(p.keep, compiled)
 	fd := p.NewReg()
 	index := make([]int32, len(compiled.Calls)+1) // of the op that a call became
 	first := len(p.ops)
@@ -59,7 +58,7 @@ func (s *Setup) mounts(p *Program, peer int) error {
 			step = name
 			if !joined && s.Mounts[c.Mount].Kind == mount.Sysfs {
 				joined = true
-				s.joinNet(p, peer)
+				s.joinNet(p)
 			}
 			p.Step(name)
 		}
@@ -79,7 +78,7 @@ func (s *Setup) mounts(p *Program, peer int) error {
 	s.done(p)
 	last := len(p.ops)
 	if !joined {
-		s.joinNet(p, peer)
+		s.joinNet(p)
 	}
 	s.awaitServed(p)
 	for i := first; i < last; i++ {
@@ -101,12 +100,8 @@ func (s *Setup) handOver(p *Program, peer int, m *mount.Mount, fd Reg) {
 	if m.Kind != mount.Fuse {
 		return
 	}
-	msg := &Message{Kind: MsgFuse}
-	rights := unix.UnixRights(mount.FuseFD)
-	iov := &unix.Iovec{Base: (*byte)(unsafe.Pointer(msg)), Len: uint64(unsafe.Sizeof(*msg))}
-	hdr := &unix.Msghdr{Iov: iov, Iovlen: 1, Control: &rights[0], Controllen: uint64(len(rights))}
-	p.keep = append(p.keep, msg, iov, rights, hdr)
-	p.Call(unix.SYS_SENDMSG, Num(peer), Arg{val: uintptr(unsafe.Pointer(hdr))}, Num(unix.MSG_NOSIGNAL))
+	msg, rights := p.descriptors(MsgFuse, mount.FuseFD)
+	p.Call(unix.SYS_SENDMSG, Num(peer), p.message(msg, rights), Num(unix.MSG_NOSIGNAL))
 	p.Call(unix.SYS_CLOSE, Num(mount.FuseFD))
 	p.Try(unix.SYS_CLOSE, FromReg(fd))
 }

@@ -30,7 +30,6 @@ const (
 	opAlive          // end if the supervisor is gone
 	opAck            // read a netlink socket until it is empty; an error message in it is an error
 	opPoke           // store a register as an int32 at a fixed address
-	opPeek           // load a register from an int32 at a fixed address
 	opStep           // tell the supervisor that a step ended well
 	opDegrade        // tell the supervisor that a step had to be left out, and the last error
 	opJump           // go on at onErr
@@ -69,16 +68,16 @@ type Program struct {
 	steps []string
 	regs  int
 	pokes int
-	keep  []any // prepared memory that ops point at
-	state childState
+	memory
+	state *childState
 }
 
-// childState is what the interpreter needs besides the ops. Only the child writes to it, in
-// its own copy.
+// childState is what the interpreter needs besides the ops. It lies in the child's memory; only the child writes to it
+// once it runs, in its own copy.
 type childState struct {
 	ops     unsafe.Pointer
 	regs    [maxRegs]uintptr
-	pokes   [8]unsafe.Pointer // targets of opPoke and sources of opPeek
+	pokes   [8]unsafe.Pointer // targets of opPoke
 	lastErr int32
 	parent  int32          // op with which the parent goes on after opSpawn
 	child   int32          // op with which the child begins
@@ -94,7 +93,11 @@ type childState struct {
 }
 
 // New returns an empty Program.
-func New() *Program { return &Program{steps: []string{"start"}, ops: make([]op, 0, 256)} }
+func New() *Program {
+	p := &Program{steps: []string{"start"}, ops: make([]op, 0, 256)}
+	p.state = place[childState](&p.memory)
+	return p
+}
 
 // Step begins a step: the ops that follow belong to it until the next call.
 func (p *Program) Step(name string) { p.steps = append(p.steps, name) }
@@ -159,22 +162,11 @@ func (p *Program) Ack(r Reg) {
 	p.add(op{kind: opAck, args: [6]uintptr{uintptr(r)}, regMask: 1, onErr: fatal})
 }
 
-// Poke stores r as an int32 at offset off of the prepared memory b.
+// Poke stores r as an int32 at offset off of the prepared memory b, which the child has.
 func (p *Program) Poke(b []byte, off int, r Reg) {
-	p.keep = append(p.keep, b)
 	p.state.pokes[p.pokes] = unsafe.Pointer(&b[off])
 	p.add(op{kind: opPoke, args: [6]uintptr{uintptr(p.pokes), uintptr(r)}, regMask: 2})
 	p.pokes++
-}
-
-// Peek loads the int32 at offset off of the prepared memory b, which an earlier op has filled.
-func (p *Program) Peek(b []byte, off int) Reg {
-	p.keep = append(p.keep, b)
-	p.state.pokes[p.pokes] = unsafe.Pointer(&b[off])
-	r := p.NewReg()
-	p.add(op{kind: opPeek, args: [6]uintptr{uintptr(p.pokes), uintptr(r)}})
-	p.pokes++
-	return r
 }
 
 // Alternative runs the ops that try appends; if one fails, those of otherwise are
@@ -195,34 +187,52 @@ func (p *Program) Alternative(try, otherwise func()) {
 
 // String prepares s as a C string.
 func (p *Program) String(s string) Arg {
-	b := make([]byte, len(s)+1)
+	b := p.bytes(len(s) + 1)
 	copy(b, s)
-	return p.Bytes(b)
+	return addr(b)
 }
 
-// Bytes prepares b, which must not be empty, and returns its address.
+// Bytes prepares a copy of b, which must not be empty, and returns its address.
 func (p *Program) Bytes(b []byte) Arg {
-	p.keep = append(p.keep, b)
-	return Arg{val: uintptr(unsafe.Pointer(&b[0]))}
+	own := p.bytes(len(b))
+	copy(own, b)
+	return addr(own)
+}
+
+// addr is the address of memory that the child has.
+func addr(b []byte) Arg { return Arg{val: uintptr(unsafe.Pointer(&b[0]))} }
+
+// descriptors prepares a Message of that kind and the control part that carries fds.
+func (p *Program) descriptors(kind int32, fds ...int) (msg, rights []byte) {
+	msg = p.bytes(int(unsafe.Sizeof(Message{})))
+	(*Message)(unsafe.Pointer(&msg[0])).Kind = kind
+	list := unix.UnixRights(fds...)
+	rights = p.bytes(len(list))
+	copy(rights, list)
+	return msg, rights
+}
+
+// message prepares a struct msghdr for one message: data, and control for descriptors.
+func (p *Program) message(data, control []byte) Arg {
+	iov, hdr := place[unix.Iovec](&p.memory), place[unix.Msghdr](&p.memory)
+	iov.Base, iov.Len = &data[0], uint64(len(data))
+	hdr.Iov, hdr.Iovlen = iov, 1
+	hdr.Control, hdr.Controllen = &control[0], uint64(len(control))
+	return Arg{val: uintptr(unsafe.Pointer(hdr))}
 }
 
 // strings prepares a null-terminated array of C strings.
 func (p *Program) strings(list []string) unsafe.Pointer {
-	ptrs := make([]uintptr, len(list)+1)
 	n := 0
 	for _, s := range list {
 		n += len(s) + 1
 	}
-	buf := make([]byte, 0, n+1)
+	text := p.bytes(n + 1)
+	ptrs := p.bytes((len(list) + 1) * int(unsafe.Sizeof(uintptr(0))))
+	array := unsafe.Slice((*uintptr)(unsafe.Pointer(&ptrs[0])), len(list)+1)
 	for i, s := range list {
-		ptrs[i] = uintptr(len(buf))
-		buf = append(append(buf, s...), 0)
+		array[i] = addr(text).val
+		text = text[copy(text, s)+1:]
 	}
-	buf = append(buf, 0)
-	base := p.Bytes(buf).val
-	for i := range list {
-		ptrs[i] += base
-	}
-	p.keep = append(p.keep, ptrs)
 	return unsafe.Pointer(&ptrs[0])
 }

@@ -3,9 +3,9 @@ package worldinit
 import (
 	"encoding/binary"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -30,7 +30,10 @@ type Setup struct {
 
 // Network is what is done in the network namespace, as prepared netlink messages.
 type Network struct {
-	Joins     bool   // the namespace is made elsewhere and comes by [Process.Join]; what follows is not used
+	Joins bool // the namespace is made elsewhere
+	NS    int  // it; what follows besides Ready is not used then
+	Ready int  // eventfd that is written when the namespace is set up; the command is started then
+
 	Links     []byte // lo up with addresses and default routes that lead nowhere
 	LinksOnly []byte // lo up alone, for the case that the rules cannot be had
 	Rules     []byte // the nft table, one transaction
@@ -93,9 +96,8 @@ func (s *Setup) Start() (*Process, error) {
 func (s *Setup) program(peer int) (*Program, error) {
 	p := New()
 	p.state.status = uintptr(peer)
-	oldMask := p.Bytes(make([]byte, 8))
 	all := p.Bytes([]byte{255, 255, 255, 255, 255, 255, 255, 255})
-	p.Call(unix.SYS_RT_SIGPROCMASK, Num(unix.SIG_BLOCK), all, oldMask, Num(8))
+	p.Call(unix.SYS_RT_SIGPROCMASK, Num(unix.SIG_BLOCK), all, Num(0), Num(8))
 	p.Call(unix.SYS_UMASK, Num(0))
 	s.dieWithSupervisor(p)
 	if s.Wait {
@@ -124,8 +126,13 @@ func (s *Setup) program(peer int) (*Program, error) {
 	s.sendFDs(p, peer, fds)
 	s.dropPrivileges(p)
 	s.dieWithSupervisor(p)
-	s.spawn(p, peer, oldMask)
-	return p, nil
+	if s.Network.Joins {
+		s.awaitNet(p)
+	}
+	if err := s.spawn(p, peer); err != nil {
+		return nil, err
+	}
+	return p, p.err
 }
 
 func (s *Setup) done(p *Program) {
@@ -151,7 +158,11 @@ func (s *Setup) stdio(p *Program, peer int) {
 	for i, r := range regs {
 		p.Call(unix.SYS_DUP3, FromReg(r), Num(i), Num(0))
 	}
-	closeAllBut(p, append([]int{peer}, s.Keep...)...)
+	keep := append([]int{peer}, s.Keep...)
+	if s.Network.Joins {
+		keep = append(keep, s.Network.NS, s.Network.Ready)
+	}
+	closeAllBut(p, keep...)
 }
 
 // closeAllBut closes the descriptors from 3 on, but for those to keep. Before Linux 5.9 they stay open
@@ -231,17 +242,17 @@ func (s *Setup) network(p *Program, fds [numFDs]Reg) {
 	}
 }
 
-// joinNet waits for the network namespace and enters it.
-func (s *Setup) joinNet(p *Program, peer int) {
+// joinNet enters the network namespace that was made elsewhere.
+func (s *Setup) joinNet(p *Program) {
 	p.Step("netns")
-	data, rights := make([]byte, 1), make([]byte, unix.CmsgSpace(4))
-	iov := &unix.Iovec{Base: &data[0], Len: 1}
-	hdr := &unix.Msghdr{Iov: iov, Iovlen: 1, Control: &rights[0], Controllen: uint64(len(rights))}
-	p.keep = append(p.keep, data, iov, hdr)
-	p.Call(unix.SYS_RECVMSG, Num(peer), Arg{val: uintptr(unsafe.Pointer(hdr))}, Num(unix.MSG_CMSG_CLOEXEC))
-	ns := p.Peek(rights, unix.CmsgLen(0))
-	p.Call(unix.SYS_SETNS, FromReg(ns), Num(unix.CLONE_NEWNET))
-	p.Call(unix.SYS_CLOSE, FromReg(ns))
+	p.Call(unix.SYS_SETNS, Num(s.Network.NS), Num(unix.CLONE_NEWNET))
+	p.Call(unix.SYS_CLOSE, Num(s.Network.NS))
+}
+
+// awaitNet waits until that is set up.
+func (s *Setup) awaitNet(p *Program) {
+	p.Step("netns")
+	p.Call(unix.SYS_READ, Num(s.Network.Ready), addr(p.bytes(8)), Num(8))
 }
 
 // set makes the descriptor in dst a copy of the one in src; a src that was never made leaves it alone.
@@ -306,19 +317,15 @@ func (s *Setup) openPTY(p *Program, fds [numFDs]Reg) {
 // sendFDs hands the descriptors to the supervisor.
 func (s *Setup) sendFDs(p *Program, peer int, fds [numFDs]Reg) {
 	p.Step("start")
-	msg := &Message{Kind: MsgFDs}
-	rights := unix.UnixRights(make([]int, numFDs)...)
+	msg, rights := p.descriptors(MsgFDs, make([]int, numFDs)...)
 	for i, r := range fds {
 		p.Poke(rights, unix.CmsgLen(0)+4*i, r)
 	}
-	iov := &unix.Iovec{Base: (*byte)(unsafe.Pointer(msg)), Len: uint64(unsafe.Sizeof(*msg))}
-	hdr := &unix.Msghdr{Iov: iov, Iovlen: 1, Control: &rights[0], Controllen: uint64(len(rights))}
-	p.keep = append(p.keep, msg, iov, hdr)
-	p.Call(unix.SYS_SENDMSG, Num(peer), Arg{val: uintptr(unsafe.Pointer(hdr))}, Num(unix.MSG_NOSIGNAL))
+	p.Call(unix.SYS_SENDMSG, Num(peer), p.message(msg, rights), Num(unix.MSG_NOSIGNAL))
 }
 
 // spawn starts the command and lets the first process become init.
-func (s *Setup) spawn(p *Program, peer int, oldMask Arg) {
+func (s *Setup) spawn(p *Program, peer int) error {
 	p.Step("exec")
 	c := &s.Command
 	p.state.paths, p.state.argv, p.state.env = p.strings(c.Paths), p.strings(c.Argv), p.strings(c.Env)
@@ -344,11 +351,23 @@ func (s *Setup) spawn(p *Program, peer int, oldMask Arg) {
 	p.Step("chdir " + strconv.Quote(c.Dir))
 	p.Call(unix.SYS_CHDIR, p.String(c.Dir))
 	p.Step("exec")
-	if c.Blocked != nil {
-		oldMask = p.Bytes(binary.NativeEndian.AppendUint64(nil, *c.Blocked))
-	}
-	p.Call(unix.SYS_RT_SIGPROCMASK, Num(unix.SIG_SETMASK), oldMask, Num(0), Num(8))
+	blocked, err := c.blocked()
+	mask := p.Bytes(binary.NativeEndian.AppendUint64(nil, blocked))
+	p.Call(unix.SYS_RT_SIGPROCMASK, Num(unix.SIG_SETMASK), mask, Num(0), Num(8))
 	p.add(op{kind: opExec})
+	return err
+}
+
+// blocked is the set of signals that the command has blocked.
+func (c *Command) blocked() (uint64, error) {
+	if c.Blocked != nil {
+		return *c.Blocked, nil
+	}
+	var set unix.Sigset_t
+	if err := unix.PthreadSigmask(unix.SIG_BLOCK, nil, &set); err != nil {
+		return 0, os.NewSyscallError("rt_sigprocmask", err)
+	}
+	return uint64(set.Val[0]), nil
 }
 
 // dispositions ignores what the caller had ignored; everything else is at its default already.

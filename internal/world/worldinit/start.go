@@ -34,12 +34,23 @@ type Process struct {
 // ErrGone is returned by Receive when the first process died without a last message.
 var ErrGone = errors.New("the first process of the world died")
 
+// The child's stack holds the frames of interpret and what it calls, none of which can grow. Its thread-local storage
+// is only looked at: the way from assembly to Go reads there, below the address that clone3(2) takes, which goroutine runs, and none does.
+const (
+	stackSize = 16 << 10
+	tlsSize   = 64
+)
+
 // start forks the child. The calling thread must be locked and live as long as the
 // child: PR_SET_PDEATHSIG is bound to it. conn is the supervisor's end of the report socket and
 // peer the child's, which is closed here.
 func (p *Program) start(ns Namespaces, conn, peer int) (*Process, error) {
 	defer p.release()
 	st := p.begin()
+	stack, tls := p.bytes(stackSize), p.bytes(tlsSize)
+	if p.err != nil {
+		return nil, p.err
+	}
 	flags := uint64(unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS)
 	if ns.User {
 		flags |= unix.CLONE_NEWUSER
@@ -66,6 +77,9 @@ func (p *Program) start(ns Namespaces, conn, peer int) (*Process, error) {
 	if ns.Wait {
 		pid, errno = forkOld(uintptr(args.flags)|uintptr(args.exitSignal), &pidfd, st)
 	} else {
+		args.flags |= unix.CLONE_CLEAR_SIGHAND | unix.CLONE_SETTLS
+		args.stack, args.stackSize = uint64(addr(stack).val), stackSize
+		args.tls = uint64(addr(tls).val) + tlsSize
 		pid, errno = fork(args, st)
 	}
 	_ = unix.Close(peer)
@@ -132,17 +146,6 @@ func (pr *Process) Step(m Message) string {
 func (pr *Process) Go() error {
 	_, err := unix.Write(pr.conn, []byte{1})
 	return os.NewSyscallError("write", err)
-}
-
-// Join hands over the network namespace that [Network.Joins] announced.
-//
-// A process that has ended already is no error: the reason is in what it sent before.
-func (pr *Process) Join(ns int) error {
-	err := unix.Sendmsg(pr.conn, []byte{1}, unix.UnixRights(ns), nil, unix.MSG_NOSIGNAL)
-	if errors.Is(err, unix.EPIPE) {
-		return nil
-	}
-	return os.NewSyscallError("sendmsg", err)
 }
 
 // Signal sends sig to the first process, which passes it on to the command's process
