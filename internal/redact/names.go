@@ -74,7 +74,7 @@ func separator(s string, j int) (k int, colon, spaced, ok bool) {
 		return 0, false, false, false
 	}
 	k++
-	if k < len(s) && (s[k] == '=' && !(colon) || s[k] == ':' || colon && strings.HasPrefix(s[k:], "//")) {
+	if k < len(s) && (s[k] == '=' && !colon || s[k] == ':' || colon && strings.HasPrefix(s[k:], "//")) {
 		return 0, false, false, false // a comparison, a scope, a URL
 	}
 	if k < len(s) && (colon && s[k] == '=' || !colon && s[k] == '>') {

@@ -67,7 +67,7 @@ const maxDepth = 8
 // commands cuts s[from:to] into simple commands, and looks at each. It knows quotes and what separates
 // commands, and takes the rest as it comes.
 func (f *finder) commands(from, to, depth int) {
-	if f.word && strings.IndexAny(f.s, " \t\n") < 0 || depth > maxDepth {
+	if f.word && !strings.ContainsAny(f.s, " \t\n") || depth > maxDepth {
 		return
 	}
 	var tokens []token
@@ -107,7 +107,7 @@ func (f *finder) wordEnd(i, to, depth int) int {
 				i++
 				continue
 			}
-			if strings.IndexAny(f.s[i+1:end], " \t\n") >= 0 {
+			if strings.ContainsAny(f.s[i+1:end], " \t\n") {
 				f.commands(i+1, end, depth+1)
 			}
 			i = end + 1

@@ -74,8 +74,10 @@ func TestCompareEnvironment(t *testing.T) { // REC5, RPL7
 
 func TestUnstable(t *testing.T) { // RPL12
 	reports := []*Report{
-		{Capture: printed("a", "b"), FSDiff: diffOf("+/w/a")}, {Capture: printed("a", "b"), FSDiff: diffOf("+/w/a")},
-		{Exit: 1, Capture: printed("a", "c"), FSDiff: diffOf("+/w/b")}, {Capture: printed("a", "d"), FSDiff: diffOf()},
+		{Capture: printed("a", "b"), FSDiff: diffOf("+/w/a")},
+		{Capture: printed("a", "b"), FSDiff: diffOf("+/w/a")},
+		{Exit: 1, Capture: printed("a", "c"), FSDiff: diffOf("+/w/b")},
+		{Capture: printed("a", "d"), FSDiff: diffOf()},
 	}
 	if diff := cmp.Diff([]string{"exit code", "stderr", "files"}, Unstable(reports)); diff != "" {
 		t.Errorf("Unstable (-want +got):\n%s", diff)
