@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"substrate/trace"
@@ -41,7 +42,7 @@ func (s *Span) maskFile(f *os.File) error {
 	if err != nil || !found {
 		return err
 	}
-	tmp, err := os.OpenFile(f.Name()+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	tmp, err := replacement(f.Name())
 	if err != nil {
 		return err
 	}
@@ -84,16 +85,33 @@ func (s *Span) maskTo(w io.Writer, f *os.File) (found bool, err error) {
 const keepFor = 30 * 24 * time.Hour
 
 // Tidy removes what commands printed more than 30 days ago from one of the directories beside a trace. It looks once a
-// day: the time of the file .tidied says when. What cannot be removed stays.
+// day. What cannot be removed stays.
 func Tidy(dir string) {
-	mark := filepath.Join(dir, ".tidied")
+	if due(filepath.Join(dir, ".tidied")) {
+		tidy(dir, time.Now().Add(-keepFor))
+	}
+}
+
+// due says whether a day has passed since it last said so. The time of the file mark is when that was.
+func due(mark string) bool {
 	if st, err := os.Stat(mark); err == nil && time.Since(st.ModTime()) < 24*time.Hour {
-		return
+		return false
 	}
-	if os.WriteFile(mark, nil, 0o600) != nil || os.Chtimes(mark, time.Now(), time.Now()) != nil {
-		return
+	f, err := os.OpenFile(mark, os.O_WRONLY|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
+	if err != nil {
+		return false
 	}
-	tidy(dir, time.Now().Add(-keepFor))
+	now := time.Now()
+	return f.Close() == nil && os.Chtimes(mark, now, now) == nil
+}
+
+// replacement makes the file that is to replace the one at path. One that a crash left is removed first.
+func replacement(path string) (*os.File, error) {
+	path += ".tmp"
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 }
 
 // tidy removes the files that were last changed before a time.

@@ -124,7 +124,9 @@ func (s *Span) keepSecrets(known int) {
 	defer r.mu.Unlock()
 	if err := writeVault(VaultPath(r.cfg.Trace), s.record.SpanID, known+1, values[known:], r.cfg.Fsync); err != nil {
 		r.warnOnce(fmt.Errorf("the secrets of this command are not kept, so it cannot be replayed: %w", err))
+		return
 	}
+	tidyVault(r.cfg.Trace)
 }
 
 // Mask takes the secrets of the span, and any others, out of a text about it.

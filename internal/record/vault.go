@@ -55,7 +55,7 @@ func writeVault(path, spanID string, first int, values []string, sync bool) erro
 	if err != nil {
 		return fmt.Errorf("encode a line of the vault: %w", err)
 	}
-	f, err := openVault(path)
+	f, err := lockedVault(path)
 	if err != nil {
 		return fmt.Errorf("open the vault: %w", err)
 	}
@@ -77,6 +77,32 @@ func encoded(values []string) []string {
 		out[i] = base64.StdEncoding.EncodeToString([]byte(v))
 	}
 	return out
+}
+
+// lockedVault opens the vault and takes the lock on it. If another process replaced the file meanwhile it is
+// opened again.
+func lockedVault(path string) (*os.File, error) {
+	const tries = 100
+	for range tries {
+		f, err := openVault(path)
+		if err != nil {
+			return nil, err
+		}
+		if err := lock(f); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		ours, err := f.Stat()
+		if err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		if now, err := os.Lstat(path); err == nil && os.SameFile(ours, now) {
+			return f, nil
+		}
+		if err := f.Close(); err != nil {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("%s is replaced again and again", path)
 }
 
 // openVault opens the vault for appending, and makes it, and its directory, if there is none. A link, and a
@@ -115,11 +141,9 @@ func private(f *os.File) error {
 	return nil
 }
 
-// appendLine writes a line with one write(2) under the lock, on a fresh line if a crash tore the last one.
+// appendLine writes a line with one write(2), on a fresh line if a crash tore the last one. The caller has the lock, which
+// closing the file lets go.
 func appendLine(f *os.File, line []byte) error {
-	if err := lock(f); err != nil {
-		return err
-	}
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
 		return err
@@ -134,7 +158,7 @@ func appendLine(f *os.File, line []byte) error {
 		line = append([]byte{'\n'}, line...)
 	}
 	_, err = f.Write(line)
-	return err // closing the file lets the lock go
+	return err
 }
 
 // lock takes the exclusive lock on f. Where the file system has no locks it goes on without.
