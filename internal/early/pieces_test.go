@@ -260,3 +260,10 @@ func BenchmarkPlan(b *testing.B) {
 	}
 	_ = keep
 }
+
+func BenchmarkShortHash(b *testing.B) {
+	s := strings.Repeat("x", 40)
+	for b.Loop() {
+		shortHash(s)
+	}
+}

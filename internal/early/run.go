@@ -101,10 +101,12 @@ func statusOf(errno int64) int {
 // warn says that the span has no complete line, in the words of package record.
 func (p *plan) warn(n, want int) {
 	m := p.message("warning: ")
-	m.add("this command is not recorded: append to trace: wrote ").number(int64(max(n, 0)))
-	m.add(" of ").number(int64(want)).add(" bytes: ")
+	m.add("this command is not recorded: ")
+	if same(p.file.doing, writing) {
+		m.add("append to trace: wrote ").number(int64(max(n, 0))).add(" of ").number(int64(want)).add(" bytes: ")
+	}
 	if n < 0 {
-		m.add("write ").add(p.trace.String()).add(": ").add(syscall.Errno(-n).Error())
+		m.add(p.file.doing).add(" ").add(p.trace.String()).add(": ").add(syscall.Errno(-n).Error())
 	} else {
 		m.add("short write")
 	}
@@ -113,13 +115,14 @@ func (p *plan) warn(n, want int) {
 
 // sayFailed says why the program did not run, in the words of the ordinary route.
 func (p *plan) sayFailed(status int) {
-	m := p.message("error: ")
+	var m *cstring
 	if p.isShim {
-		m = p.message("")
-		m.add(p.name).add(": ")
+		m = p.message(p.name).add(": ")
+	} else {
+		m = p.message("error: ")
 	}
 	if status == statusFailure {
-		m.add("wait for the shell: ")
+		m.add("wait for it: ")
 	} else {
 		m.add("start ").add(text(p.path)).add(": ")
 	}

@@ -33,20 +33,21 @@ func (p *plan) planShell() bool {
 	}
 	p.first.reset()
 	p.first.add("PATH=")
-	var before bool
-	p.original, before = shimsFirst(p.environ.path, p.shimDir.String(), &p.first, &p.rest)
+	var first bool
+	p.original, first = shimsFirst(p.environ.path, p.shimDir.String(), &p.first, &p.rest)
 	if p.first.full || p.rest.full || !p.ask() {
 		return false
 	}
-	put = put && before
+	put = put && first
 	if put {
 		p.environ.putPath(p.first.ptr())
 	}
 	return p.hand(put) && p.describe()
 }
 
-// isPlainCommand says whether we were not called as a login shell, and the command line is -c, alone or with the commonest of bash's other letters, a
-// command, and perhaps its arguments, and certainly holds no secret.
+// isPlainCommand says whether the command line is -c, alone or with the commonest of bash's other
+// letters, a command, and perhaps its arguments, and certainly holds no secret. Called as a login shell
+// we are not plain.
 func (p *plan) isPlainCommand() bool {
 	if p.argc < 3 {
 		return false

@@ -9,7 +9,8 @@ type traceFile struct {
 	limit    int64
 	fd       int
 	dev, ino uint64
-	end      int64 // size after our last line; -1 if unknown
+	end      int64  // size after our last line; -1 if unknown
+	doing    string // what finish tried last
 	st       syscall.Stat_t
 	last     [1]byte
 }
@@ -80,6 +81,8 @@ func (t *traceFile) start(s []byte) bool {
 	return ok
 }
 
+const writing = "write"
+
 // Limits of trace.Writer. Pauses are of a millisecond.
 const (
 	lockPauses   = 5000
@@ -104,18 +107,21 @@ func (t *traceFile) finish(s []byte) (n, want int) {
 	if errno != 0 {
 		return errno, len(s)
 	}
+	t.doing = writing
 	return t.write(s), len(s) // the lock goes with the process
 }
 
 // acquire takes the shared lock on the file that is at the path now, and gives its size or -errno.
 func (t *traceFile) acquire(pauses int) (size int64, errno int) {
 	for range reopenLimit {
+		t.doing = "flock"
 		for !t.lock(syscall.LOCK_SH) {
 			if pauses--; pauses < 0 {
 				return 0, -int(syscall.EWOULDBLOCK)
 			}
 			nap(1)
 		}
+		t.doing = "stat"
 		r := retry(sysFstatat, atFdcwd, address(t.path.ptr()), address(&t.st), 0)
 		if r == 0 && uint64(t.st.Dev) == t.dev && t.st.Ino == t.ino {
 			return t.st.Size, 0
@@ -134,6 +140,7 @@ func (t *traceFile) acquire(pauses int) (size int64, errno int) {
 // reopen opens what is at the path now, or makes a new file. A directory that was removed as well is
 // not made again.
 func (t *traceFile) reopen() (errno int) {
+	t.doing = "open"
 	t.fd = retry(syscall.SYS_OPENAT, atFdcwd, address(t.path.ptr()), openFlags, 0)
 	if t.fd == -int(syscall.ENOENT) {
 		t.fd = retry(syscall.SYS_OPENAT, atFdcwd, address(t.path.ptr()), openFlags|syscall.O_CREAT, 0o600)
