@@ -248,12 +248,24 @@ func (a *app) printLeftovers(found []world.Listed, asJSON, dryRun bool) error {
 		case l.Error != "":
 			fmt.Fprintf(&b, "kept %s: %s\n", l.Name, l.Error)
 		case dryRun:
-			fmt.Fprintf(&b, "would remove %s\n", l.Name)
+			fmt.Fprintf(&b, "would remove %s: %s\n", l.Name, objectsOf(&l))
 		default:
 			fmt.Fprintf(&b, "removed %s\n", l.Name)
 		}
 	}
 	return a.print(b.String())
+}
+
+// objectsOf lists what a dead world may have left, in one line.
+func objectsOf(l *world.Listed) string {
+	if len(l.Objects) == 0 {
+		return fsdiff.Escape(l.Dir)
+	}
+	var parts []string
+	for _, o := range l.Objects {
+		parts = append(parts, o.Kind+" "+fsdiff.Escape(o.Path))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // leftOver is the error of a gc that could not remove everything.
@@ -286,7 +298,7 @@ func worldTable(states []world.Listed, now time.Time) string {
 	}
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tSTATE\tPID\tAGE\tCWD")
+	fmt.Fprintln(w, "NAME\tSTATE\tPID\tAGE\tSTRATEGY\tCWD")
 	for _, s := range states {
 		state := "left over"
 		if s.Alive {
@@ -296,7 +308,7 @@ func worldTable(states []world.Listed, now time.Time) string {
 		if !s.Created.IsZero() {
 			age = now.Sub(s.Created).Round(time.Second).String()
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", s.Name, state, s.PID, age, fsdiff.Escape(s.Cwd))
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\n", s.Name, state, s.PID, age, or(s.Strategy, "-"), fsdiff.Escape(s.Cwd))
 	}
 	_ = w.Flush() // to memory
 	return b.String()

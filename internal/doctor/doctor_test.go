@@ -108,7 +108,6 @@ func TestDeadMount(t *testing.T) {
 		if err != nil {
 			testenv.Skip(t, "needs /dev/fuse: "+err.Error())
 		}
-		defer func() { _ = unix.Close(fd) }() // frees whoever waits
 		dead := t.TempDir()
 		if err := unix.Mount("silent", dead, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=40755,user_id=0,group_id=0", fd)); err != nil {
 			t.Fatal(err)
@@ -117,7 +116,10 @@ func TestDeadMount(t *testing.T) {
 		h := here(t)
 		h.Dirs.Overlay = append([]string{filepath.Join(dead, "overlay")}, h.Dirs.Overlay...)
 		c := check{"directories", 50 * time.Millisecond, askPlaces}
-		f := wait(c, begin(h, c))
+		answer := begin(h, c)
+		f := wait(c, answer)
+		_ = unix.Close(fd) // frees who waits
+		<-answer
 		if len(f.rows) != 1 || f.rows[0].Status != Fail || !strings.Contains(f.rows[0].Detail, "no answer within") {
 			t.Errorf("rows are %+v, want one that says that there is no answer", f.rows)
 		}

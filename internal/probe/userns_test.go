@@ -24,7 +24,8 @@ func TestUsernsSetting(t *testing.T) {
 		{nil, "", ""},
 		{map[string]string{apparmor: "0", clone: "1", most: "94959"}, "", ""},
 		{
-			map[string]string{apparmor: "1", most: "94959"}, "kernel.apparmor_restrict_unprivileged_userns=1: AppArmor gives no rights in a user's namespaces",
+			map[string]string{apparmor: "1", most: "94959"},
+			"kernel.apparmor_restrict_unprivileged_userns=1: AppArmor gives no rights in a user's namespaces",
 			"sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile for substrate that allows userns",
 		},
 		{map[string]string{clone: "0"}, "kernel.unprivileged_userns_clone=0: they are for root only", "sysctl -w kernel.unprivileged_userns_clone=1"},

@@ -80,7 +80,7 @@ func (w *World) nextView() error {
 		if err == nil {
 			w.strategy = s.Name()
 			w.observe("strategy", w.strategy, true)
-			return nil
+			return w.noteStrategy()
 		}
 		var stopped *Interrupted
 		if errors.As(err, &stopped) {
@@ -91,6 +91,15 @@ func (w *World) nextView() error {
 		}
 	}
 	return w.noView()
+}
+
+// noteStrategy writes the strategy down if it is not the one that was expected.
+func (w *World) noteStrategy() error {
+	if w.state.Strategy == w.strategy {
+		return nil
+	}
+	w.state.Strategy = w.strategy
+	return w.state.rewrite(w.dir)
 }
 
 // strategyWarnings are the degradations that a strategy is by itself, in the words of RPL9.

@@ -23,9 +23,13 @@ type Listed struct {
 	PID     int       `json:"pid,omitempty"`
 	Cwd     string    `json:"cwd,omitempty"`
 	Created time.Time `json:"created,omitzero"`
-	Dir     string    `json:"dir"`               // state directory, or the upper's if only that is left
-	Error   string    `json:"error,omitempty"`   // why it could not be removed
-	Removed bool      `json:"removed,omitempty"` // by GC
+
+	Strategy string   `json:"strategy,omitempty"` // as far as it was chosen
+	Objects  []object `json:"objects,omitempty"`  // what it may have on the host
+
+	Dir     string `json:"dir"`               // state directory, or the upper's if only that is left
+	Error   string `json:"error,omitempty"`   // why it could not be removed
+	Removed bool   `json:"removed,omitempty"` // by GC
 }
 
 // List returns the living worlds and what dead ones left behind, in the order of their names.
@@ -96,7 +100,7 @@ func visitDir(parent string, remove bool, clean func(dir string, s state) error)
 			continue
 		}
 		s := readState(dir)
-		l := Listed{ID: s.ID, Name: s.Name, Alive: errors.Is(err, errTaken), PID: s.PID, Cwd: s.Cwd, Created: s.Created, Dir: dir}
+		l := Listed{ID: s.ID, Name: s.Name, Alive: errors.Is(err, errTaken), PID: s.PID, Cwd: s.Cwd, Created: s.Created, Dir: dir, Strategy: s.Strategy, Objects: s.Objects}
 		if err == nil && remove {
 			err = clean(dir, s)
 			l.Removed = err == nil

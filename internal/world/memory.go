@@ -33,18 +33,20 @@ type remembered struct {
 	At time.Time `json:"at"`
 }
 
-// recall takes strategies out of the candidates that are known to fail on this host as it is. Nothing is recalled for who asks for
-// one strategy: they get the reason as it is now.
+// recall takes the first of the candidates away while they are known to fail on this host as it is. What is known of those that come
+// later is no reason for anything. Nothing is recalled for who asks for one strategy: they get the reason as it is now.
 func (w *World) recall(run string) {
 	if w.spec.Strategy != "" {
 		return
 	}
-	for _, f := range readMemory(run, &w.spec) {
-		i := slices.IndexFunc(w.candidates, func(s worldfs.Strategy) bool { return s.Name() == f.Strategy })
-		if i < 0 || len(w.candidates) == 1 {
-			continue
+	known := readMemory(run, &w.spec)
+	for len(w.candidates) > 1 {
+		i := slices.IndexFunc(known, func(f remembered) bool { return f.Strategy == w.candidates[0].Name() })
+		if i < 0 {
+			return
 		}
-		w.candidates = slices.Delete(w.candidates, i, i+1)
+		f := known[i]
+		w.candidates = w.candidates[1:]
 		w.rejected = append(w.rejected, f.Rejected)
 		w.observe(f.Strategy, f.Reason+" (found "+f.At.Format(time.RFC3339)+"); trying "+w.candidates[0].Name(), false)
 	}

@@ -35,7 +35,9 @@ type state struct {
 	Created time.Time `json:"created"`
 	PID     int       `json:"pid"` // of the supervisor
 	Cwd     string    `json:"cwd"`
-	Objects []object  `json:"objects"` // in the order in which they are made
+
+	Strategy string   `json:"strategy"` // the one that was tried last
+	Objects  []object `json:"objects"`  // in the order in which they are made
 }
 
 const stateFile = "world.json"

@@ -121,7 +121,7 @@ func (w *World) make() error {
 		w.net.tell(network)
 	}
 	groupDir := w.planGroup()
-	w.state = state{ID: w.ID, Name: w.Name, Created: time.Now().UTC(), PID: os.Getpid(), Cwd: w.spec.Cwd}
+	w.state = state{ID: w.ID, Name: w.Name, Created: time.Now().UTC(), PID: os.Getpid(), Cwd: w.spec.Cwd, Strategy: w.candidates[0].Name()}
 	w.state.Objects = []object{{kindState, w.dir}}
 	if groupDir != "" {
 		w.state.Objects = append(w.state.Objects, object{kindCgroup, groupDir})

@@ -31,7 +31,8 @@ var tests = []struct {
 	{pkg: "internal/world/worldfs", run: "^TestRandomAsRoot$", root: true, env: []string{"SUBSTRATE_SEEDS=50"}},
 	{
 		pkg: "internal/world", root: true,
-		run: "^(TestRun|Test(Memory|PIDs)Limit.*|TestLimits.*|TestGroupCPU|TestSlot.*|TestCrash|TestAsk|TestUpperOnTmpfs|TestKernelLogLines|TestUsernsSettings|TestIsolation(Cgroup|Start|Traffic|View))$",
+		run: "^(TestRun|Test(Memory|PIDs)Limit.*|TestLimits.*|TestGroupCPU|TestSlot.*|TestCrash|TestAsk|TestUpperOnTmpfs|TestKernelLogLines|TestUsernsSettings|TestIsolation(Cgroup|Start|Traffic|View)|TestShowGCOfStrategies)$",
+		env: []string{"SUBSTRATE_TEST_PROGRAM=/src/bin/substrate"},
 	},
 	{pkg: "internal/world", run: "^(TestRun|TestCrash|TestAsk)$", user: true},
 	{pkg: "internal/doctor", run: ".", root: true, user: true},
