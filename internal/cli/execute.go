@@ -219,6 +219,7 @@ func (e *execution) inWorld(id string, cmd world.Command, sigs <-chan os.Signal)
 		Hide:     hidden(e.cfg),
 		Cwd:      e.plan.Cwd,
 		Likely:   likely(e.plan.Env),
+		Temp:     tempOf(e.plan.Env),
 		DiffMax:  e.cfg.DiffMax,
 		Limits:   e.flags.limits.of(),
 		Slots:    world.Slots{Max: e.cfg.WorldMax, Waiting: e.a.waiting, Stop: sigs},
@@ -304,6 +305,16 @@ func likely(env []string) []string {
 		}
 	}
 	return dirs
+}
+
+// tempOf is where programs with that environment make temporary files; "" if it does not say.
+func tempOf(env []string) string {
+	for _, v := range env {
+		if dir, ok := strings.CutPrefix(v, "TMPDIR="); ok && filepath.IsAbs(dir) {
+			return dir
+		}
+	}
+	return ""
 }
 
 // hidden lists substrate's own store, which no world can see.

@@ -196,7 +196,11 @@ func (w *World) toDisk(s worldfs.Strategy) error {
 		closeFD(&w.upperFD)
 		w.forget(kindUpper)
 	}
+	told := len(w.degraded)
 	w.degraded = slices.DeleteFunc(w.degraded, func(d Degradation) bool { return d.Name == upperDisk })
+	if w.spec.Upper != "" && told == len(w.degraded) {
+		w.degraded = append(w.degraded, Degradation{Name: upperDisk, Asked: true, Message: "the strategy " + s.Name() + " keeps changes on disk; --upper " + w.spec.Upper + " does nothing"})
+	}
 	w.upperDir = filepath.Join(root, w.Name)
 	w.state.Objects = append(w.state.Objects, object{kindUpper, w.upperDir})
 	if err := w.state.rewrite(w.dir); err != nil {

@@ -31,6 +31,7 @@ type Spec struct {
 	Hide     []string   // absolute paths of substrate's own store: masked inside, never in a diff
 	Cwd      string     // root of the diff; the command's working directory
 	Likely   []string   // other directories that the command is likely to write to, such as HOME; a user's world takes special care of them
+	Temp     string     // the command's directory for temporary files, TMPDIR; "" for none but /tmp
 	Limits   Limits     // zero values for none
 	Slots    Slots      // how many worlds may run at once
 	DiffMax  int        // entries in the diff; 0 means fsdiff.DefaultMax

@@ -36,7 +36,7 @@ func AroundCwd(in Input) (Around, error) {
 	return a, nil
 }
 
-// scratchDirs can be written to in a world without overlays; they are empty at first and in no diff.
+// scratchDirs can be written to in a world without overlays; they are empty at first and in no diff. Input.Temp is another one.
 var scratchDirs = []string{"/tmp", "/var/tmp"}
 
 // copyStep is the step of the mounts that only a world with a copy has.
@@ -52,8 +52,12 @@ func MakeBound(in Input, copyDir string, mounts []string) (*Plan, error) {
 	}
 	p.add(mount.Mount{Kind: mount.RBind, Step: copyStep, Target: "/", Source: "/", Flags: mount.ReadOnly | mount.NoDev})
 	p.hideKernel(p.root)
+	temp := p.real(in.Temp)
 	for _, dir := range scratchDirs {
-		p.scratch(dir)
+		p.scratch(dir, temp.path)
+	}
+	if in.Temp != "" {
+		p.temp(temp)
 	}
 	at := p.real(in.Cwd)
 	if !p.isFresh(at.path) {
@@ -109,18 +113,35 @@ func (n *node) hasKernel() bool {
 }
 
 // scratch makes a directory for temporary files new. What the caller is likely to need of the host's stays.
-func (p *planner) scratch(dir string) {
+func (p *planner) scratch(dir, temp string) {
 	at := p.real(dir)
 	if at.path != dir || !at.exists || at.stat.Mode&syscall.S_IFMT != syscall.S_IFDIR {
 		return
 	}
 	p.add(mount.Mount{Kind: mount.Tmpfs, Step: copyStep, Target: dir, Mode: 0o1777, Flags: mount.NoSuid | mount.NoDev})
 	for _, likely := range p.Likely {
-		if l := p.real(likely); l.exists && l.path != dir && within(l.path, dir) {
+		if l := p.real(likely); l.exists && l.path != dir && l.path != temp && within(l.path, dir) {
 			p.mkdirs(dir, l.path)
 			p.add(mount.Mount{Kind: mount.RBind, Step: copyStep, Target: l.path, Source: l.path, Flags: mount.ReadOnly | mount.NoDev, Optional: true})
 		}
 	}
+}
+
+// temp makes the command's own directory for temporary files new: below another one only as a directory.
+func (p *planner) temp(at resolved) {
+	for _, dir := range scratchDirs {
+		if within(at.path, dir) {
+			if at.path != dir {
+				p.mkdirs(dir, at.path)
+			}
+			return
+		}
+	}
+	holdsCwd := within(p.real(p.Cwd).path, at.path)
+	if !at.exists || at.stat.Mode&syscall.S_IFMT != syscall.S_IFDIR || holdsCwd || p.isFresh(at.path) || p.isHidden(at.path) {
+		return
+	}
+	p.add(mount.Mount{Kind: mount.Tmpfs, Step: copyStep, Target: at.path, Mode: 0o700, Flags: mount.NoSuid | mount.NoDev})
 }
 
 // boundCwd puts the copy in the place of the working directory.

@@ -94,7 +94,7 @@ func TestBoundAround(t *testing.T) {
 			t.Errorf("the kernel's %s is back: %v", path, top)
 		}
 	}
-	in.Cwd, in.Likely = "/tmp/a/b", []string{"/tmp/home"}
+	in.Cwd, in.Likely, in.Temp = "/tmp/a/b", []string{"/tmp/home"}, "/tmp/a/t"
 	if plan, err = MakeBound(in, "/S/copy", nil); err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func TestBoundAround(t *testing.T) {
 			got = append(got, m.Kind.String()+" "+m.Target)
 		}
 	}
-	if diff := cmp.Diff([]string{"tmpfs /tmp", "mkdir /tmp/a", "mkdir /tmp/a/b", "bind /tmp/a/b"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"tmpfs /tmp", "mkdir /tmp/a", "mkdir /tmp/a/t", "mkdir /tmp/a", "mkdir /tmp/a/b", "bind /tmp/a/b"}, got); diff != "" {
 		t.Errorf("in /tmp (-want +got):\n%s", diff)
 	}
 	in.Cwd = "/proc/1"

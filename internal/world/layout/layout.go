@@ -23,6 +23,7 @@ type Input struct {
 	UID, GID  int      // the caller
 	Cwd       string   // working directory of the command; absolute
 	Likely    []string // other directories that the command is likely to write to; absolute
+	Temp      string   // directory for temporary files besides /tmp; "" for none
 	Hide      []string
 	Empty     string // an empty regular file on the host; it is shown where a file is masked
 	Resolv    string // a file on the host that is shown, read-only, as /etc/resolv.conf if the host has one; "" for the host's own

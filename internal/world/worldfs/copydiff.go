@@ -62,7 +62,7 @@ func TakeSnapshot(ctx context.Context, src, dst string, o CopyOptions) (*Snapsho
 	if o.Workers <= 0 {
 		o.Workers = runtime.GOMAXPROCS(0)
 	}
-	c := &copier{ctx: ctx, opts: o, src: src, dst: dst, uid: os.Geteuid(), gid: os.Getegid(), skip: make(map[string]bool), unasked: make(map[string]bool), links: make(map[uint64]*linked)}
+	c := &copier{ctx: ctx, opts: o, src: src, dst: dst, uid: os.Geteuid(), gid: os.Getegid(), skip: make(map[string]bool), unasked: make(map[string]bool), links: make(map[inode]*linked)}
 	base := strings.TrimRight(src, "/")
 	for _, path := range o.Skip {
 		c.skip[strings.TrimPrefix(strings.TrimRight(path, "/"), base)] = true
@@ -102,7 +102,7 @@ type copier struct {
 	queue    queue[copyTask]
 
 	mu      sync.Mutex // guards what follows
-	links   map[uint64]*linked
+	links   map[inode]*linked
 	mounts  []string
 	lost    [lossKinds]loss
 	err     error

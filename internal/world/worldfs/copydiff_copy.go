@@ -81,7 +81,7 @@ func (c *copier) do(t copyTask) {
 func (c *copier) list(t *twin) {
 	defer c.release(t)
 	names, err := sortedNames(t.src)
-	if err != nil {
+	if err != nil && !isAbsent(err) { // removed since it was opened, and so empty
 		c.fail(t.rel, "", err)
 		return
 	}
@@ -254,10 +254,10 @@ func (c *copier) make(t *twin, e *entry, st *unix.Stat_t) {
 // a name in the staging directory, because the directory of the first may be closed.
 func (c *copier) link(t *twin, e *entry, st *unix.Stat_t) {
 	c.mu.Lock()
-	l := c.links[st.Ino]
+	l := c.links[inodeOf(st)]
 	if l == nil {
 		l = &linked{serial: len(c.links)}
-		c.links[st.Ino] = l
+		c.links[inodeOf(st)] = l
 	}
 	c.mu.Unlock()
 	l.mu.Lock()

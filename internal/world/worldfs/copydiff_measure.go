@@ -28,9 +28,9 @@ type measurer struct {
 	queue   queue[measureTask]
 
 	mu     sync.Mutex
-	seen   map[uint64]bool // files with several names, by inode
-	sample *dir            // holds a regular file that is not empty
-	name   string          // its name
+	seen   map[inode]bool // files with several names
+	sample *dir           // holds a regular file that is not empty
+	name   string         // its name
 }
 
 // measureTask is a directory to look into.
@@ -41,7 +41,7 @@ type measureTask struct {
 
 // measure finds out what the tree takes, and refuses it if that is more than there may be or is room for.
 func (c *copier) measure() (treeSize, error) {
-	m := &measurer{c: c, seen: make(map[uint64]bool)}
+	m := &measurer{c: c, seen: make(map[inode]bool)}
 	m.queue.add(measureTask{parent: c.root.hold(), name: "."})
 	m.queue.run(c.opts.Workers, m.look)
 	defer m.sample.release()
@@ -121,10 +121,10 @@ func (m *measurer) file(d *dir, name string, st *unix.Stat_t) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if st.Nlink > 1 {
-		if m.seen[st.Ino] {
+		if m.seen[inodeOf(st)] {
 			return
 		}
-		m.seen[st.Ino] = true
+		m.seen[inodeOf(st)] = true
 	}
 	if m.sample == nil && st.Size > 0 {
 		m.sample, m.name = d.hold(), name

@@ -91,10 +91,10 @@ func TestCopyDiffAsUser(t *testing.T) {
 
 func TestCopyDiffRandomAsRoot(t *testing.T) {
 	t.Parallel()
-	worldfstest.InNamespace(t, false, func(t *testing.T) { worldfstest.RunRandom(t, copySuite(t), 1000) })
+	worldfstest.InNamespace(t, false, func(t *testing.T) { worldfstest.RunRandom(t, copySuite(t), 600) })
 }
 
 func TestCopyDiffRandomAsUser(t *testing.T) {
 	t.Parallel()
-	worldfstest.InNamespace(t, true, func(t *testing.T) { worldfstest.RunRandom(t, copySuite(t), 500) })
+	worldfstest.InNamespace(t, true, func(t *testing.T) { worldfstest.RunRandom(t, copySuite(t), 300) })
 }

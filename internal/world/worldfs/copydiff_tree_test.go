@@ -312,6 +312,18 @@ func TestCopyShares(t *testing.T) {
 	}
 }
 
+// DIF3: a btrfs has the same inode numbers in each subvolume.
+func TestCopyOfSubvolumes(t *testing.T) {
+	testenv.InRoot(t, func(t *testing.T) {
+		tr := newTree(t, testenv.Image(t, "btrfs"), `for s in a b; do btrfs -q subvolume create $s; echo $s >$s/f; ln $s/f $s/g; done; test $(stat -c %i a/f) = $(stat -c %i b/f)`)
+		s := tr.copy(CopyOptions{})
+		tr.bash(tr.dst, "test $(cat a/g b/g | tr -d '\n') = ab; test a/f -ef a/g; test ! a/f -ef b/f; echo x >>b/g")
+		if lines, _ := tr.changes(s); !slices.Equal(lines, []string{"~ b/f", "~ b/g"}) || len(s.Notes) > 0 {
+			t.Errorf("changes %q, notes %q", lines, s.Notes)
+		}
+	})
+}
+
 // DIF7: who loses patience gets the place back.
 func TestCopyThatIsStopped(t *testing.T) {
 	tr := newTree(t, t.TempDir(), "mkdir {1..9}; for i in {1..9}; do touch $i/{1..50}; done")

@@ -66,7 +66,7 @@ func (copyInPlace) Prepare(r *Request) (View, error) {
 // copyInput is what the plan of a world with a copy is made from.
 func copyInput(r *Request) layout.Input {
 	return layout.Input{
-		FS: layout.Host{}, User: !r.Root, UID: os.Geteuid(), GID: os.Getegid(), Cwd: r.Cwd, Likely: r.Likely, Hide: r.Hide,
+		FS: layout.Host{}, User: !r.Root, UID: os.Geteuid(), GID: os.Getegid(), Cwd: r.Cwd, Likely: r.Likely, Temp: r.Temp, Hide: r.Hide,
 		MountInfo: r.MountInfo, Empty: r.Empty, Resolv: r.Resolv, Place: func(layout.PlaceKind, int) string { return "" },
 	}
 }

@@ -116,6 +116,7 @@ type Request struct {
 	Root   bool     // the caller has a root's capabilities: no user namespace is made
 	Cwd    string   // working directory of the command, root of the diff; absolute
 	Likely []string // other directories that the command is likely to write to
+	Temp   string   // directory for temporary files besides /tmp; "" for none
 	Hide   []string // absolute paths that the world masks and that are in no diff
 
 	MountInfo []byte // /proc/self/mountinfo

@@ -35,7 +35,9 @@ type handle struct {
 // inode names a file of the lower; a btrfs has the same number once in each subvolume.
 type inode struct{ dev, ino uint64 }
 
-func (n *node) inode() inode { return inode{uint64(n.st.Dev), n.st.Ino} }
+func (n *node) inode() inode { return inodeOf(&n.st) }
+
+func inodeOf(st *unix.Stat_t) inode { return inode{uint64(st.Dev), st.Ino} }
 
 // link is a file of the lower that has several names and a copy in the index.
 type link struct {
