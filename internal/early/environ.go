@@ -241,7 +241,11 @@ func (e *environ) describe(l *line, original string) {
 		l.raw(members(hashes, `,"env_hashes":{`))
 		l.text(v.name)
 		l.raw(`:"`)
-		l.hex(shortHash(v.value), 16)
+		if hash := shortHash(v.value); redact.SecretName(v.name) {
+			l.hex(hash>>56, 2)
+		} else {
+			l.hex(hash, 16)
+		}
 		l.byte('"')
 		hashes++
 	}

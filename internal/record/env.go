@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"substrate/internal/config"
+	"substrate/internal/redact"
 )
 
 // Environ gives env with the variables by which a command that the span's command
@@ -61,16 +62,27 @@ func environment(env []string, shimDir string) (values, hashes map[string]string
 		case byValue(name):
 			values[name] = value
 		default:
-			hashes[name] = HashValue(value)
+			hashes[name] = HashValue(name, value)
 		}
 	}
 	return values, hashes
 }
 
-// HashValue is what a span holds of the value of a variable, enough to say that it changed: the first 16 hex digits of its SHA-256.
-func HashValue(value string) string {
+// HashValue is what a span holds of the value of a variable, enough to say that it changed: the first 16 hex digits of its
+// SHA-256. A short secret could be found from that by trying, so of a variable whose name promises one there are two
+// digits: they tell 255 of 256 changes, and 8 bits of the secret at most.
+func HashValue(name, value string) string {
 	sum := sha256.Sum256([]byte(value))
+	if redact.SecretName(name) {
+		return hex.EncodeToString(sum[:1])
+	}
 	return hex.EncodeToString(sum[:8])
+}
+
+// SameHash says whether a value fits a hash that a span holds, as far as that can tell.
+func SameHash(hash, value string) bool {
+	sum := sha256.Sum256([]byte(value))
+	return strings.HasPrefix(hex.EncodeToString(sum[:]), hash)
 }
 
 // name is what the children of the command know it by.

@@ -86,6 +86,42 @@ var follows = [256]uint32{
 	'9': 0x4000000,
 }
 
+// SecretName says whether a variable of this name may well hold a secret. Like [HintsOf] it may be called before the Go
+// runtime has started.
+//
+//go:nosplit
+func SecretName(name string) bool {
+	for i := 0; i < len(name); i++ {
+		switch char(name, i) | 0x20 {
+		case 'a':
+			if at(name, i, "auth") {
+				return true
+			}
+		case 'c':
+			if at(name, i, "cred") || at(name, i, "cookie") {
+				return true
+			}
+		case 'k':
+			if at(name, i, "key") {
+				return true
+			}
+		case 'p':
+			if at(name, i, "pass") || at(name, i, "pwd") && i > 0 || at(name, i, "pin") && i+3 == len(name) || at(name, i, "psk") {
+				return true
+			}
+		case 's':
+			if at(name, i, "secret") {
+				return true
+			}
+		case 't':
+			if at(name, i, "token") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // hintAt looks at the word, or the part of one, that begins at byte i. The first byte decides
 // what is compared, so that most bytes of a text cost one jump.
 //

@@ -56,6 +56,17 @@ func TestPairsAreComplete(t *testing.T) {
 	}
 }
 
+func TestSecretName(t *testing.T) { // REC10
+	for name, want := range map[string]bool{
+		"GITHUB_TOKEN": true, "AWS_SECRET_ACCESS_KEY": true, "DB_PASSWORD": true, "MYSQL_PWD": true, "apiKey": true, "CARD_PIN": true, "NPM_AUTH": true,
+		"PWD": false, "EDITOR": false, "HOME": false, "PINNED": false, "": false, "TERM": false, "GOPATH": false,
+	} {
+		if got := SecretName(name); got != want {
+			t.Errorf("SecretName(%q) = %v, want %v", name, got, want)
+		}
+	}
+}
+
 func TestHintsAt(t *testing.T) {
 	b := []byte("xTOKEN=y")
 	if !HintsAt(&b[0], len(b)).MayHold() || HintsAt(&b[0], 3).MayHold() || HintsAt(nil, 0).MayHold() {

@@ -119,7 +119,7 @@ func environmentDiffers(span trace.Record, env []string, all bool) []string {
 		case "PWD", "OLDPWD", "SHLVL", "_":
 			continue // of the shell that started the command
 		}
-		if value, ok := now[name]; ok && record.HashValue(value) != hash || !ok && all {
+		if value, ok := now[name]; ok && !record.SameHash(hash, value) || !ok && all {
 			names = append(names, name)
 		}
 	}

@@ -55,12 +55,12 @@ func TestComparePrevious(t *testing.T) { // RPL7
 }
 
 func TestCompareEnvironment(t *testing.T) { // REC5, RPL7
-	hash := record.HashValue
+	hash := func(value string) string { return record.HashValue("", value) }
 	span := trace.Record{
 		Completion: &Run{}, Env: map[string]string{"PATH": "/bin", "LANG": "C"},
-		EnvHashes: map[string]string{"A": hash("1"), "B": hash("1"), "C": hash("1"), "PWD": hash("/x"), "SHLVL": hash("1")},
+		EnvHashes: map[string]string{"A": hash("1"), "B": hash("1"), "C": hash("1"), "A_TOKEN": record.HashValue("A_TOKEN", "1"), "PWD": hash("/x"), "SHLVL": hash("1")},
 	}
-	env := []string{"PATH=/bin", "LANG=de", "A=1", "B=2", "PWD=/y"}
+	env := []string{"PATH=/bin", "LANG=de", "A=1", "B=2", "A_TOKEN=1", "PWD=/y"}
 	if diff := cmp.Diff([]string{"B", "LANG"}, Compare(span, nil, &Run{}, env).Environment); diff != "" {
 		t.Errorf("same outcome (-want +got):\n%s", diff)
 	}
