@@ -109,7 +109,7 @@ func (e *execution) run() error {
 	}
 	printed, keepErr := e.keepOutput(span)
 	if err != nil {
-		span.End(e.refused(span))
+		span.End(e.refused(span, err))
 		return withRemedy(errors.Join(err, keepErr, rec.Close()))
 	}
 	if keepErr != nil {
@@ -165,9 +165,9 @@ func (e *execution) completion(r *replay.Report) trace.Completion {
 }
 
 // refused completes the span of a command that was not run because of us.
-func (e *execution) refused(span *record.Span) trace.Completion {
+func (e *execution) refused(span *record.Span, err error) trace.Completion {
 	done := trace.Completion{
-		Exit: exitFailure, DurationMS: span.Elapsed().Milliseconds(), ReplayContext: e.context(),
+		Exit: statusOf(withRemedy(err)), DurationMS: span.Elapsed().Milliseconds(), ReplayContext: e.context(),
 	}
 	if e.isolate {
 		done.DegradedComponents = []string{"world"}

@@ -69,13 +69,16 @@ func (a *app) hint(format string, args ...any) {
 func (a *app) report(err error) int {
 	message(a.stderr, "error", err.Error())
 	var f *failure
-	if !errors.As(err, &f) {
-		return exitFailure
-	}
-	if f.hint != "" {
+	if errors.As(err, &f) && f.hint != "" {
 		message(a.stderr, "hint", f.hint)
 	}
-	if f.status == 0 {
+	return statusOf(err)
+}
+
+// statusOf is the exit status for an error.
+func statusOf(err error) int {
+	var f *failure
+	if !errors.As(err, &f) || f.status == 0 {
 		return exitFailure
 	}
 	return f.status

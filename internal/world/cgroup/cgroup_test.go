@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -227,5 +228,29 @@ func TestMissing(t *testing.T) {
 	}
 	if u := g.Usage(); hasWord([]byte(strings.Join(g.Missing, " ")), "memory") && u != (Usage{}) {
 		t.Errorf("Usage without the memory controller = %+v", u)
+	}
+}
+
+// CGR1, CGR2: a limit stands in its file, or the error says that its controller is not there.
+func TestLimits(t *testing.T) {
+	testenv.NeedRoot(t)
+	g := group(t)
+	for _, test := range []struct {
+		controller, file, want string
+		set                    func() error
+	}{
+		{"memory", "memory.max", "67108864", func() error { return g.SetMemory(64 << 20) }},
+		{"memory", "memory.swap.max", "0", func() error { return g.SetMemory(64 << 20) }},
+		{"pids", "pids.max", "7", func() error { return g.SetPIDs(7) }},
+		{"cpu", "cpu.max", "50000 100000", func() error { return g.SetCPUs(0.5) }},
+	} {
+		missing := slices.Contains(g.Missing, test.controller)
+		if err := test.set(); (err != nil) != missing || missing && !errors.Is(err, probe.ErrUnsupported) {
+			t.Errorf("%s: %v, its controller is missing: %v", test.file, err, missing)
+		}
+		got := strings.TrimSpace(string(g.read(test.file)))
+		if !missing && got != test.want && !(test.file == "memory.swap.max" && got == "") {
+			t.Errorf("%s is %q, want %q", test.file, got, test.want)
+		}
 	}
 }
