@@ -1,11 +1,14 @@
 package world
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -184,4 +187,60 @@ func TestStrategiesOnFileSystems(t *testing.T) {
 			})
 		}
 	}
+}
+
+// inPlaceSpec is a world whose command runs in a copy under another path.
+func inPlaceSpec(t *testing.T) Spec {
+	t.Helper()
+	base := t.TempDir()
+	cwd := filepath.Join(base, "cwd")
+	must(t, os.Mkdir(cwd, 0o755))
+	testenv.Leaks(t, base+"/substrate/overlay", base+"/substrate/run/worlds")
+	return Spec{Name: "spn_place", Cwd: cwd, Strategy: "copy-diff", Dirs: Dirs{Run: []string{base + "/substrate/run"}, Overlay: []string{base + "/substrate/overlay"}}}
+}
+
+// RPL10, DIF7: without a pid namespace nothing that the command started outlives it, in time or out of time.
+func TestCopyInPlaceEndsAll(t *testing.T) {
+	testenv.In(t, testenv.Host{User: true, WithoutUserns: true}, func(t *testing.T) {
+		tests := []struct {
+			script  string
+			timeout time.Duration
+			exit    int
+			lines   []string
+		}{
+			{"sleep 1000 & setsid sleep 1000 & (setsid sleep 1000 &) ; echo x >f; exit 3", 0, 3, []string{"+ f"}},
+			{"trap '' TERM; setsid sleep 1000 & echo x >f; sleep 1000; sleep 1000", 500 * time.Millisecond, 124, []string{"+ f"}},
+		}
+		for _, tt := range tests {
+			w, err := New(inPlaceSpec(t))
+			must(t, err)
+			res, err := w.Run(Command{
+				Path: "/bin/bash", Argv: []string{"bash", "-c", tt.script}, Dir: w.spec.Cwd, Env: []string{"PATH=/usr/bin:/bin"}, Umask: 0o022,
+				Timeout: tt.timeout, Grace: 100 * time.Millisecond,
+			})
+			must(t, err)
+			if res.Exit != tt.exit || !slices.Equal(linesOf(res.Diff), tt.lines) {
+				t.Errorf("%s: exit %d, changes %q, want %d, %q", tt.script, res.Exit, linesOf(res.Diff), tt.exit, tt.lines)
+			}
+			must(t, w.Close())
+		}
+	})
+}
+
+// RPL10, DIF7: a signal that comes while the tree is copied ends that, runs nothing, and leaves nothing.
+func TestCopyIsInterrupted(t *testing.T) {
+	testenv.In(t, testenv.Host{User: true, WithoutUserns: true}, func(t *testing.T) {
+		spec := inPlaceSpec(t)
+		sigs := make(chan os.Signal, 1)
+		sigs <- unix.SIGINT
+		spec.Slots.Stop = sigs
+		for i := range 2000 {
+			must(t, os.WriteFile(filepath.Join(spec.Cwd, strconv.Itoa(i)), nil, 0o600))
+		}
+		w, err := New(spec)
+		var stopped *Interrupted
+		if !errors.As(err, &stopped) || !strings.Contains(err.Error(), "copy "+spec.Cwd+": interrupt") {
+			t.Errorf("New = %v, %v; want Interrupted", w, err)
+		}
+	})
 }
