@@ -254,7 +254,7 @@ func lastLetters(s string, i int) Hints {
 }
 
 // dash looks at a dash: the head of a key in PEM form, or a flag that means a password
-// to some programs: -p, -u, -a, -w, -k, in either case, alone, in a cluster or with its value.
+// to some programs: -p, -u, -a, -w, -k, -x, -c, in either case, alone, in a cluster or with its value.
 //
 //go:nosplit
 func dash(s string, i int) Hints {
@@ -266,7 +266,7 @@ func dash(s string, i int) Hints {
 	}
 	for j := i + 1; j < len(s) && alnum(char(s, j)); j++ {
 		switch char(s, j) | 0x20 {
-		case 'p', 'u', 'a', 'w', 'k':
+		case 'p', 'u', 'a', 'w', 'k', 'x', 'c':
 			return hintFlag
 		}
 	}

@@ -77,31 +77,35 @@ var shapes = [128][]shape{
 func (f *finder) shapes() {
 	s := f.s
 	aws := false
-	for i := 0; i < len(s); i++ {
-		if s[i] >= 128 {
-			continue
-		}
-		for _, sh := range shapes[s[i]] {
-			if n := sh.match(s, i); n > 0 {
-				f.add(i, i+n)
-				aws = aws || sh.prefix[0] == 'A' && len(sh.prefix) == 4
-				break
-			}
-		}
-		switch {
-		case s[i] == 'e' && strings.HasPrefix(s[i:], "eyJ") && starts(s, i):
-			f.jwt(i)
-		case s[i] == '-' && strings.HasPrefix(s[i:], "-----BEGIN "):
-			f.pem(i)
-		case s[i] == ':' && strings.HasPrefix(s[i:], ":AA"):
+	for i := 0; i+1 < len(s); i++ {
+		switch c := s[i]; {
+		case c == ':' && strings.HasPrefix(s[i:], ":AA"):
 			f.bot(i)
-		case s[i] == '/':
+		case c == '/':
 			f.webhook(i)
+		case c >= 128 || follows[c]>>(s[i+1]&31)&1 == 0: // no prefix begins so
+		case c == 'e' && strings.HasPrefix(s[i:], "eyJ") && starts(s, i):
+			f.jwt(i)
+		case c == '-' && strings.HasPrefix(s[i:], "-----BEGIN "):
+			f.pem(i)
+		default:
+			aws = f.issued(i) || aws
 		}
 	}
 	if aws {
 		f.awsSecrets()
 	}
+}
+
+// issued looks for a token of a known issuer at i, and says whether it is the id of a key of AWS.
+func (f *finder) issued(i int) (aws bool) {
+	for _, sh := range shapes[f.s[i]] {
+		if n := sh.match(f.s, i); n > 0 {
+			f.add(i, i+n)
+			return sh.prefix[0] == 'A' && len(sh.prefix) == 4
+		}
+	}
+	return false
 }
 
 // match is the length of the token at i; 0 if there is none.
