@@ -3,8 +3,10 @@
 package trace_test
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -51,6 +53,9 @@ func writeMany(path, name string) error {
 			if err := w.Write(testComplete(start)); err != nil {
 				return err
 			}
+		}
+		if os.Getenv("TRACE_TEST_REPORT") != "" {
+			fmt.Println(name, i)
 		}
 		if i%10 == 9 {
 			if err := w.Close(); err != nil {
@@ -168,30 +173,67 @@ func rotate(path, to string, byCopy bool) error {
 	return os.Rename(path+".new", path)
 }
 
-// TRC2: a writer that is killed in the middle of a line leaves at most a torn line, never a mixed one.
+// TRC2: writers are killed at random moments, also in the middle of a rotation. Each line that was reported as written is
+// there once, and nothing is mixed: at most a torn line for each that was killed.
 func TestKilledWriters(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "trace.jsonl")
-	for range 5 {
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), "TRACE_TEST_WRITER="+path, "TRACE_TEST_NAME=k")
-		must(t, cmd.Start())
-		time.Sleep(10 * time.Millisecond)
-		must(t, cmd.Process.Kill())
-		if err := cmd.Wait(); err == nil {
-			t.Log("the writer was quicker than the signal")
-		}
-		must(t, trace.Append(path, testStart("after"), trace.AppendOptions{}))
+	t.Setenv("TRACE_TEST_MAX", fmt.Sprint(1<<17))
+	t.Setenv("TRACE_TEST_REPORT", "1")
+	reported := make(chan []string)
+	for i := range writers {
+		go func() {
+			name := string(rune('a' + i))
+			var lines []string
+			for kill := range 2 {
+				lines = append(lines, killWriter(t, path, fmt.Sprintf("%s%d", name, kill), rand.IntN(linesPerWriter))...)
+			}
+			reported <- lines
+		}()
 	}
-	n := 0
-	must(t, trace.Scan(path, func(r *trace.Record) error {
-		if r.Cmd == "after" {
-			n++
+	want := make(map[string]int)
+	for range writers {
+		for _, line := range <-reported {
+			want[line]++
 		}
+	}
+	torn := 0
+	seen := make(map[string]int)
+	r := trace.Reader{Path: path, Warn: func(trace.Warning) { torn++ }}
+	must(t, r.Scan(func(r *trace.Record) error {
+		words := strings.Fields(r.Cmd)
+		seen[words[0]+" "+words[1]]++
 		return nil
 	}))
-	if n != 5 {
-		t.Errorf("%d lines after a kill, want 5", n)
+	for line := range want {
+		if seen[line] != 1 {
+			t.Errorf("line %s was reported as written and is there %d times", line, seen[line])
+		}
 	}
+	if extra := len(seen) - len(want); extra > 2*writers || torn > 2*writers {
+		t.Errorf("%d lines that nobody reported and %d torn ones after %d kills", extra, torn, 2*writers)
+	}
+	t.Logf("%d lines reported, %d there, %d torn, %d files", len(want), len(seen), torn, numberOfFiles(t, path))
+}
+
+// killWriter kills a writer after it has reported so many lines, and returns all that it reported.
+func killWriter(t *testing.T, path, name string, after int) (lines []string) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "TRACE_TEST_WRITER="+path, "TRACE_TEST_NAME="+name)
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	for scan := bufio.NewScanner(out); scan.Scan(); {
+		if lines = append(lines, scan.Text()); len(lines) == after+1 {
+			_ = cmd.Process.Kill() // it may have come to its end
+		}
+	}
+	_ = cmd.Wait() // killed, or not
+	return lines
 }
 
 // A trace that somebody keeps locked must not hang a command for ever.
