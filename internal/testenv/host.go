@@ -23,13 +23,14 @@ type Host struct {
 
 	// These take root.
 	WithoutFuse bool // no /dev/fuse
+	OpenFuse    bool // a /dev/fuse that everybody may use, as most machines have
 	Overlays    int  // overlays in a stack below "/"; 1 is a container's, and over 2 the kernel takes no other
 	FullTmp     bool // no room in /tmp; TMPDIR and HOME are elsewhere
 }
 
 // needsRoot says whether a Host cannot be brought about by an ordinary user.
 func (h *Host) needsRoot() bool {
-	return !h.User || h.WithoutFuse || h.Overlays > 0 || h.FullTmp
+	return !h.User || h.WithoutFuse || h.OpenFuse || h.Overlays > 0 || h.FullTmp
 }
 
 // In runs body on such a host: in a child process, and if it takes root in mount, pid, network, ipc and uts namespaces of its own, with

@@ -27,6 +27,11 @@ func (h *Host) arrange(t *testing.T) {
 			t.Fatalf("make a /dev without fuse: %v", err)
 		}
 	}
+	if h.OpenFuse {
+		if err := openFuse(); err != nil {
+			t.Fatalf("make a /dev/fuse for everybody: %v", err)
+		}
+	}
 	if h.FullTmp {
 		if err := fullTmp(); err != nil {
 			t.Fatalf("fill /tmp: %v", err)
@@ -105,6 +110,21 @@ func devWithoutFuse() error {
 		}
 	}
 	return unix.Mount("/mnt", "/dev", "", unix.MS_MOVE, "")
+}
+
+// openFuse covers /dev/fuse with a device node of mode 0666.
+func openFuse() error {
+	dir := "/dev/shm/substrate-fuse"
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	defer os.Remove(dir)
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, ""); err != nil {
+		return &os.PathError{Op: "mount tmpfs", Path: dir, Err: err}
+	}
+	defer func() { _ = unix.Unmount(dir, unix.MNT_DETACH) }() // the node stays mounted
+	node := dir + "/fuse"
+	return errors.Join(unix.Mknod(node, unix.S_IFCHR, int(unix.Mkdev(10, 229))), unix.Chmod(node, 0o666), unix.Mount(node, "/dev/fuse", "", unix.MS_BIND, ""))
 }
 
 // fullTmp covers /tmp with a small file system that has no room left.

@@ -24,6 +24,9 @@ const (
 
 	// crashCopy is the working directory of a world that has a copy of it; not set for one that has an overlay.
 	crashCopy = "SUBSTRATE_TEST_CRASH_COPY"
+
+	// crashStrategy is the strategy of the world; not set for the best.
+	crashStrategy = "SUBSTRATE_TEST_CRASH_STRATEGY"
 )
 
 // crashPoints are the moments after which a supervisor is killed: each kind of object
@@ -52,6 +55,7 @@ func TestCrashingSupervisor(t *testing.T) {
 		}
 	}
 	spec := testSpec(t, os.Getenv(crashDir))
+	spec.Strategy = os.Getenv(crashStrategy)
 	if cwd := os.Getenv(crashCopy); cwd != "" {
 		spec.Cwd, spec.Strategy = cwd, worldfs.CopyDiff
 	}

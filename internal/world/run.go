@@ -169,6 +169,9 @@ func (r *run) gone() error {
 	if r.timedOut || r.w.outOfMemory() {
 		return nil
 	}
+	if err := r.tooLate(); err != nil {
+		return err
+	}
 	return errKilled
 }
 

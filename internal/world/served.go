@@ -16,8 +16,9 @@ import (
 	"substrate/internal/world/worldfs"
 )
 
-// servePatience is how long the mounts of a world may take that are served by processes. Each takes some milliseconds.
-const servePatience = 10 * time.Second
+// servePatience is how long the mounts of a world may take that are served by processes. Each takes some milliseconds. Tests
+// have less of it.
+var servePatience = 10 * time.Second
 
 // serve has a mount served whose device the first process sent.
 func (r *run) serve(fds []int) error {
@@ -44,6 +45,7 @@ func (r *run) serve(fds []int) error {
 	if err := view.Serve(device); err != nil {
 		return &setupFailure{ofView: true, err: &probe.Error{What: "serve the files", Err: err}}
 	}
+	r.w.made(kindServers, r.w.upperDir)
 	return nil
 }
 

@@ -77,6 +77,7 @@ func (s fuseStrategy) Prepare(r *Request) (View, error) {
 	if err := v.prepare(); err != nil {
 		return nil, err
 	}
+	v.launcher = newLauncher(r.Root)
 	v.fuseMounts()
 	v.note("names that begin with .wh. belong to %s: files of such names cannot be seen or made in the world", fuseName)
 	return v, nil
@@ -85,8 +86,9 @@ func (s fuseStrategy) Prepare(r *Request) (View, error) {
 // fuseView is a layered view of which each overlay is served by a process.
 type fuseView struct {
 	layered
-	fuses   []mount.Mount // the Fuse mounts, in their order
-	servers []*server
+	fuses    []mount.Mount // the Fuse mounts, in their order
+	servers  []*server
+	launcher *launcher
 }
 
 // fuseMounts turns the overlays of the plan into Fuse mounts. A server has the rights of the caller: of a directory that they cannot list
@@ -128,7 +130,7 @@ func (v *fuseView) Serve(device *os.File) error {
 	if n >= len(v.fuses) {
 		return errors.New("more file systems are mounted than were planned")
 	}
-	s, err := startServer(&v.fuses[n], device, v.r.Root)
+	s, err := v.launcher.start(&v.fuses[n], device)
 	if err != nil {
 		return err
 	}
@@ -168,5 +170,6 @@ func (v *fuseView) Close() error {
 	for _, s := range v.servers {
 		s.kill()
 	}
+	v.launcher.close()
 	return nil
 }

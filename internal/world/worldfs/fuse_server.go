@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -34,12 +37,11 @@ const (
 // write. Nothing is synced: an upper that a power cut interrupts is thrown away anyway.
 const fuseOptions = "writeback=0,fsync=0"
 
-// startServer starts fuse-overlayfs for m. It gets the device as a descriptor, which libfuse takes for a file system that is mounted
-// already, and the lower as another, since a path may hold what its options cannot. It dies with the calling thread, which the caller
-// keeps until the view is closed.
+// start starts fuse-overlayfs for m. It gets the device as a descriptor, which libfuse takes for a file system that is mounted
+// already, and the lower as another, since a path may hold what its options cannot.
 //
 // Source: libfuse lib/mount.c and lib/fuse_lowlevel.c, "/dev/fd/%u" (libfuse 3.3).
-func startServer(m *mount.Mount, device *os.File, root bool) (*server, error) {
+func (l *launcher) start(m *mount.Mount, device *os.File) (*server, error) {
 	program, err := FuseProgram()
 	if err != nil {
 		return nil, err
@@ -61,9 +63,9 @@ func startServer(m *mount.Mount, device *os.File, root bool) (*server, error) {
 	}
 	s := &server{path: m.Target, log: os.NewFile(uintptr(fd), fuseName), ended: make(chan struct{})}
 	options := fmt.Sprintf("lowerdir=/proc/self/fd/%d,upperdir=%s,workdir=%s,%s", serverLower, escapeFuse(m.Upper), escapeFuse(m.Work), fuseOptions)
-	s.process, err = os.StartProcess(program, []string{fuseName, "-f", "-o", options, fmt.Sprintf("/dev/fd/%d", serverDevice)}, &os.ProcAttr{
+	s.process, err = l.fork(program, []string{fuseName, "-f", "-o", options, fmt.Sprintf("/dev/fd/%d", serverDevice)}, &os.ProcAttr{
 		Dir: "/", Env: []string{"PATH=/usr/bin:/bin"}, Files: []*os.File{null, s.log, s.log, device, lowerFile},
-		Sys: serverAttr(root),
+		Sys: serverAttr(l.root),
 	})
 	if err != nil {
 		_ = s.log.Close()
@@ -75,6 +77,52 @@ func startServer(m *mount.Mount, device *os.File, root bool) (*server, error) {
 	}()
 	return s, nil
 }
+
+// launcher is the thread that servers are forked from, with whose end they die.
+type launcher struct {
+	root bool
+	work chan func()
+	quit sync.Once
+}
+
+// serverNeeds are the capabilities that root's servers keep. What they are asked to do they do with their own rights and not with
+// the command's, so there is nothing among these that could reach past the upper, or mark a file so that it cannot be removed.
+var serverNeeds = []int{
+	unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_DAC_READ_SEARCH, unix.CAP_FOWNER, unix.CAP_FSETID, unix.CAP_MKNOD, unix.CAP_SETFCAP, unix.CAP_SYS_ADMIN,
+}
+
+// newLauncher starts the thread. root says whether the caller is root, as in [Request].
+func newLauncher(root bool) *launcher {
+	l := &launcher{root: root, work: make(chan func())}
+	go func() {
+		runtime.LockOSThread() // and never unlocked: what it gave up is gone with it
+		if root {
+			for c := range unix.CAP_LAST_CAP + 1 {
+				if !slices.Contains(serverNeeds, c) {
+					_ = unix.Prctl(unix.PR_CAPBSET_DROP, uintptr(c), 0, 0, 0) // one that this kernel does not know
+				}
+			}
+		}
+		for f := range l.work {
+			f()
+		}
+	}()
+	return l
+}
+
+// fork starts a process from the launcher's thread.
+func (l *launcher) fork(program string, argv []string, attr *os.ProcAttr) (p *os.Process, err error) {
+	done := make(chan struct{})
+	l.work <- func() {
+		defer close(done)
+		p, err = os.StartProcess(program, argv, attr)
+	}
+	<-done
+	return p, err
+}
+
+// close ends the thread, and with it what it forked. It may be called again.
+func (l *launcher) close() { l.quit.Do(func() { close(l.work) }) }
 
 // serverAttr lets a server die with the calling thread. A group of its own keeps the terminal's signals from it.
 //

@@ -18,12 +18,13 @@ import (
 
 // servedView is a directory covered by fuse-overlayfs, as a world covers it.
 type servedView struct {
-	t      testing.TB
-	upper  Upper
-	mount  mount.Mount
-	root   string
-	server *server
-	notes  []string
+	t        testing.TB
+	launcher *launcher
+	upper    Upper
+	mount    mount.Mount
+	root     string
+	server   *server
+	notes    []string
 }
 
 // openServedView mounts a FUSE file system and has it served.
@@ -43,7 +44,7 @@ func openServedView(t testing.TB, lower, scratch string) (worldfstest.View, erro
 	if err := unix.UtimesNanoAt(unix.AT_FDCWD, m.Upper, []unix.Timespec{st.Atim, st.Mtim}, 0); err != nil {
 		return nil, err
 	}
-	v := &servedView{t: t, mount: m, root: m.Target, upper: Upper{Dir: m.Upper, Lower: lower, Path: m.Target, Prefix: FusePrefix}}
+	v := &servedView{launcher: newLauncher(os.Geteuid() == 0), t: t, mount: m, root: m.Target, upper: Upper{Dir: m.Upper, Lower: lower, Path: m.Target, Prefix: FusePrefix}}
 	return v, v.enter()
 }
 
@@ -58,7 +59,7 @@ func (v *servedView) enter() error {
 	if err := unix.Mount(fuseName, v.root, "fuse", unix.MS_NODEV, data); err != nil {
 		return fmt.Errorf("mount %s: %w", data, err)
 	}
-	v.server, err = startServer(&v.mount, device, os.Geteuid() == 0)
+	v.server, err = v.launcher.start(&v.mount, device)
 	return err
 }
 
@@ -101,6 +102,7 @@ func (v *servedView) Notes() []string { return v.notes }
 // Close comes with the capabilities to unmount.
 func (v *servedView) Close() error {
 	v.server.kill()
+	v.launcher.close()
 	if err := unix.Unmount(v.root, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
 		return os.NewSyscallError("umount", err)
 	}

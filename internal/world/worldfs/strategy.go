@@ -97,7 +97,7 @@ type Served interface {
 	View
 
 	// Serve starts the process behind the next mount of kind Fuse, in the order of Mounts. device is its open /dev/fuse, which
-	// the caller closes afterwards. The process dies with the calling thread.
+	// the caller closes afterwards. The process dies with the view, and with this process.
 	Serve(device *os.File) error
 
 	// Failure is what these processes have to say about a set-up that failed; nil for nothing.

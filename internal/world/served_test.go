@@ -1,0 +1,158 @@
+package world
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"substrate/fsdiff"
+	"substrate/internal/probe"
+	"substrate/internal/testenv"
+)
+
+// served runs body as root and as an ordinary user where there is fuse-overlayfs.
+func served(t *testing.T, body func(t *testing.T)) {
+	t.Helper()
+	testenv.NeedProgram(t, "fuse-overlayfs")
+	t.Run("root", func(t *testing.T) { testenv.In(t, testenv.Host{}, body) })
+	t.Run("user", func(t *testing.T) { testenv.In(t, testenv.Host{User: true, OpenFuse: true}, body) })
+}
+
+// lines are the changes as a report shows them.
+func lines(d *fsdiff.Diff) (list []string) {
+	for i := range d.Entries {
+		list = append(list, strings.TrimPrefix(fsdiff.Line(&d.Entries[i]), "  "))
+	}
+	return list
+}
+
+// WLD1, WLD3, DIF4: fuse covers the whole machine as the overlay does, and shows the same changes. Both leave the host as it was, and nothing behind.
+func TestServed(t *testing.T) {
+	served(t, func(t *testing.T) {
+		a := newArena(t)
+		a.write(a.work+"/file.txt", "hello\n")
+		a.write(a.work+"/gone", "x")
+		must(t, os.Mkdir(a.dir+"/beside", 0o755))
+		cmd := sh("set -e; echo hello >file.txt; rm gone; mkdir -p demo; echo data >demo/file.txt; echo x >../beside/out; mkdir d; rmdir d")
+		cmd.Dir = a.work
+		want := []string{"+ " + a.dir + "/beside/out", "+ demo", "+ demo/file.txt", "~ file.txt", "- gone"}
+		for _, strategy := range []string{"overlay", "fuse"} {
+			a.spec.Strategy = strategy
+			out, res := a.run(cmd)
+			// About once in 30 such commands, fuse-overlayfs 1.10 answers one of their calls with ENOENT.
+			for try := 0; strategy == "fuse" && res.Exit != 0 && try < 10; try++ {
+				t.Logf("again: %s", out)
+				out, res = a.run(cmd)
+			}
+			if got := lines(res.Diff); !slices.Equal(got, want) || res.Strategy != strategy || res.Exit != 0 {
+				t.Errorf("%s: status %d, %q, %q, want %q; %+v", res.Strategy, res.Exit, out, got, want, res.Degraded)
+			}
+		}
+		if text, err := os.ReadFile(a.work + "/file.txt"); err != nil || string(text) != "hello\n" {
+			t.Errorf("the host's file reads %q, %v", text, err)
+		}
+	})
+}
+
+// WLD4: what serves the files cannot be seen from inside, and is not asked to run anything with its rights.
+func TestServedOutOfReach(t *testing.T) {
+	served(t, func(t *testing.T) {
+		a := newArena(t)
+		a.spec.Strategy = "fuse"
+		out, _ := a.run(sh("cat /proc/[0-9]*/comm | sort | uniq | tr '\\n' ' '; ls /dev/fuse 2>/dev/null; for f in /proc/self/fd/*; do readlink $f; done | grep -c fuse"))
+		if strings.Contains(out, "fuse-overlayfs") || strings.Contains(out, "/dev/fuse") || !strings.HasSuffix(out, "0\n") {
+			t.Errorf("seen from inside: %q", out)
+		}
+	})
+}
+
+// WLD3: the death of a server is reported, and what was written until then is in the diff.
+func TestServerDies(t *testing.T) {
+	served(t, func(t *testing.T) {
+		a := newArena(t)
+		a.spec.Strategy = "fuse"
+		cmd := sh("echo x >out; echo ready; while echo y >>more; do :; done; exit 7")
+		cmd.Dir = a.work
+		_, res := a.run(cmd, func(w *World) { must(t, endServers(w.upperDir)) })
+		const want = "ended too early (signal: killed): the command may have met errors"
+		if !slices.ContainsFunc(res.Degraded, func(d Degradation) bool { return d.Asked && strings.Contains(d.Message, want) }) {
+			t.Errorf("nothing is said of it in %+v", res.Degraded)
+		}
+		if got := lines(res.Diff); !slices.Contains(got, "+ out") || res.Exit == 0 {
+			t.Errorf("status %d, changes %q", res.Exit, got)
+		}
+	})
+}
+
+// WLD3: a server that cannot start gives its own words as the reason, and one that does not answer is not waited for.
+func TestServerFails(t *testing.T) {
+	served(t, func(t *testing.T) {
+		for _, test := range []struct{ script, want string }{
+			{"echo boom >&2; exit 3", "fuse-overlayfs for /"},
+			{"echo boom >&2; exit 3", "boom"},
+			{"exec sleep 1000", "no answer in "},
+		} {
+			a := newArena(t)
+			a.spec.Strategy = "fuse"
+			bin := a.dir + "/bin"
+			must(t, os.Mkdir(bin, 0o755))
+			must(t, os.WriteFile(bin+"/fuse-overlayfs", []byte("#!/bin/sh\n"+test.script+"\n"), 0o755))
+			t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+			if strings.Contains(test.want, "no answer") {
+				defer func(d time.Duration) { servePatience = d }(servePatience)
+				servePatience = 300 * time.Millisecond
+			}
+			w, err := New(a.spec)
+			must(t, err)
+			res, err := w.Run(sh("echo ran"))
+			if !errors.Is(err, probe.ErrUnsupported) || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("%s: Run = %v, %v, want %q", test.script, res, err, test.want)
+			}
+			must(t, w.Close())
+		}
+	})
+}
+
+// WLD8: with the supervisor the servers die; what is left is found and removed.
+func TestCrashServed(t *testing.T) {
+	served(t, func(t *testing.T) {
+		t.Setenv(crashStrategy, "fuse")
+		for _, point := range []string{kindUpper, kindServers, "running"} {
+			t.Run(point, func(t *testing.T) { crashAndCollect(t, point) })
+		}
+	})
+}
+
+// WLD8: of the processes of that name only those are ended that serve the uppers of the world.
+func TestEndServers(t *testing.T) {
+	dir := testenv.TempDir(t)
+	start := func(arg string) *exec.Cmd {
+		cmd := exec.Command("/bin/sh")
+		cmd.Args = []string{"fuse-overlayfs", "-c", "while :; do sleep 1000; done", arg}
+		must(t, cmd.Start())
+		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+			exe, _ := os.Readlink(filepath.Join("/proc", strconv.Itoa(cmd.Process.Pid), "exe"))
+			if !strings.Contains(exe, ".test") && exe != "" {
+				return cmd
+			}
+			if time.Now().After(deadline) {
+				t.Fatal("a process did not start")
+			}
+		}
+	}
+	ours, other := start("lowerdir=/,upperdir="+dir+"/upper0"), start("lowerdir=/,upperdir="+dir+"x/upper0")
+	must(t, endServers(dir))
+	if state, err := ours.Process.Wait(); err != nil || state.Success() {
+		t.Errorf("ours ended with %v, %v", state, err)
+	}
+	if !serves(strconv.Itoa(other.Process.Pid), dir+"x") {
+		t.Error("the other was ended too")
+	}
+}
