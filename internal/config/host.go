@@ -32,6 +32,18 @@ func hasRootCapabilities() bool {
 	return errno == 0 && data[0].effective&rootCapabilities == rootCapabilities
 }
 
+// firstUserns is the inode number of the user namespace that the kernel starts with.
+//
+// Source: Linux include/linux/proc_ns.h, PROC_USER_INIT_INO.
+const firstUserns = 0xEFFFFFFD
+
+// inFirstUserns says whether this process is in the first user namespace. Root of another one, as in a rootless container, has
+// capabilities over that alone: its overlays need what a user's need.
+func inFirstUserns() bool {
+	var st syscall.Stat_t
+	return syscall.Stat("/proc/self/ns/user", &st) != nil || st.Ino == firstUserns
+}
+
 // isSelf says whether path is the program that runs here, also behind symlinks. A name
 // without a slash is not looked for.
 func isSelf(path string) bool {

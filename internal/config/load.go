@@ -32,7 +32,7 @@ type vars map[string]string
 func Load(environ []string) Config {
 	uid := os.Geteuid()
 	return load(environ, caller{
-		uid: uid, gid: os.Getegid(), root: uid == 0 && hasRootCapabilities(),
+		uid: uid, gid: os.Getegid(), root: uid == 0 && hasRootCapabilities() && inFirstUserns(),
 		cwd: os.Getwd, home: passwdHome, isSelf: isSelf,
 	})
 }

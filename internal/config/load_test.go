@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"substrate/internal/testenv"
 )
 
 // user is a caller that the tests make up.
@@ -251,4 +253,20 @@ func BenchmarkLoad(b *testing.B) {
 	for b.Loop() {
 		Load(env)
 	}
+}
+
+// WLD2: root of a user namespace has no capabilities over the machine and is no root.
+func TestInFirstUserns(t *testing.T) {
+	link, err := os.Readlink("/proc/self/ns/user")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := link == "user:[4026531837]"; inFirstUserns() != want {
+		t.Errorf("inFirstUserns = %v in %s", !want, link)
+	}
+	testenv.InUserns(t, func(t *testing.T) {
+		if inFirstUserns() {
+			t.Error("inFirstUserns = true in another user namespace")
+		}
+	})
 }

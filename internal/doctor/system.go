@@ -3,6 +3,7 @@ package doctor
 import (
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -170,6 +171,8 @@ func askCapabilities(h Host) finding {
 	switch {
 	case h.Root:
 		row.Detail = "root, with " + strconv.Itoa(len(names)) + " capabilities"
+	case uid == 0 && slices.Contains(names, "cap_sys_admin"):
+		row.Detail = "root of a user namespace, as in a rootless container; worlds are those of an ordinary user"
 	case uid == 0:
 		row.Status = Warn
 		row.Detail = "uid 0 without CAP_SYS_ADMIN and CAP_NET_ADMIN, which is treated as an ordinary user"

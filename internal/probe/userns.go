@@ -77,6 +77,9 @@ func UsernsRefusal() (cause, remedy string) {
 	if cause, remedy = UsernsSetting(); cause != "" {
 		return cause, remedy
 	}
+	if os.Geteuid() == 0 && !mayMapRoot() {
+		return "uid 0 cannot map itself without CAP_SETFCAP (Linux 5.12)", "run as an ordinary user, or the container with --cap-add SETFCAP"
+	}
 	if filtered() {
 		return "a seccomp filter is in force here, as in containers", "run the container with --security-opt seccomp=unconfined, or run substrate outside of it"
 	}
@@ -101,6 +104,16 @@ func usernsSetting(read func(path string) (string, bool)) (cause, remedy string)
 		}
 	}
 	return "", ""
+}
+
+// mayMapRoot says whether the caller has CAP_SETFCAP.
+//
+// Source: user_namespaces(7), "Defining user and group ID mappings"; capget(2).
+func mayMapRoot() bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	err := unix.Capget(&header, &data[0])
+	return err != nil || data[0].Effective&(1<<unix.CAP_SETFCAP) != 0
 }
 
 // filtered says whether a seccomp filter is in force for this process.
