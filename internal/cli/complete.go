@@ -17,6 +17,7 @@ func offer(root *cobra.Command) {
 	for _, o := range [...]struct{ name, what string }{
 		{"ci", "stop at the first error"},
 		{"no-exit-on-error", "take --ci back"},
+		{"capture", "also record what the command prints"},
 		{"shim-skip", "no shims for this command"},
 		{"shim-deploy", "make the shims what they shall be"},
 		{"shim-status", "say what shims are deployed"},
