@@ -10,6 +10,7 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+	"sync"
 )
 
 // The index of a file lies beside it. It tells where the lines of a span are, so that a reader need not
@@ -41,7 +42,8 @@ const (
 // errStale is why an index is not used further: a line is not what its entry says.
 var errStale = errors.New("index does not fit the trace")
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+// castagnoli is made when it is needed: every start of a program that links this would pay for it.
+var castagnoli = sync.OnceValue(func() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) })
 
 // hit is one line that an index leads to.
 type hit struct {
@@ -149,7 +151,7 @@ func readSegment(f io.Reader, buf []byte, at int64) (segment []byte, lines int, 
 }
 
 func segmentSum(segment []byte) uint32 {
-	return crc32.Update(crc32.Checksum(segment[:20], castagnoli), castagnoli, segment[segmentSize:])
+	return crc32.Update(crc32.Checksum(segment[:20], castagnoli()), castagnoli(), segment[segmentSize:])
 }
 
 // grow gives a slice of length n that begins with what buf holds.
