@@ -31,6 +31,7 @@ func BenchmarkTable(b *testing.B) {
 		names = []string{"root", "user"}
 	}
 	small, large := tree(b, filepath.Join(dir, "small"), 10), tree(b, filepath.Join(dir, "large"), 100_000)
+	b.Cleanup(func() { _ = os.RemoveAll(runDir) })
 	var rows []row
 	for _, name := range names {
 		a := newAccount(b, name, bin)

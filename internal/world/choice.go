@@ -245,8 +245,10 @@ func (w *World) fallThrough(failure *setupFailure) error {
 		if err != nil {
 			return err
 		}
-		w.net = startNet()
-		w.net.tell(network)
+		if w.net, err = startNet(); err != nil {
+			return err
+		}
+		w.net.tell(&network)
 	}
 	return w.nextView()
 }

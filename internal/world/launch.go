@@ -94,12 +94,16 @@ func (r *run) afterFork(setup *worldinit.Setup) error {
 // nameNet takes what is in the network namespace of a root's world once that is there, and names it.
 func (r *run) nameNet() {
 	w := r.w
-	<-w.net.filled
+	w.net.filled.wait()
 	r.log, r.dns = w.net.log, w.net.dns
 	w.net.log, w.net.dns = -1, -1
-	if err := errors.Join(w.net.err, w.net.linksErr); err != nil {
-		r.degradeStep("netns", err)
+	if w.net.err != nil {
+		w.observe("netns", w.net.err.Error(), false)
+		r.degrade("netns", noNetns, true)
 		return
+	}
+	if w.net.linksErr != nil {
+		r.degradeStep("netns", w.net.linksErr)
 	}
 	if w.net.rulesErr != nil {
 		r.degradeStep("nft", w.net.rulesErr)
@@ -118,9 +122,14 @@ func (r *run) nameNet() {
 // setup writes down what the first process shall do.
 func (r *run) setup() (*worldinit.Setup, error) {
 	w := r.w
-	network, err := r.network()
-	if err != nil {
-		return nil, err
+	network := worldinit.Network{Joins: w.net != nil}
+	if network.Joins {
+		network.Socket = w.net.take
+	} else {
+		var err error
+		if network, err = w.network(); err != nil {
+			return nil, err
+		}
 	}
 	mounts := w.view.Mounts()
 	s := &worldinit.Setup{
@@ -139,24 +148,9 @@ func (r *run) setup() (*worldinit.Setup, error) {
 	if w.group != nil {
 		s.Cgroup = w.group.FD()
 	}
+	var err error
 	s.Command, err = r.command()
 	return s, err
-}
-
-// network says what the first process does about the network: a root's waits for what is being made, or keeps the host's if
-// that came to nothing.
-func (r *run) network() (worldinit.Network, error) {
-	w := r.w
-	if w.net == nil {
-		return w.network()
-	}
-	<-w.net.made
-	if w.net.err != nil {
-		w.observe("netns", w.net.err.Error(), false)
-		r.degrade("netns", noNetns, true)
-		return worldinit.Network{}, nil
-	}
-	return worldinit.Network{Joins: true, NS: w.net.ns, Ready: w.net.ready}, nil
 }
 
 // command turns the Command into descriptors and strings.
@@ -167,15 +161,12 @@ func (r *run) command() (worldinit.Command, error) {
 		TTY: c.TTY, Ignored: inherited.Ignored(), NoFile: noFile(),
 	}
 	for i, f := range []*os.File{c.Stdin, c.Stdout, c.Stderr} {
-		if f == nil {
-			null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-			if err != nil {
-				return out, fmt.Errorf("open stdio of the command: %w", err)
-			}
-			r.files = append(r.files, null)
-			f = null
+		var err error
+		if f != nil {
+			out.Stdio[i] = int(f.Fd())
+		} else if out.Stdio[i], err = r.devNull(); err != nil {
+			return out, fmt.Errorf("open stdio of the command: %w", err)
 		}
-		out.Stdio[i] = int(f.Fd())
 		if err := leadsOut(out.Stdio[i]); err != nil {
 			return out, fmt.Errorf("pass descriptor %d to the command: %w", i, err)
 		}
@@ -186,6 +177,18 @@ func (r *run) command() (worldinit.Command, error) {
 	}
 	out.Stdin = reopen(out.Stdio[0])
 	return out, nil
+}
+
+// devNull opens /dev/null once.
+func (r *run) devNull() (int, error) {
+	if r.null < 0 {
+		fd, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return -1, &os.PathError{Op: "open", Path: os.DevNull, Err: err}
+		}
+		r.null = fd
+	}
+	return r.null, nil
 }
 
 // reopen says how the first process opens a file that is standard input once more inside the world, or nil if fd

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -41,14 +42,17 @@ func (w *World) network() (worldinit.Network, error) {
 // netMaker makes the network namespace of a root's world, in a thread of its own while the rest of the world is prepared,
 // since that takes as long as everything else. A user's world sets its own up in its first process, because only there are
 // the capabilities for it.
+//
+// The thread hands the namespace to the first process itself, and they and the supervisor wait for each other in the kernel: a
+// goroutine that is locked to its thread is woken over a detour of two other threads.
 type netMaker struct {
-	plan   chan<- worldinit.Network // takes what shall be in it, and is closed without that if the world came to nothing; then nil
-	made   chan struct{}            // closed when there is a namespace, or err
-	filled chan struct{}            // closed when the rest is there
+	plan   atomic.Pointer[worldinit.Network] // what shall be in it; nil once told is open if the world came to nothing
+	told   gate
+	filled gate // opened when all that follows is final
 
-	ns    int   // -1 without
-	ready int   // eventfd on which the first process waits before it starts the command, -1 without
-	err   error // why there is no namespace
+	give, take int   // socket for the first process: the namespace, and a byte when it is filled
+	ns         int   // the namespace, -1 without
+	err        error // why there is none
 
 	log, dns int   // sockets in it, -1 for what could not be had
 	rulesErr error // why there are no rules
@@ -56,40 +60,39 @@ type netMaker struct {
 }
 
 // startNet begins to make a network namespace.
-func startNet() *netMaker {
-	plan := make(chan worldinit.Network, 1)
-	n := &netMaker{
-		plan: plan, made: make(chan struct{}), filled: make(chan struct{}),
-		ns: -1, ready: -1, log: -1, dns: -1,
+func startNet() (*netMaker, error) {
+	n := &netMaker{ns: -1, log: -1, dns: -1}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socketpair", err)
 	}
-	go n.run(plan)
-	return n
+	n.give, n.take = pair[0], pair[1]
+	if err := errors.Join(n.told.make(), n.filled.make()); err != nil {
+		n.closeAll()
+		return nil, err
+	}
+	go n.run()
+	return n, nil
 }
 
-func (n *netMaker) run(plan <-chan worldinit.Network) {
+func (n *netMaker) run() {
 	// The thread is not unlocked: it ends with the goroutine, and with it its hold on the namespace.
 	runtime.LockOSThread()
-	n.make()
-	close(n.made)
-	if p, ok := <-plan; ok && n.err == nil {
-		n.fill(p)
-		_, n.err = unix.Write(n.ready, binary.NativeEndian.AppendUint64(nil, 1))
+	defer n.filled.open()
+	n.err = os.NewSyscallError("unshare", unix.Unshare(unix.CLONE_NEWNET))
+	// Without one of its own the first process gets the host's.
+	ns, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		n.ns = ns
+		err = unix.Sendmsg(n.give, []byte{1}, unix.UnixRights(ns), nil, unix.MSG_NOSIGNAL)
 	}
-	close(n.filled)
-}
-
-// make moves the thread into a network namespace of its own.
-func (n *netMaker) make() {
-	if n.err = os.NewSyscallError("unshare", unix.Unshare(unix.CLONE_NEWNET)); n.err != nil {
-		return
+	if n.err = errors.Join(n.err, err); n.err == nil {
+		n.told.wait()
+		if plan := n.plan.Load(); plan != nil {
+			n.fill(*plan)
+		}
 	}
-	if n.ns, n.err = unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0); n.err != nil {
-		n.ns = -1
-		return
-	}
-	if n.ready, n.err = unix.Eventfd(0, unix.EFD_CLOEXEC); n.err != nil {
-		n.ready = -1
-	}
+	_, _ = unix.Write(n.give, []byte{1}) // a first process that is gone needs nothing
 }
 
 // fill sets the namespace up. As in a user's world, rules come before routes.
@@ -141,20 +144,46 @@ func openDNS() int {
 }
 
 // tell says what shall be in the namespace.
-func (n *netMaker) tell(plan worldinit.Network) {
-	n.plan <- plan
-	n.plan = nil
+func (n *netMaker) tell(plan *worldinit.Network) {
+	n.plan.Store(plan)
+	n.told.open()
 }
 
 // close lets go of what was not handed on.
 func (n *netMaker) close() {
-	if n.plan != nil {
-		close(n.plan)
+	n.told.open()
+	n.filled.wait()
+	n.closeAll()
+}
+
+func (n *netMaker) closeAll() {
+	for _, fd := range []*int{&n.give, &n.take, &n.ns, &n.log, &n.dns, &n.told.fd, &n.filled.fd} {
+		closeFD(fd)
 	}
-	<-n.filled
-	for _, fd := range []int{n.ns, n.ready, n.log, n.dns} {
-		if fd >= 0 {
-			_ = unix.Close(fd)
-		}
+}
+
+// gate is opened by one thread and then lets all others pass.
+type gate struct {
+	fd     int // eventfd
+	opened atomic.Bool
+}
+
+func (g *gate) make() (err error) {
+	if g.fd, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
+		g.fd = -1
+	}
+	return os.NewSyscallError("eventfd", err)
+}
+
+func (g *gate) open() {
+	if g.opened.Swap(true) {
+		return
+	}
+	_, _ = unix.Write(g.fd, binary.NativeEndian.AppendUint64(nil, 1)) // cannot fail with a number so small
+}
+
+func (g *gate) wait() {
+	for !g.opened.Load() {
+		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(g.fd), Events: unix.POLLIN}}, -1) // interrupted: look again
 	}
 }

@@ -28,16 +28,16 @@ type run struct {
 	cmd *Command
 	res *Result
 
-	proc  *worldinit.Process
-	files []*os.File // opened here, closed at the end
-	log   int        // NFLOG socket, -1 without
-	dns   int        // socket of the stub resolver, -1 without
-	seen  netlog.Distinct
-	stub  egress.Stub
-	lost  bool // the kernel dropped reports of blocked packets
-	died  bool // the first process was killed
-	buf   []byte
-	tty   *terminal
+	proc *worldinit.Process
+	log  int // NFLOG socket, -1 without
+	dns  int // socket of the stub resolver, -1 without
+	null int // /dev/null if the command has that, -1 without
+	seen netlog.Distinct
+	stub egress.Stub
+	lost bool // the kernel dropped reports of blocked packets
+	died bool // the first process was killed
+	buf  []byte
+	tty  *terminal
 
 	served *time.Timer // bounds the wait for those who serve the mounts; nil if nobody does
 
@@ -76,7 +76,7 @@ func (w *World) Run(cmd Command) (*Result, error) {
 
 // runView is Run with the view that there is.
 func (w *World) runView(cmd *Command) (*Result, error) {
-	r := &run{w: w, cmd: cmd, res: w.newResult(), log: -1, dns: -1}
+	r := &run{w: w, cmd: cmd, res: w.newResult(), log: -1, dns: -1, null: -1}
 	defer r.close()
 	if err := r.start(); err != nil {
 		return nil, err
@@ -282,8 +282,7 @@ func (r *run) closeTerminal() {
 
 // collect gathers what the world leaves behind: the last network events, usage, and the diff.
 func (r *run) collect() {
-	r.readLog()
-	r.answerDNS()
+	r.readRest()
 	r.res.Blocked = r.seen.Events()
 	r.res.Lookups = r.stub.Names()
 	if r.seen.More || r.stub.More() {
@@ -340,6 +339,17 @@ func (r *run) degradeStep(step string, err error) {
 	r.degrade(step, message, true)
 }
 
+// readRest takes what has come since the first process said that all others have ended. Mostly that is nothing, and the buffer, which
+// in a new process is dear, is not needed.
+func (r *run) readRest() {
+	fds := []unix.PollFd{{Fd: int32(r.log), Events: unix.POLLIN}, {Fd: int32(r.dns), Events: unix.POLLIN}}
+	if n, err := unix.Poll(fds, 0); n == 0 && err == nil {
+		return
+	}
+	r.readLog()
+	r.answerDNS()
+}
+
 // readLog takes all reports of blocked packets that are waiting.
 func (r *run) readLog() {
 	if r.log < 0 {
@@ -390,13 +400,8 @@ func (r *run) buffer() []byte {
 
 func (r *run) close() {
 	r.stands()
-	for _, fd := range []int{r.log, r.dns} {
-		if fd >= 0 {
-			_ = unix.Close(fd)
-		}
-	}
-	for _, f := range r.files {
-		_ = f.Close()
+	for _, fd := range []*int{&r.log, &r.dns, &r.null} {
+		closeFD(fd)
 	}
 }
 

@@ -101,7 +101,9 @@ func (w *World) make() error {
 		return err
 	}
 	if w.spec.Root {
-		w.net = startNet()
+		if w.net, err = startNet(); err != nil {
+			return err
+		}
 	}
 	collectQuietly(w.spec.Dirs)
 	w.recall(filepath.Dir(worlds))
@@ -118,7 +120,7 @@ func (w *World) make() error {
 		if err != nil {
 			return err
 		}
-		w.net.tell(network)
+		w.net.tell(&network)
 	}
 	groupDir := w.planGroup()
 	w.state = state{ID: w.ID, Name: w.Name, Created: time.Now().UTC(), PID: os.Getpid(), Cwd: w.spec.Cwd, Strategy: w.candidates[0].Name()}

@@ -138,6 +138,9 @@ func perform(st *childState, o *op, pc int32) syscall.Errno {
 	case opPoke:
 		target := *(*unsafe.Pointer)(unsafe.Add(unsafe.Pointer(&st.pokes), o.args[0]*unsafe.Sizeof(st.pokes[0])))
 		*(*int32)(target) = int32(arg(st, o, 1))
+	case opPeek:
+		source := *(*unsafe.Pointer)(unsafe.Add(unsafe.Pointer(&st.pokes), o.args[0]*unsafe.Sizeof(st.pokes[0])))
+		*(*uintptr)(unsafe.Add(unsafe.Pointer(&st.regs), o.args[1]*unsafe.Sizeof(uintptr(0)))) = uintptr(*(*int32)(source))
 	case opStep:
 		report(st, MsgStep, pc, 0)
 	case opDegrade:

@@ -30,6 +30,7 @@ const (
 	opAlive          // end if the supervisor is gone
 	opAck            // read a netlink socket until it is empty; an error message in it is an error
 	opPoke           // store a register as an int32 at a fixed address
+	opPeek           // load a register from an int32 at a fixed address
 	opStep           // tell the supervisor that a step ended well
 	opDegrade        // tell the supervisor that a step had to be left out, and the last error
 	opJump           // go on at onErr
@@ -77,7 +78,7 @@ type Program struct {
 type childState struct {
 	ops     unsafe.Pointer
 	regs    [maxRegs]uintptr
-	pokes   [8]unsafe.Pointer // targets of opPoke
+	pokes   [8]unsafe.Pointer // targets of opPoke and sources of opPeek
 	lastErr int32
 	parent  int32          // op with which the parent goes on after opSpawn
 	child   int32          // op with which the child begins
@@ -167,6 +168,15 @@ func (p *Program) Poke(b []byte, off int, r Reg) {
 	p.state.pokes[p.pokes] = unsafe.Pointer(&b[off])
 	p.add(op{kind: opPoke, args: [6]uintptr{uintptr(p.pokes), uintptr(r)}, regMask: 2})
 	p.pokes++
+}
+
+// Peek loads the int32 at offset off of the prepared memory b, which the child has and an earlier op has filled.
+func (p *Program) Peek(b []byte, off int) Reg {
+	p.state.pokes[p.pokes] = unsafe.Pointer(&b[off])
+	r := p.NewReg()
+	p.add(op{kind: opPeek, args: [6]uintptr{uintptr(p.pokes), uintptr(r)}})
+	p.pokes++
+	return r
 }
 
 // Alternative runs the ops that try appends; if one fails, those of otherwise are

@@ -30,9 +30,8 @@ type Setup struct {
 
 // Network is what is done in the network namespace, as prepared netlink messages.
 type Network struct {
-	Joins bool // the namespace is made elsewhere
-	NS    int  // it; what follows besides Ready is not used then
-	Ready int  // eventfd that is written when the namespace is set up; the command is started then
+	Joins  bool // the namespace is made elsewhere; what follows besides Socket is not used then
+	Socket int  // brings it as a descriptor, and another message when it is set up: the command is started then
 
 	Links     []byte // lo up with addresses and default routes that lead nowhere
 	LinksOnly []byte // lo up alone, for the case that the rules cannot be had
@@ -160,7 +159,7 @@ func (s *Setup) stdio(p *Program, peer int) {
 	}
 	keep := append([]int{peer}, s.Keep...)
 	if s.Network.Joins {
-		keep = append(keep, s.Network.NS, s.Network.Ready)
+		keep = append(keep, s.Network.Socket)
 	}
 	closeAllBut(p, keep...)
 }
@@ -242,17 +241,20 @@ func (s *Setup) network(p *Program, fds [numFDs]Reg) {
 	}
 }
 
-// joinNet enters the network namespace that was made elsewhere.
+// joinNet waits for the network namespace that is made elsewhere, and enters it.
 func (s *Setup) joinNet(p *Program) {
 	p.Step("netns")
-	p.Call(unix.SYS_SETNS, Num(s.Network.NS), Num(unix.CLONE_NEWNET))
-	p.Call(unix.SYS_CLOSE, Num(s.Network.NS))
+	rights := p.bytes(unix.CmsgSpace(4))
+	p.Call(unix.SYS_RECVMSG, Num(s.Network.Socket), p.message(p.bytes(1), rights), Num(unix.MSG_CMSG_CLOEXEC))
+	ns := p.Peek(rights, unix.CmsgLen(0))
+	p.Call(unix.SYS_SETNS, FromReg(ns), Num(unix.CLONE_NEWNET))
+	p.Call(unix.SYS_CLOSE, FromReg(ns))
 }
 
-// awaitNet waits until that is set up.
+// awaitNet waits until it is set up.
 func (s *Setup) awaitNet(p *Program) {
 	p.Step("netns")
-	p.Call(unix.SYS_READ, Num(s.Network.Ready), addr(p.bytes(8)), Num(8))
+	p.Call(unix.SYS_RECVFROM, Num(s.Network.Socket), addr(p.bytes(1)), Num(1), Num(0), Num(0), Num(0))
 }
 
 // set makes the descriptor in dst a copy of the one in src; a src that was never made leaves it alone.
