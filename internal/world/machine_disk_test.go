@@ -69,7 +69,7 @@ func TestMachineNoInodes(t *testing.T) {
 // No room for the world itself: it says so, and leaves nothing.
 func TestMachineNoRoomForWorld(t *testing.T) {
 	onMachine(t, func(t *testing.T, m *machine) {
-		m.overlayOn("none", func(dir string) { m.tmpfs(dir, "nr_inodes=6,mode=0755") })
+		m.overlayOn("none", func(dir string) { m.tmpfs(dir, "nr_inodes=3,mode=0755") })
 		unchanged := m.watch()
 		o := m.world(m.tree, `echo ran`)
 		if !strings.Contains(o.Err, "no space left") || o.Stdout != "" || o.CloseErr != "" {
