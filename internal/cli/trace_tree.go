@@ -125,7 +125,7 @@ const maxIndent = 40
 // writeTree draws a tree; a width of 0 cuts nothing.
 func writeTree(w io.Writer, nodes []trace.Node, width int) error {
 	var open [maxIndent + 1]bool // by depth: more children of the same parent follow
-	var prefixes = make([]string, len(nodes))
+	prefixes := make([]string, len(nodes))
 	for i, n := range slices.Backward(nodes) {
 		depth := min(n.Depth, maxIndent)
 		clear(open[depth+1:])
