@@ -103,8 +103,22 @@ func TestScripts(t *testing.T) {
 			"both": cmdBoth, "input": cmdInput, "last": cmdLast, "spans": cmdSpans,
 		},
 		RequireUniqueNames: true,
+		Condition:          condition,
 		ContinueOnError:    testing.Verbose(),
 	})
+}
+
+// condition knows [fuse]: the caller can use fuse-overlayfs. Where /dev/fuse is for root alone, root's pass shows what it does.
+func condition(name string) (bool, error) {
+	if name != "fuse" {
+		return false, fmt.Errorf("condition %s is not known", name)
+	}
+	device, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if err != nil {
+		return false, nil
+	}
+	_, err = exec.LookPath("fuse-overlayfs")
+	return err == nil, device.Close()
 }
 
 func setup(env *testscript.Env) error {
