@@ -257,3 +257,44 @@ func TestEarlyInAWorld(t *testing.T) {
 		}
 	}
 }
+
+// TestEarlyRouteUnderFaults has system calls fail, each once, on the way through a command: the command keeps its
+// status, and at most one line is written about it.
+func TestEarlyRouteUnderFaults(t *testing.T) { // REC3, REC9
+	if _, err := exec.LookPath("strace"); err != nil {
+		testenv.Skip(t, "no strace on PATH")
+	}
+	for _, test := range []struct {
+		fault  string // call:error, and which of the calls of that name
+		status int
+		stderr string // what it holds; "" for nothing at all
+	}{
+		{"openat:error=EMFILE:when=1", 3, ""}, // all these come before anything is done, so the ordinary route does it
+		{"fstat:error=EIO:when=1", 3, ""},
+		{"pread64:error=EIO:when=1", 3, ""},
+		{"uname:error=EFAULT:when=1", 3, ""},
+		{"write:error=EINTR:when=1", 3, ""},
+		{"write:error=EIO:when=1", 3, ""},
+		{"rt_sigtimedwait:error=EINTR:when=1", 3, ""},
+		{"wait4:error=EINTR:when=1", 3, ""},
+		{"clone:error=EAGAIN:when=1", 126, "resource temporarily unavailable"},
+		{"write:error=EIO:when=2", 3, "this command is not recorded"},
+		{"wait4:error=EPERM:when=1", 125, "operation not permitted"},
+	} {
+		for _, by := range []recorder{recorders()[0], recorders()[2]} {
+			dir := t.TempDir()
+			emptyTrace(t, dir)
+			add := []byte("{}\n") // so that there is a last byte to look at
+			if err := os.WriteFile(filepath.Join(dir, ".substrate", "trace.jsonl"), add, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			got := runProgram("/", by.env(dir), "", "/usr/bin/strace", "-o", "/dev/null", "-e", "inject="+test.fault, by.path, "-c", "exit 3")
+			if got.status != test.status || !strings.Contains(got.stderr, test.stderr) || strings.Count(got.stderr, "\n") != min(len(test.stderr), 1) {
+				t.Errorf("%s, %s: %+v, want status %d", by.name, test.fault, got, test.status)
+			}
+			if lines := recordsOf(traceOf(t, dir)); len(lines) != 3 && test.stderr != "this command is not recorded" {
+				t.Errorf("%s, %s: the trace holds %v", by.name, test.fault, lines)
+			}
+		}
+	}
+}

@@ -52,11 +52,11 @@ func (s *signals) wait(pid int) int {
 			continue
 		}
 		var status int32
-		got := call(syscall.SYS_WAIT4, uintptr(pid), address(&status), syscall.WNOHANG|syscall.WUNTRACED, address(&s.usage))
+		got := retry(syscall.SYS_WAIT4, uintptr(pid), address(&status), syscall.WNOHANG|syscall.WUNTRACED, address(&s.usage))
 		switch {
-		case got < 0 && got != -int(syscall.EINTR):
+		case got < 0:
 			return got
-		case got <= 0:
+		case got == 0: // another child, or it goes on
 		case status&0xff == 0x7f:
 			s.stopBy(int(status>>8) & 0xff)
 			s.goOn(pid)
