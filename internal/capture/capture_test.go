@@ -147,6 +147,29 @@ func TestBackground(t *testing.T) { // REC7
 	}
 }
 
+func TestBackgroundOfStandardErrorAlone(t *testing.T) { // REC7
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := create(t, filepath.Join(t.TempDir(), "out"))
+	behind(t, out, w, 100, "{ read x < "+fifo+"; echo late >&2; } > /dev/null & echo now")
+	w.Close()
+	if err := os.WriteFile(fifo, []byte("go\n"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := io.ReadAll(r); err != nil || string(text) != "late\n" {
+		t.Errorf("passed on %q, %v", text, err)
+	}
+	if text := read(t, out.Name()); string(text) != "now\n" {
+		t.Errorf("passed on %q", text)
+	}
+}
+
 // Something that prints for ever ends as it would without us: when nobody reads any more.
 func TestBackgroundForEver(t *testing.T) { // REC7
 	r, w, err := os.Pipe()

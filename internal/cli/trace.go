@@ -101,6 +101,10 @@ func completionText(b *strings.Builder, field func(name, value string), r *trace
 	field("exit", exit)
 	field("duration", (time.Duration(r.DurationMS) * time.Millisecond).String())
 	field("used", fmt.Sprintf("user %d ms, system %d ms, at most %d KiB", r.UserMS, r.SysMS, r.MaxRSSKB))
+	if c := r.Capture; c != nil {
+		field("stdout", printedText(c.Stdout))
+		field("stderr", printedText(c.Stderr))
+	}
 	field("world", strings.TrimSpace(r.WorldID+" "+r.FSStrategy))
 	field("degraded", strings.Join(r.DegradedComponents, ", "))
 	if c := r.ReplayContext; c != nil {
@@ -121,6 +125,19 @@ func completionText(b *strings.Builder, field func(name, value string), r *trace
 		}
 		b.WriteString("  x " + fsdiff.Escape(s) + "\n")
 	}
+}
+
+// printedText says what is known of one stream.
+func printedText(s trace.Stream) string {
+	text := fmt.Sprintf("%d bytes, sha256:%s", s.Bytes, s.SHA256)
+	switch {
+	case s.Path == "":
+	case s.Truncated:
+		text += ", begins as in " + s.Path
+	default:
+		text += ", in " + s.Path
+	}
+	return text
 }
 
 // blockedScopes are the peers among the scopes that were refused.

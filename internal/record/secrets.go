@@ -2,6 +2,7 @@ package record
 
 import (
 	"fmt"
+	"maps"
 
 	"substrate/fsdiff"
 	"substrate/internal/redact"
@@ -29,13 +30,23 @@ func (t transform) begin(r *trace.Record) {
 		script.Path, script.Text = t.text(script.Path), t.text(script.Text)
 		r.Script = &script
 	}
-	if len(r.Env) > 0 {
-		env := make(map[string]string, len(r.Env))
-		for name, value := range r.Env {
-			env[name] = t.text(value)
+	r.Env = t.values(r.Env)
+}
+
+// values changes the values of a map.
+func (t transform) values(m map[string]string) map[string]string {
+	out, copied := m, false
+	for name, value := range m {
+		changed := t.text(value)
+		if changed == value {
+			continue
 		}
-		r.Env = env
+		if !copied {
+			out, copied = maps.Clone(m), true
+		}
+		out[name] = changed
 	}
+	return out
 }
 
 // end changes what a complete line adds.
