@@ -14,7 +14,9 @@ func TestSecretsOfRecorders(t *testing.T) { // REC10, SHM6
 		t.Run(by.name, func(t *testing.T) {
 			home := home(t)
 			for _, argv := range [][]string{
-				{"-c", "echo --password " + planted[0]}, {"-c", "echo $2", "x", "--token", planted[0]}, {"-c", "echo $1", "x", planted[1]},
+				{"-c", "echo --password " + planted[0]},
+				{"-c", "echo $2", "x", "--token", planted[0]},
+				{"-c", "echo $1", "x", planted[1]},
 				{"-c", "echo x", planted[1]},
 			} {
 				cmd := exec.Command(by.path, argv...)

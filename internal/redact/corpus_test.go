@@ -24,6 +24,9 @@ var (
 	bot    = "123456789:" + "AA" + chance[:33]
 	pem    = "-----BEGIN RSA PRIV" + "ATE KEY-----\nMIIEpAIBAAKCAQEA" + chance + "\n" + chance + "\n-----END RSA PRIV" + "ATE KEY-----"
 	azure  = strings.Repeat(chance[:38]+"+/", 2) + "AbCdEf" + "=="
+	age    = "AGE-SEC" + "RET-KEY-1" + strings.ToUpper(chance+chance[:19])
+	notion = "nt" + "n_" + chance + chance[:8]
+	brevo  = "xkey" + "sib-" + strings.Repeat("0123456789abcdef", 4) + "-" + chance[:16]
 	uuid   = "0190f3c2-7b1e-7cc1-a6de-2f3f6b0f9a11"
 )
 
@@ -122,6 +125,8 @@ var found = []struct {
 	{`f() { TOKEN=s3cr3tv; }; f`, []string{"s3cr3tv"}},
 	{`TOKEN=` + chance + ` sh -c 'curl https://x/` + chance + `'`, []string{chance}},
 	{"a='PASSWORD=x1y2z3' \xff\xfe TOKEN=\xffabc", []string{"x1y2z3", "\xffabc"}},
+	{`echo ` + age + ` | age -d -i - f`, []string{age}},
+	{`x ` + notion + " " + brevo, []string{notion, brevo}},
 	{`xfreerdp /u:me /p:hunter2 /v:host`, []string{"hunter2"}},
 }
 

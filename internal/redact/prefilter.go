@@ -51,10 +51,10 @@ func HintsOf(s string) Hints {
 // lowest five bits are n. Most pairs of a text are none of these. It is laid out by the linker, so that it is
 // there before anything has run; a test holds it against hintAt.
 var follows = [256]uint32{
-	'a': 0x0390a0c, 'A': 0x0390a0c, // p u k s b c i t
+	'a': 0x0390a8c, 'A': 0x0390a8c, // p u k g s b c i t
 	'b': 0x0000028, 'B': 0x0000028, // e c
 	'c': 0x0248000, 'C': 0x0248000, // u o r
-	'd': 0x000800a, 'D': 0x000800a, // o c a
+	'd': 0x001800a, 'D': 0x001800a, // o c a p
 	'e': 0x2000000, 'E': 0x2000000, // y
 	'f': 0x0140200, 'F': 0x0140200, // t i r
 	'g': 0x0089300, 'G': 0x0089300, // h i l s o
@@ -62,14 +62,14 @@ var follows = [256]uint32{
 	'k': 0x0000020, 'K': 0x0000020, // e
 	'l': 0x0108210, 'L': 0x0108210, // o d i t
 	'm': 0x2008002, 'M': 0x2008002, // y a o
-	'n': 0x0450000, 'N': 0x0450000, // p v r
+	'n': 0x0550000, 'N': 0x0550000, // p v r t
 	'o': 0x0010000, 'O': 0x0010000, // p
 	'p': 0x2ad2002, 'P': 0x2ad2002, // a w r y p m u s
 	'r': 0x1200822, 'R': 0x1200822, // e k 8 u a
 	's': 0x0026ba4, 'S': 0x0026ba4, // m q n e k g i h b
 	't': 0x0408000, 'T': 0x0408000, // o v
 	'w': 0x0000120, 'W': 0x0000120, // h e
-	'x': 0x0008102, 'X': 0x0008102, // h o a
+	'x': 0x0008902, 'X': 0x0008902, // h o a k
 	'y': 0x0000002, 'Y': 0x0000002, // a
 	'z': 0x0000200, 'Z': 0x0000200, // i
 	'-': 0xffffffff,
@@ -132,8 +132,10 @@ func hintAt(s string, i int) Hints {
 		return dash(s, i)
 	case '/':
 		return userinfo(s, i)
-	case 'A', 'a', 'B', 'b', 'C', 'c', 'D', 'd', 'E', 'e', 'F', 'f', 'G', 'g', 'H', 'h', 'I', 'i':
+	case 'A', 'a', 'B', 'b', 'C', 'c', 'D', 'd', 'E', 'e', 'F', 'f', 'H', 'h':
 		return firstLetters(s, i)
+	case 'G', 'g':
+		return forges(s, i)
 	case 'K', 'k', 'L', 'l', 'M', 'm', 'N', 'n', 'O', 'o', 'P', 'p', 'R', 'r':
 		return middleLetters(s, i)
 	case 'S', 's', 'T', 't', 'W', 'w', 'X', 'x', 'Y', 'y', 'Z', 'z', '7':
@@ -144,14 +146,14 @@ func hintAt(s string, i int) Hints {
 	return 0
 }
 
-// firstLetters looks for what begins with A to I.
+// firstLetters looks for what begins with A to H, but for G.
 //
 //go:nosplit
 func firstLetters(s string, i int) Hints {
 	switch char(s, i) | 0x20 {
 	case 'a':
 		return when(at(s, i, "apikey") || at(s, i, "api_key") || at(s, i, "api-key") || at(s, i, "auth") && !(at(s, i, "author") && !at(s, i, "authori")) ||
-			at(s, i, "akia") || at(s, i, "asia") || at(s, i, "abia") || at(s, i, "acca") || at(s, i, "aiza") || at(s, i, "accesskey") || at(s, i, "atatt3") || at(s, i, "atctt3"))
+			at(s, i, "akia") || at(s, i, "asia") || at(s, i, "abia") || at(s, i, "acca") || at(s, i, "aiza") || at(s, i, "accesskey") || at(s, i, "atatt3") || at(s, i, "atctt3") || at(s, i, "atbb") || at(s, i, "age-secret-key-"))
 	case 'b':
 		if at(s, i, "bcp") {
 			return hintProgram
@@ -163,7 +165,7 @@ func firstLetters(s string, i int) Hints {
 		}
 		return when(at(s, i, "cookie") || at(s, i, "credential"))
 	case 'd':
-		return when(at(s, i, "dop_v1_") || at(s, i, "doo_v1_") || at(s, i, "dor_v1_") || at(s, i, "dckr_") || at(s, i, "dapi"))
+		return when(at(s, i, "dop_v1_") || at(s, i, "doo_v1_") || at(s, i, "dor_v1_") || at(s, i, "dckr_") || at(s, i, "dapi") || at(s, i, "dp.pt."))
 	case 'e':
 		return when(at(s, i, "eyj"))
 	case 'f':
@@ -171,9 +173,6 @@ func firstLetters(s string, i int) Hints {
 			return hintProgram
 		}
 		return when(at(s, i, "figd_") || at(s, i, "freerdp"))
-	case 'g':
-		return when(len(s) > i+3 && char(s, i+1)|0x20 == 'h' && char(s, i+3) == '_' || at(s, i, "github_pat_") ||
-			gitlab(s, i) || at(s, i, "glsa_") || at(s, i, "gsk_") || at(s, i, "gocspx"))
 	case 'h':
 		if at(s, i, "http") && (i+4 == len(s) || char(s, i+4) == ' ' || char(s, i+4)|0x20 == 's' && (i+5 == len(s) || char(s, i+5) == ' ')) {
 			return hintProgram
@@ -200,11 +199,12 @@ func middleLetters(s string, i int) Hints {
 			return hintProgram
 		}
 	case 'n':
-		return when(at(s, i, "npm_") && starts(s, i) || at(s, i, "nvapi-") || at(s, i, "nrak-"))
+		return when(at(s, i, "npm_") && starts(s, i) || at(s, i, "nvapi-") || at(s, i, "nrak-") || at(s, i, "ntn_"))
 	case 'o':
 		if at(s, i, "openssl") {
 			return hintProgram
 		}
+		return when(at(s, i, "ops_eyj"))
 	case 'p':
 		return when(at(s, i, "pass") || (at(s, i, "pwd") || at(s, i, "pat")) && nameEndsAfter(s, i) ||
 			at(s, i, "private key") || at(s, i, "pypi-") || at(s, i, "pplx-") || at(s, i, "pmak-") || at(s, i, "pul-") || at(s, i, "pscale_"))
@@ -236,7 +236,7 @@ func lastLetters(s string, i int) Hints {
 		if at(s, i, "xh") && starts(s, i) && (i+2 == len(s) || char(s, i+2) == ' ') {
 			return hintProgram
 		}
-		return when(at(s, i, "xox") || at(s, i, "xapp-") || at(s, i, "xai-"))
+		return when(at(s, i, "xox") || at(s, i, "xapp-") || at(s, i, "xai-") || at(s, i, "xkeysib-"))
 	case 'y':
 		return when(at(s, i, "ya29."))
 	case 'z':
@@ -343,12 +343,16 @@ func separates(c byte) bool {
 	return false
 }
 
-// gitlab says whether the prefix of one of GitLab's tokens stands at i.
+// forges looks for what begins with G: tokens of forges, most of all.
 //
 //go:nosplit
-func gitlab(s string, i int) bool {
-	return at(s, i, "glpat-") || at(s, i, "gldt-") || at(s, i, "glrt-") || at(s, i, "glft-") || at(s, i, "glcbt-") || at(s, i, "glptt-") ||
-		at(s, i, "glimt-") || at(s, i, "glagent-") || at(s, i, "gloas-") || at(s, i, "glsoat-") || at(s, i, "glffct-")
+func forges(s string, i int) Hints {
+	if len(s) > i+3 && char(s, i+1)|0x20 == 'h' && char(s, i+3) == '_' {
+		return hintSecret
+	}
+	return when(at(s, i, "github_pat_") || at(s, i, "glsa_") || at(s, i, "gsk_") || at(s, i, "gocspx") ||
+		at(s, i, "glpat-") || at(s, i, "gldt-") || at(s, i, "glrt-") || at(s, i, "glft-") || at(s, i, "glcbt-") || at(s, i, "glptt-") ||
+		at(s, i, "glimt-") || at(s, i, "glagent-") || at(s, i, "gloas-") || at(s, i, "glsoat-") || at(s, i, "glffct-"))
 }
 
 // char is byte i of s. Without the check of bounds, whose failure needs a stack, the functions of this

@@ -12,13 +12,13 @@ type shape struct {
 // shapes are the tokens of well-known issuers by their first byte, as the issuers document them. It is laid
 // out by the linker, so that it costs nothing at start.
 var shapes = [128][]shape{
-	'A': {{"AKIA", 16, upper}, {"ASIA", 16, upper}, {"ABIA", 16, upper}, {"ACCA", 16, upper}, {"AIza", 30, word}, {"ATATT3", 20, base64}, {"ATCTT3", 20, base64}},
+	'A': {{"AKIA", 16, upper}, {"ASIA", 16, upper}, {"ABIA", 16, upper}, {"ACCA", 16, upper}, {"AIza", 30, word}, {"ATATT3", 20, base64}, {"ATCTT3", 20, base64}, {"ATBB", 28, alnum}, {"AGE-SECRET-KEY-1", 50, upper}},
 	'G': {{"GOCSPX-", 20, word}},
 	'L': {{"LTAI", 12, alnum}},
 	'N': {{"NRAK-", 20, alnum}},
 	'P': {{"PMAK-", 20, word}},
 	'S': {{"SG.", 30, dotted}},
-	'd': {{"dop_v1_", 30, alnum}, {"doo_v1_", 30, alnum}, {"dor_v1_", 30, alnum}, {"dckr_pat_", 20, word}, {"dckr_oat_", 20, word}, {"dapi", 32, hex}},
+	'd': {{"dop_v1_", 30, alnum}, {"doo_v1_", 30, alnum}, {"dor_v1_", 30, alnum}, {"dckr_pat_", 20, word}, {"dckr_oat_", 20, word}, {"dapi", 32, hex}, {"dp.pt.", 40, alnum}},
 	'f': {{"figd_", 20, word}},
 	'g': {
 		{"ghp_", 20, alnum},
@@ -43,7 +43,8 @@ var shapes = [128][]shape{
 	},
 	'h': {{"hf_", 20, alnum}, {"hvs.", 20, word}, {"hvb.", 20, word}},
 	'l': {{"lin_api_", 20, alnum}},
-	'n': {{"npm_", 30, alnum}, {"nvapi-", 20, word}},
+	'n': {{"npm_", 30, alnum}, {"nvapi-", 20, word}, {"ntn_", 40, alnum}},
+	'o': {{"ops_eyJ", 100, base64}},
 	'p': {{"pypi-", 30, word}, {"pplx-", 20, alnum}, {"pul-", 30, hex}, {"pscale_tkn_", 20, dotted}, {"pscale_pw_", 20, dotted}},
 	'r': {{"rk_live_", 16, alnum}, {"rk_test_", 16, alnum}, {"r8_", 30, alnum}, {"rubygems_", 30, hex}},
 	's': {
@@ -69,6 +70,7 @@ var shapes = [128][]shape{
 		{"xoxe", 10, dotted},
 		{"xapp-", 10, word},
 		{"xai-", 30, alnum},
+		{"xkeysib-", 60, word},
 	},
 	'y': {{"ya29.", 20, word}},
 }
