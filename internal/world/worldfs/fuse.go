@@ -161,6 +161,7 @@ func (v *fuseView) Diff(b *fsdiff.Builder, memory int) (Found, error) {
 		}
 	}
 	found, err := v.layered.Diff(b, memory)
+	found.ReadOnly = nil // nobody refuses a FUSE mount
 	found.Notes = append(notes, found.Notes...)
 	return found, err
 }
