@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"substrate/internal/probe"
 	"substrate/internal/world/netns"
 	"substrate/internal/world/worldfs"
@@ -129,8 +131,35 @@ func (w *World) reject(name string, reason error) error {
 		}
 		return w.noView()
 	}
+	if w.candidates[0].Name() == worldfs.Direct && !ofHost(reason) {
+		return instead(reason)
+	}
 	w.observe(name, w.rejected[len(w.rejected)-1].Reason+"; trying "+w.candidates[0].Name(), false)
 	return w.clearView()
+}
+
+// ofHost says whether a strategy failed because this host cannot have it. A tree that does not fit, or want of something that may be there in a
+// moment, is no reason to run without isolation.
+func ofHost(reason error) bool {
+	var tree *worldfs.NotCopied
+	return !errors.As(reason, &tree) && !passes(reason)
+}
+
+// passes says whether err is about something that a busy or full machine may have again in a moment.
+func passes(err error) bool {
+	return slices.ContainsFunc([]error{
+		unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE, unix.ENOSPC, unix.EDQUOT, unix.EINTR,
+	}, func(e error) bool { return errors.Is(err, e) })
+}
+
+// instead is the answer to who would get the host itself instead of a world for a reason that is not the host's.
+func instead(reason error) error {
+	const remedy = "--strategy direct runs the command on the host itself"
+	var known *probe.Error
+	if errors.As(reason, &known) && known.Remedy != "" {
+		return reason
+	}
+	return &probe.Error{What: "get an isolated view of the files", Err: reason, Remedy: remedy}
 }
 
 // noView says why there is no view at all, with the remedy for the best strategy that has one.
@@ -184,7 +213,7 @@ func (w *World) toDisk(s worldfs.Strategy) error {
 	}
 	root, err := usableRoot("changes", w.spec.Dirs.Overlay, outside)
 	if errors.Is(err, worldfs.ErrHoldsScratch) {
-		return &probe.Error{What: "copy " + w.spec.Cwd, Err: err, Remedy: "work in a directory below, or choose another place with SUBSTRATE_OVERLAY_ROOT=DIR"}
+		return &probe.Error{What: "copy " + w.spec.Cwd, Err: &worldfs.NotCopied{Err: err}, Remedy: "work in a directory below, or choose another place with SUBSTRATE_OVERLAY_ROOT=DIR"}
 	}
 	if err != nil {
 		return err
@@ -236,6 +265,11 @@ func (w *World) fallThrough(failure *setupFailure) error {
 		w.net = nil
 	}
 	failed := w.strategy
+	for _, s := range worldfs.Strategies() {
+		if weaker, ok := s.(worldfs.InPlace); ok && s.Name() == failed && w.spec.only == nil {
+			w.candidates = slices.Insert(w.candidates, 0, weaker.InPlace())
+		}
+	}
 	if err := errors.Join(w.reject(failed, failure), err); err != nil {
 		return err
 	}

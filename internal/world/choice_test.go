@@ -3,11 +3,15 @@ package world
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"substrate/internal/probe"
+	"substrate/internal/testenv"
 	"substrate/internal/world/worldfs"
 )
 
@@ -104,4 +108,57 @@ func TestAskedStrategy(t *testing.T) {
 			t.Errorf("New = %v, %v", w, err)
 		}
 	})
+}
+
+// WLD3, DIF7: a tree that does not fit, or want of something that may be there in a moment, is no reason to run on the host itself.
+func TestNotDirectInstead(t *testing.T) {
+	testenv.In(t, testenv.Host{User: true, WithoutUserns: true}, func(t *testing.T) {
+		tests := []struct {
+			name string
+			bend func(*Spec)
+			want string
+		}{
+			{"limit", func(s *Spec) { s.CopyMax = 1 }, "keep to --copy-max"},
+			{"holds its scratch", func(s *Spec) { s.Cwd = filepath.Dir(s.Cwd) }, "it contains the directory"},
+			{"unreadable", func(s *Spec) { must(t, os.Chmod(s.Cwd, 0o300)) }, "permission denied"},
+		}
+		for _, tt := range tests {
+			spec := inPlaceSpec(t)
+			spec.Strategy = ""
+			file := filepath.Join(spec.Cwd, "f")
+			must(t, os.WriteFile(file, []byte("before"), 0o600))
+			tt.bend(&spec)
+			w, err := New(spec)
+			if err == nil {
+				_, err = w.Run(sh("echo ran >" + file))
+				must(t, w.Close())
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
+			}
+			must(t, os.Chmod(filepath.Dir(file), 0o700))
+			if text, err := os.ReadFile(file); string(text) != "before" {
+				t.Errorf("%s: the file of the host holds %q, %v", tt.name, text, err)
+			}
+		}
+	})
+}
+
+// WLD3: what may be over in a moment is not remembered of a strategy, and never makes the host itself the next choice.
+func TestPassing(t *testing.T) {
+	for _, err := range []error{unix.ENOSPC, unix.EMFILE, unix.EAGAIN, &worldfs.NotCopied{Err: unix.EACCES}} {
+		if ofHost(&probe.Error{What: "x", Err: err}) {
+			t.Errorf("%v counts as the host's", err)
+		}
+	}
+	if !ofHost(unix.EPERM) {
+		t.Error("EPERM does not count as the host's")
+	}
+	w := &World{candidates: worldfs.Strategies()}
+	run := t.TempDir()
+	remember(run, &w.spec, []Rejected{{Strategy: "overlay"}, {Strategy: "fuse"}, {Strategy: "copy-diff"}}, nil)
+	w.recall(run)
+	if got := w.candidates[0].Name(); got != "copy-diff" {
+		t.Errorf("the next choice is %s, want copy-diff", got)
+	}
 }

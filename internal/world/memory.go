@@ -40,7 +40,7 @@ func (w *World) recall(run string) {
 		return
 	}
 	known := readMemory(run, &w.spec)
-	for len(w.candidates) > 1 {
+	for len(w.candidates) > 1 && w.candidates[1].Name() != worldfs.Direct { // that comes only after a look at how things are
 		i := slices.IndexFunc(known, func(f remembered) bool { return f.Strategy == w.candidates[0].Name() })
 		if i < 0 {
 			return

@@ -24,6 +24,8 @@ type Host struct {
 type Answer struct {
 	Strategy string
 	Checks   []probe.Check // what it needs, in order; the last one that was made says why not
+
+	passing bool // why not may be over in a moment
 }
 
 // OK says whether the strategy can be had.
@@ -67,7 +69,7 @@ func Ask(h Host) []Answer {
 		answers = append(answers, a)
 		if a.OK() {
 			works = append(works, s.Name())
-		} else {
+		} else if !a.passing {
 			failed = append(failed, a.Rejected())
 		}
 	}
@@ -85,7 +87,7 @@ func (w *World) learn(strategy string) {
 			continue
 		}
 		a := ask(Host{Dirs: w.spec.Dirs, Root: w.spec.Root}, s)
-		if !a.OK() {
+		if !a.OK() && !a.passing {
 			remember(filepath.Dir(filepath.Dir(w.dir)), &w.spec, []Rejected{a.Rejected()}, nil)
 		}
 	}
@@ -105,6 +107,7 @@ func ask(h Host, s worldfs.Strategy) Answer {
 	if err != nil {
 		r := rejection(s.Name(), err)
 		c = probe.Check{Name: c.Name, Reason: r.Reason, Remedy: r.Remedy}
+		a.passing = passes(err)
 	}
 	a.Checks = append(a.Checks, c)
 	return a

@@ -63,6 +63,15 @@ func (copyInPlace) Prepare(r *Request) (View, error) {
 	return p, nil
 }
 
+// NotCopied is the error about a working directory that could not be copied, or is not to be. The host can have the strategy all the same.
+type NotCopied struct{ Err error }
+
+// Error is that of the cause.
+func (e *NotCopied) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *NotCopied) Unwrap() error { return e.Err }
+
 // copyInput is what the plan of a world with a copy is made from.
 func copyInput(r *Request) layout.Input {
 	return layout.Input{
@@ -99,7 +108,7 @@ func takeCopy(r *Request, in layout.Input) (*copyView, error) {
 	}
 	s, err := TakeSnapshot(ctx, r.Cwd, filepath.Join(r.Dir, "copy"), o)
 	if err != nil {
-		return nil, err
+		return nil, &NotCopied{err}
 	}
 	for i, path := range s.Mounts {
 		s.Mounts[i] = around.Real + strings.TrimPrefix(path, strings.TrimRight(r.Cwd, "/"))

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -155,8 +156,9 @@ func (v *fuseView) Failure() error {
 // Diff waits for the servers, which end when the kernel has let go of their file systems: everything is in the uppers then.
 func (v *fuseView) Diff(b *fsdiff.Builder, memory int) (Found, error) {
 	var notes []string
+	deadline := time.Now().Add(patience)
 	for _, s := range v.servers {
-		if note := s.wait(); note != "" {
+		if note := s.wait(deadline); note != "" {
 			notes = append(notes, note)
 		}
 	}

@@ -149,18 +149,18 @@ var fuseEscaper = strings.NewReplacer(`\`, `\\`, `,`, `\,`)
 
 func escapeFuse(path string) string { return fuseEscaper.Replace(path) }
 
-// patience bounds the wait for a server whose file system nobody uses any more.
+// patience bounds the wait for all servers of a world whose file systems nobody uses any more.
 const patience = 10 * time.Second
 
-// wait waits for the server's end. The note says so if it did not end as it should.
-func (s *server) wait() string {
+// wait waits for the server's end, until the deadline at most. The note says so if it did not end as it should.
+func (s *server) wait(deadline time.Time) string {
 	select {
 	case <-s.ended:
 		if !s.asked.Load() && !s.state.Success() {
 			return fmt.Sprintf("%s, which served %s, ended too early (%s): the command may have met errors, and its changes may be incomplete", fuseName, s.path, s.state)
 		}
 		return ""
-	case <-time.After(patience):
+	case <-time.After(max(time.Until(deadline), 10*time.Millisecond)):
 		s.kill()
 		return fmt.Sprintf("%s, which served %s, did not end and was killed: its last changes may be missing", fuseName, s.path)
 	}

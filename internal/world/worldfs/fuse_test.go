@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -69,7 +70,7 @@ func (v *servedView) leave() error {
 	if err := unix.Unmount(v.root, 0); err != nil {
 		return os.NewSyscallError("umount", err)
 	}
-	if note := v.server.wait(); note != "" {
+	if note := v.server.wait(time.Now().Add(patience)); note != "" {
 		return fmt.Errorf("%s: %s", note, v.server.failure())
 	}
 	return nil
@@ -155,4 +156,28 @@ func TestFuseRandomAsRoot(t *testing.T) {
 
 func TestFuseRandomAsUser(t *testing.T) {
 	worldfstest.InNamespace(t, true, func(t *testing.T) { worldfstest.RunRandom(t, fuseHistories(t), 60) })
+}
+
+// RPL10: servers that do not end cost a world one wait, not one for each: with the deadline behind them all are killed at once.
+func TestServersThatDoNotEnd(t *testing.T) {
+	for range 3 {
+		p, err := os.StartProcess("/bin/sleep", []string{"sleep", "1000"}, &os.ProcAttr{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &server{path: "/x", process: p, ended: make(chan struct{})}
+		go func() {
+			s.state, _ = p.Wait()
+			close(s.ended)
+		}()
+		if err := p.Signal(unix.SIGSTOP); err != nil {
+			t.Error(err)
+		}
+		if note := s.wait(time.Now()); !strings.Contains(note, "/x, did not end and was killed") {
+			t.Errorf("note %q", note)
+		}
+		if note := s.wait(time.Now()); note != "" {
+			t.Errorf("of one that has ended: %q", note)
+		}
+	}
 }
