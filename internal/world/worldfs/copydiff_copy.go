@@ -121,6 +121,10 @@ func (c *copier) dir(task *copyTask) {
 	parent, e := task.t, task.dir
 	rel := parent.rel + "/" + e.name
 	src, err := openSourceDir(parent.src, e.name)
+	if err == nil && !searchable(src) {
+		src.release()
+		err = unix.EACCES
+	}
 	switch {
 	case errors.Is(err, unix.EXDEV):
 		c.mount(parent, e, &task.st)
@@ -150,6 +154,12 @@ func (c *copier) dir(task *copyTask) {
 		return
 	}
 	c.list(t)
+}
+
+// searchable says whether the caller may reach what is in a directory.
+func searchable(d *dir) bool {
+	var st unix.Stat_t
+	return !errors.Is(unix.Fstatat(d.fd, ".", &st, 0), unix.EACCES)
 }
 
 // openCopyDir opens a directory that was just made.
@@ -184,9 +194,8 @@ func (c *copier) placeholder(t *twin, e *entry, st *unix.Stat_t, mode uint32) {
 	}
 	shown := *st
 	shown.Mode = st.Mode&unix.S_IFMT | mode&0o7777
-	e.more().foreign = st.Mode&unix.S_IFMT == unix.S_IFDIR
 	c.attributes(made{t.dst, e.name, t.rel}, e, &shown, xattrs{})
-	e.extra.unread = true
+	e.more().unread = true
 	e.size = st.Size
 }
 
@@ -209,6 +218,7 @@ func (c *copier) copy(t *twin, e *entry) {
 	switch {
 	case format == unix.S_IFDIR && c.skip[t.rel+"/"+e.name]:
 		c.placeholder(t, e, &st, st.Mode)
+		e.more().foreign = true
 	case format == unix.S_IFDIR:
 		t.refs.Add(1)
 		c.queue.add(copyTask{t: t, dir: e, st: st})

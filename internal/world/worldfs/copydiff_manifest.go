@@ -30,8 +30,8 @@ type extra struct {
 	target  string // of a symlink
 	xattrs  string // as xattrSet returns them
 	rdev    uint64
-	foreign bool // the copy has something empty instead: it is not looked into
-	unread  bool // the content of the original could not be read, so that of the copy tells nothing
+	foreign bool // a directory that is hidden: the copy has an empty one instead, which is not looked into
+	unread  bool // the content of the original was not read, and the copy has something empty
 }
 
 // record is a directory of the copy: its entries, sorted by name.

@@ -149,13 +149,13 @@ func TestCopyKeeps(t *testing.T) {
 		echo a >a; ln a b; mkdir -p d/e; ln a d/e/c; chmod 4751 a; chmod 2711 d
 		echo x >ro; setfattr -n user.x -v 1 ro; chmod 444 ro
 		echo y >acl; setfacl -m u:4711:rw,m::r acl; mkdir deflt; setfacl -d -m u:4711:rwx deflt; echo z >deflt/f; setfacl -b deflt/f
-		mkfifo p; ln -s nowhere l; touch -d @1.5 -h l; touch -d "1999-01-01 00:00:00.123456789" a d/e; mkdir closed; echo c >closed/f; chmod 0 closed`)
+		mkfifo p; ln -s nowhere l; touch -d @1.5 -h l; touch -d "1999-01-01 00:00:00.123456789" a d/e; mkdir -m 700 closed; echo c >closed/f; test $UID != 0 || chmod 0 closed`)
 	tr.bash(filepath.Dir(tr.dst), "setfacl -d -m u:4712:rwx .") // must not rub off
 	s := tr.copy(CopyOptions{})
 	if len(s.Notes) > 0 {
 		t.Errorf("notes: %q", s.Notes)
 	}
-	const list = `chmod 700 closed; find . -printf '%p %y %m %U %G %n %l %T@ %s\n' | sort; getfacl -R -p . ; getfattr -h -d -R .; chmod 0 closed`
+	const list = `chmod 700 closed; find . -printf '%p %y %m %U %G %n %l %T@ %s\n' | sort; getfacl -R -p . ; getfattr -h -d -R .; test $UID != 0 || chmod 0 closed`
 	show := func(dir string) string {
 		cmd := exec.Command("/bin/bash", "-c", list+"; stat -c %b sparse >&2")
 		cmd.Dir = dir
@@ -201,6 +201,29 @@ func TestCopyStaysOnItsMount(t *testing.T) {
 		if diff := cmp.Diff([]string{"- bind", "+ new"}, lines); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
+	})
+}
+
+// DIF3, DIF7: directories of the caller's that are closed to them do not keep the tree from being copied, and what is made in them
+// later is listed.
+func TestCopyOfClosedDirectories(t *testing.T) {
+	testenv.AsUser(t, func(t *testing.T) {
+		dir := t.TempDir()
+		tr := newTree(t, dir, `mkdir no list enter; for d in no list enter; do echo x >$d/f; done; chmod 0 no; chmod 400 list; chmod 300 enter`)
+		s := tr.copy(CopyOptions{})
+		tr.bash(tr.src, "chmod 700 no list enter")
+		if lines, _ := tr.changes(s); lines != nil {
+			t.Errorf("changes %q, want none", lines)
+		}
+		if len(s.Notes) != 1 || !strings.Contains(s.Notes[0], "could not be read") || !strings.Contains(s.Notes[0], "2 other paths") {
+			t.Errorf("notes: %q", s.Notes)
+		}
+		tr.bash(tr.dst, "chmod 700 no list enter; echo y >no/g; mkdir list/d; echo y >list/d/g; echo y >enter/g; chmod 0 no")
+		lines, _ := tr.changes(s)
+		if want := []string{"~ enter", "+ enter/g", "~ list", "+ list/d", "+ list/d/g", "+ no/g"}; !slices.Equal(lines, want) {
+			t.Errorf("changes %q, want %q", lines, want)
+		}
+		tr.bash(tr.dst, "chmod 700 no") // so that it can be removed
 	})
 }
 
