@@ -91,7 +91,7 @@ var rules = map[string]rule{
 
 	// Level 6
 	"internal/cli": {ours: []string{
-		"trace", "fsdiff", "internal/config", "internal/logs", "internal/probe", "internal/record", "internal/capture", "internal/tracecheck", "internal/metrics", "internal/inherited", "internal/version",
+		"trace", "fsdiff", "internal/config", "internal/logs", "internal/probe", "internal/record", "internal/redact", "internal/capture", "internal/tracecheck", "internal/metrics", "internal/inherited", "internal/version",
 		"internal/world", "internal/shell", "internal/shim", "internal/replay", "internal/doctor",
 	}, tests: []string{"internal/world/netlog"}},
 

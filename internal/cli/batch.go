@@ -190,7 +190,7 @@ func (b *batch) row(span trace.Record) *row {
 		_, err = replay.NewPlan(whole, replay.Options{Environ: b.a.env})
 	}
 	if err != nil {
-		r.Status, r.Reason, r.left = rowSkipped, err.Error(), 0
+		r.Status, r.Reason, r.left = rowSkipped, hideSecrets(err).Error(), 0
 	}
 	return r
 }

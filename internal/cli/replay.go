@@ -12,6 +12,7 @@ import (
 	"substrate/fsdiff"
 	"substrate/internal/config"
 	"substrate/internal/record"
+	"substrate/internal/redact"
 	"substrate/internal/replay"
 	"substrate/trace"
 )
@@ -97,7 +98,7 @@ func (a *app) replay(f replayFlags, ref string) error {
 	}
 	plan, err := replay.NewPlan(span, replay.Options{Env: f.env, Environ: a.env, Stdin: f.stdin})
 	if err != nil {
-		return withRemedy(err)
+		return withRemedy(hideSecrets(err))
 	}
 	e := &execution{
 		a: a, cfg: cfg, flags: f.runFlags, plan: plan, component: trace.ComponentReplay, span: &span, shown: shown, isolate: isolate, check: f.strict,
@@ -118,8 +119,18 @@ func (a *app) warnChanged(span trace.Record) {
 		path = filepath.Join(span.Cwd, path)
 	}
 	if now, err := record.Script(path); err != nil || now.SHA256 != span.Script.SHA256 {
-		a.warn("the script %s has changed since it was recorded; the replay runs it as it is now", fsdiff.Escape(path))
+		a.warn("the script %s has changed since it was recorded; the replay runs it as it is now", fsdiff.Escape(new(redact.Redactor).Text(path)))
 	}
+}
+
+// hideSecrets takes out of the reason why a span cannot be replayed what its trace does not have either.
+func hideSecrets(err error) error {
+	var refused *replay.Error
+	if !errors.As(err, &refused) {
+		return err
+	}
+	var r redact.Redactor
+	return &replay.Error{Err: errors.New(r.Text(err.Error())), Hint: r.Text(refused.Hint)}
 }
 
 // isolation decides between host and world (RPL5). Who requires a world gets one, or nothing is

@@ -31,7 +31,7 @@ func (s *Span) KeepOutput(stdout, stderr Output) *trace.Capture {
 func (s *Span) keepStream(name string, o Output) trace.Stream {
 	stream := trace.Stream{SHA256: o.SHA256, Bytes: o.Bytes, Truncated: o.Truncated}
 	cfg := s.recorder.cfg
-	if len(o.Head) == 0 || cfg.Trace == "" {
+	if len(o.Head) == 0 || !s.recorder.hasPlace() {
 		return stream
 	}
 	head := o.Head

@@ -116,7 +116,7 @@ func (r *Recorder) Begin(c Command) *Span {
 func (s *Span) keepSecrets(known int) {
 	values := s.secrets.Values()
 	s.record.Secrets = len(values)
-	if len(values) == known || s.recorder.cfg.Trace == "" {
+	if len(values) == known || !s.recorder.hasPlace() {
 		return
 	}
 	r := s.recorder
@@ -127,6 +127,16 @@ func (s *Span) keepSecrets(known int) {
 		return
 	}
 	tidyVault(r.cfg.Trace)
+}
+
+// hasPlace says whether files may be put beside the trace. If that is no file, such as /dev/null, nothing is recorded, and
+// its directory is nothing of ours.
+func (r *Recorder) hasPlace() bool {
+	if r.cfg.Trace == "" {
+		return false
+	}
+	st, err := os.Stat(r.cfg.Trace)
+	return err != nil || st.Mode().IsRegular()
 }
 
 // Mask takes the secrets of the span, and any others, out of a text about it.

@@ -7,11 +7,13 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"substrate/fsdiff"
+	"substrate/internal/config"
 	"substrate/trace"
 )
 
@@ -132,6 +134,21 @@ func TestVaultThatCannotBeWritten(t *testing.T) { // REC9, REC10
 				t.Errorf("Reveal = %v", err)
 			}
 		})
+	}
+}
+
+func TestNothingBesideWhatIsNoFile(t *testing.T) { // REC9, REC10
+	dir := t.TempDir()
+	cfg := config.Config{Trace: filepath.Join(dir, "trace.jsonl")}
+	if err := syscall.Mkfifo(cfg.Trace, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	warnings := 0
+	s := New(cfg, func(error) { warnings++ }).Begin(secretive())
+	s.KeepOutput(Output{Head: []byte("x")}, Output{})
+	s.End(completed())
+	if left, _ := os.ReadDir(dir); len(left) != 1 || warnings != 1 {
+		t.Errorf("after %d warnings there is %v, want the named pipe alone", warnings, left)
 	}
 }
 
