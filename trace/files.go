@@ -62,6 +62,21 @@ func Files(path string) ([]string, error) {
 	return names, closeAll(sources)
 }
 
+// Beside lists what lies beside the trace at path and belongs to it: rotated files, and indexes. What cannot be
+// looked for is not there.
+func Beside(path string) []string {
+	path = realPath(path)
+	numbers, _ := rotated(path) // without the directory there is nothing
+	names := []string{path + indexSuffix}
+	for _, n := range numbers {
+		names = append(names, numbered(path, n), numbered(path, n)+indexSuffix)
+	}
+	return slices.DeleteFunc(names, func(name string) bool {
+		_, err := os.Lstat(name)
+		return err != nil
+	})
+}
+
 // opener collects the files of a trace, each once.
 type opener struct {
 	sources []source

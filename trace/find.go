@@ -81,17 +81,21 @@ func (r *Reader) find(ref string) (*Span, error) {
 	return nil, err
 }
 
-// findIn looks for an id, and then for an id that begins so.
+// findIn looks for an id that begins so. An id in full is never ambiguous.
 func (r *Reader) findIn(ref string, indexed bool) (*Span, error) {
-	span, err := r.collect(ref, indexed)
-	if !errors.Is(err, ErrNotFound) {
-		return span, err
+	if strings.HasPrefix(ref, idSpan) && len(ref) == len(idSpan)+32 { // nothing else begins so
+		span, err := r.collect(ref, indexed)
+		if !errors.Is(err, ErrNotFound) {
+			return span, err
+		}
 	}
-	id, err := r.resolvePrefix(ref, indexed)
-	if err != nil {
-		return nil, err
+	span, err := r.resolvePrefix(ref, indexed)
+	if errors.Is(err, ErrAmbiguous) {
+		if exact, exactErr := r.collect(ref, indexed); !errors.Is(exactErr, ErrNotFound) {
+			return exact, exactErr
+		}
 	}
-	return r.collect(id, indexed)
+	return span, err
 }
 
 // lastRef takes "last" and "last~N" apart.
@@ -109,13 +113,8 @@ func lastRef(ref string) (n int, ok bool) {
 func (r *Reader) collect(id string, indexed bool) (*Span, error) {
 	var span Span
 	err := r.backwards(search{matchID(id), indexed}, func(src source, l line) bool {
-		record := r.decode(src, l, 0)
-		switch {
-		case record == nil || record.SpanID != id:
-		case record.Completion == nil:
-			span.Start = record
-		case span.Complete == nil:
-			span.Complete = record
+		if record := r.decode(src, l, 0); record != nil && record.SpanID == id {
+			span.add(record)
 		}
 		return span.Start != nil
 	})
@@ -128,35 +127,50 @@ func (r *Reader) collect(id string, indexed bool) (*Span, error) {
 	return &span, nil
 }
 
-// resolvePrefix finds the one id that begins with ref, or with spn_ and ref.
-func (r *Reader) resolvePrefix(ref string, indexed bool) (id string, err error) {
+// add takes a line of the span, the newest first. What stands before its start line is no line of it.
+func (s *Span) add(r *Record) {
+	switch {
+	case s.Start != nil:
+	case r.Completion == nil:
+		s.Start = r
+	case s.Complete == nil:
+		s.Complete = r
+	}
+}
+
+// resolvePrefix finds the one span whose id begins with ref, or with spn_ and ref.
+func (r *Reader) resolvePrefix(ref string, indexed bool) (*Span, error) {
 	if ref == "" {
-		return "", fmt.Errorf("%w: the id is empty", ErrNotFound)
+		return nil, fmt.Errorf("%w: the id is empty", ErrNotFound)
 	}
 	var ids []string
-	err = r.backwards(search{matchPrefix(ref), indexed}, func(_ source, l line) bool {
-		record, err := Decode(l.text)
-		if err != nil || slices.Contains(ids, record.SpanID) {
+	var first Span // of the first id; with a second one it is of no use
+	err := r.backwards(search{matchPrefix(ref), indexed}, func(src source, l line) bool {
+		record := r.decode(src, l, 0)
+		if record == nil || !strings.HasPrefix(record.SpanID, ref) && !strings.HasPrefix(record.SpanID, idSpan+ref) {
 			return false
 		}
-		if strings.HasPrefix(record.SpanID, ref) || strings.HasPrefix(record.SpanID, idSpan+ref) {
+		if !slices.Contains(ids, record.SpanID) {
 			ids = append(ids, record.SpanID)
+		}
+		if len(ids) == 1 {
+			first.add(record)
 		}
 		return len(ids) > maxCandidates
 	})
 	switch {
 	case err != nil:
-		return "", err
+		return nil, err
 	case len(ids) == 0:
-		return "", fmt.Errorf("%w: %s", ErrNotFound, ref)
+		return nil, fmt.Errorf("%w: %s", ErrNotFound, ref)
 	case len(ids) == 1:
-		return ids[0], nil
+		return &first, nil
 	}
 	more := ""
 	if len(ids) > maxCandidates {
 		ids, more = ids[:maxCandidates], " and more"
 	}
-	return "", fmt.Errorf("%w: %s fits %s%s", ErrAmbiguous, ref, strings.Join(ids, ", "), more)
+	return nil, fmt.Errorf("%w: %s fits %s%s", ErrAmbiguous, ref, strings.Join(ids, ", "), more)
 }
 
 // resolveLast finds the id of the span that is n before the last.

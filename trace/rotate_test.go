@@ -171,3 +171,18 @@ func TestInterruptedRotation(t *testing.T) {
 		t.Errorf("commands %v in %d files, want 1, 2, 3 in 3", cmds, numberOfFiles(t, path))
 	}
 }
+
+// WLD1: what belongs to a trace can be named, to be hidden from worlds.
+func TestBeside(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "trace.jsonl")
+	for _, name := range []string{"", ".1", ".12", ".1.idx", ".bak", ".01"} {
+		must(t, os.WriteFile(path+name, nil, 0o600))
+	}
+	got := strings.ReplaceAll(fmt.Sprint(trace.Beside(path)), path, "")
+	if want := "[.1 .1.idx .12]"; got != want {
+		t.Errorf("Beside = %s, want %s", got, want)
+	}
+	if got := trace.Beside(path + "/no/such"); len(got) != 0 {
+		t.Errorf("Beside without a directory = %v", got)
+	}
+}

@@ -323,6 +323,9 @@ func hidden(cfg config.Config) []string {
 	store := []string{cfg.Dir}
 	if cfg.Trace != "" {
 		store = append(store, cfg.Trace, record.VaultPath(cfg.Trace), record.CaptureDir(cfg.Trace), outputDir(cfg))
+		if !below(cfg.Dir, cfg.Trace) {
+			store = append(store, trace.Beside(cfg.Trace)...)
+		}
 	}
 	for _, p := range store {
 		if p != "" && (cfg.Dir == p || !below(cfg.Dir, p)) {
