@@ -122,11 +122,11 @@ type check struct {
 	ask   func(Host) finding
 }
 
-// quick bounds a look at files of the kernel, slow what starts programs or makes worlds. On a machine that
-// is well, all of it takes a small part of a second.
+// quick bounds a look at files and directories, slow what starts programs or makes worlds. On a machine that is well, all of it takes a
+// small part of a second; the bounds leave room for one that is overloaded or emulated.
 const (
-	quick = time.Second
-	slow  = 5 * time.Second
+	quick = 3 * time.Second
+	slow  = 30 * time.Second
 )
 
 // checks are all of them, in the order of the table.
@@ -150,18 +150,37 @@ func Run(h Host) *Report {
 		Version: SchemaVersion, Rejected: []Rejected{}, DmesgRestrict: -1, NfLogAllNetns: -1,
 		Capabilities: []string{}, Cgroup: Cgroup{Missing: []string{}}, Root: h.Root,
 	}
-	answers := make([]<-chan finding, len(checks))
-	for i, c := range checks {
-		answers[i] = begin(h, c)
-	}
-	for i, c := range checks {
-		f := wait(c, answers[i])
+	for _, f := range runAll(h, checks) {
 		r.Checks = append(r.Checks, f.rows...)
 		if f.set != nil {
 			f.set(r)
 		}
 	}
 	return r
+}
+
+// runAll makes the checks at the same time and returns what they found, in their order. As soon as one has given no
+// answer, the others get only as long as a quick one: what is dead for one is so for those that make worlds.
+func runAll(h Host, checks []check) []finding {
+	answers := make([]<-chan finding, len(checks))
+	for i, c := range checks {
+		answers[i] = begin(h, c)
+	}
+	found := make([]finding, len(checks))
+	limit := slow
+	for _, isQuick := range []bool{true, false} {
+		for i, c := range checks {
+			if (c.limit <= quick) != isQuick {
+				continue
+			}
+			c.limit = min(c.limit, limit)
+			var answered bool
+			if found[i], answered = wait(c, answers[i]); !answered {
+				limit = quick
+			}
+		}
+	}
+	return found
 }
 
 // begin starts a check. One that never ends is left behind and ends with the process.
@@ -172,16 +191,16 @@ func begin(h Host, c check) <-chan finding {
 }
 
 // wait takes the answer of a check, or says that there is none.
-func wait(c check, answer <-chan finding) finding {
+func wait(c check, answer <-chan finding) (f finding, answered bool) {
 	timer := time.NewTimer(c.limit)
 	defer timer.Stop()
 	select {
-	case f := <-answer:
-		return f
+	case f = <-answer:
+		return f, true
 	case <-timer.C:
 		return finding{rows: []Row{{
 			c.name, Fail, "no answer within " + c.limit.String(), "look for a dead network or FUSE mount: cat /proc/self/mountinfo",
-		}}}
+		}}}, false
 	}
 }
 

@@ -108,18 +108,26 @@ func TestDeadMount(t *testing.T) {
 		if err != nil {
 			testenv.Skip(t, "needs /dev/fuse: "+err.Error())
 		}
-		dead := t.TempDir()
-		if err := unix.Mount("silent", dead, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=40755,user_id=0,group_id=0", fd)); err != nil {
+		silent := t.TempDir()
+		if err := unix.Mount("silent", silent, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=40755,user_id=0,group_id=0", fd)); err != nil {
 			t.Fatal(err)
 		}
-		defer func() { _ = unix.Unmount(dead, unix.MNT_DETACH) }()
+		defer func() { _ = unix.Unmount(silent, unix.MNT_DETACH) }()
 		h := here(t)
-		h.Dirs.Overlay = append([]string{filepath.Join(dead, "overlay")}, h.Dirs.Overlay...)
-		c := check{"directories", 50 * time.Millisecond, askPlaces}
-		answer := begin(h, c)
-		f := wait(c, answer)
+		h.Dirs.Overlay = append([]string{filepath.Join(silent, "overlay")}, h.Dirs.Overlay...)
+		ended := make(chan bool)
+		dead := check{"directories", 50 * time.Millisecond, func(h Host) finding { defer close(ended); return askPlaces(h) }}
+		began := time.Now()
+		found := runAll(h, []check{{"strategy", slow, func(Host) finding { select {} }}, dead, {"kernel", quick, askKernel}})
+		if took := time.Since(began); took >= slow {
+			t.Errorf("it took %v, though one check had shown that something is dead", took)
+		}
 		_ = unix.Close(fd) // frees who waits
-		<-answer
+		<-ended
+		if found[2].rows[0].Status != Pass || found[0].rows[0].Status != Fail {
+			t.Errorf("the other checks found %+v", found)
+		}
+		f := found[1]
 		if len(f.rows) != 1 || f.rows[0].Status != Fail || !strings.Contains(f.rows[0].Detail, "no answer within") {
 			t.Errorf("rows are %+v, want one that says that there is no answer", f.rows)
 		}

@@ -80,7 +80,7 @@ func fuseDeviceFix(what string) string {
 }
 
 // programTime bounds a program that only has to tell its version.
-const programTime = 2 * time.Second
+const programTime = 10 * time.Second
 
 // programVersion finds a program, on PATH or where root's programs are, and returns what it says of its version; "" without it.
 func programVersion(name string) (path, said string) {

@@ -103,7 +103,7 @@ const callOut = `[[ $(</proc/net/fib_trie) == *10.250.0.1* ]] || exit 9; exec 3<
 const unreachable = "192.0.2.1:9/udp"
 
 // trialTime bounds the command of the trial.
-const trialTime = 5 * time.Second
+const trialTime = 10 * time.Second
 
 // newTrial makes a world, lets a command in it call out, and removes it. There is none for direct: the call would leave the
 // machine.
