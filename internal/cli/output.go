@@ -85,9 +85,12 @@ func createPrivate(path string) (*os.File, error) {
 	return f, nil
 }
 
-// outputDir is where --json keeps what commands print; "" without a place for a trace.
+// outputDir is where --json keeps what commands print; "" without a place for a trace, or if that is no file.
 func outputDir(cfg config.Config) string {
 	if cfg.Trace == "" {
+		return ""
+	}
+	if st, err := os.Stat(cfg.Trace); err == nil && !st.Mode().IsRegular() {
 		return ""
 	}
 	return filepath.Join(filepath.Dir(cfg.Trace), "replays")

@@ -21,9 +21,20 @@ const (
 	shut = "›"
 )
 
-// minRepeat is the length from which a value that was found once is taken out wherever it stands.
-// Shorter ones would be found in the midst of ordinary words.
-const minRepeat = 8
+// distinctive says whether a value that was found once is taken out wherever it stands. Short ones would be found in the
+// midst of ordinary words, and some, such as the password postgres, are one.
+func distinctive(value string) bool {
+	const short, word = 8, 12
+	if len(value) < short || len(value) >= word {
+		return len(value) >= word
+	}
+	for i := range len(value) {
+		if !letter(value[i]) {
+			return true
+		}
+	}
+	return false
+}
 
 // Redactor takes the secrets out of the strings of one span. The same value has the same number in
 // all of them. The zero value is ready; it must not be used by two goroutines at once.
@@ -80,7 +91,7 @@ func script(option string) bool {
 // repeats says whether s holds a value that was taken out before.
 func (r *Redactor) repeats(s string) bool {
 	for _, v := range r.values {
-		if len(v) >= minRepeat && strings.Contains(s, v) {
+		if distinctive(v) && strings.Contains(s, v) {
 			return true
 		}
 	}
@@ -124,7 +135,7 @@ func (r *Redactor) placeholder(b *strings.Builder, value string) {
 func (r *Redactor) known(b *strings.Builder, s string) {
 	first, value := len(s), ""
 	for _, v := range r.values {
-		if len(v) < minRepeat {
+		if !distinctive(v) {
 			continue
 		}
 		if i := strings.Index(s, v); i >= 0 && (i < first || i == first && len(v) > len(value)) {

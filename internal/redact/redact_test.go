@@ -81,6 +81,13 @@ func TestSameValueSameNumber(t *testing.T) { // REC10
 	}
 }
 
+func TestOrdinaryWordsAreNoRepeats(t *testing.T) { // REC10
+	var r Redactor
+	if got := r.Text("docker run -e POSTGRES_PASSWORD=postgres postgres:16"); got != "docker run -e POSTGRES_PASSWORD=‹secret:1› postgres:16" {
+		t.Errorf("Text = %q", got)
+	}
+}
+
 func TestTextLikeAPlaceholderSurvives(t *testing.T) { // REC10
 	for _, s := range []string{"echo ‹secret:3›", "TOKEN=‹secret:1› x", "‹secret:1›‹secret:2›", "‹secret:›", "‹secret:1", "‹secret:99999999999999999999›"} {
 		var r Redactor
