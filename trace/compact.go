@@ -22,6 +22,12 @@ var ErrBusy = errors.New("was removed or replaced meanwhile")
 // ErrRotated is wrapped by the error of [Compact] for a name that rotation uses: the trace itself has to be named.
 var ErrRotated = errors.New("is a rotated file of a trace")
 
+// How long compaction tries to be alone: with a busy trace, and then, while writers of that wait, with a rotated file.
+const (
+	aloneWait   = 30 * time.Second
+	rotatedWait = time.Second
+)
+
 // compactMark begins the last part of the name of a file that is being made.
 const compactMark = ".compact-"
 
@@ -50,7 +56,7 @@ func (c Compacted) Dropped() int { return c.Started + c.Torn + c.Old }
 // line, torn lines, and lines that are too old. All other bytes stay as they are. Each file is written anew beside the
 // old one and takes its name when it is finished; writers wait only for what was appended meanwhile to be
 // copied. If the error is not nil, files that are not in the result are as they were.
-// The error wraps ErrBusy, ErrRotated, ErrNotRegular, [fs.ErrNotExist] or the cause that the system gave.
+// The error wraps ErrBusy, ErrLocked, ErrRotated, ErrNotRegular, [fs.ErrNotExist] or the cause that the system gave.
 func Compact(ctx context.Context, path string, opt CompactOptions) ([]Compacted, error) {
 	path = realPath(path)
 	if base, _, rotated := cutNumber(path); rotated {
@@ -246,10 +252,13 @@ func (c *compaction) rewrite(ctx context.Context, p compactPlan) (size int64, er
 // replace does the rest under the locks: that on the trace itself, which keeps names from changing, and that on this file.
 func (c *compaction) replace(ctx context.Context, p compactPlan, f *os.File) (renamed bool, err error) {
 	w := &Writer{path: c.path}
-	if _, err := w.acquire(true, lockWait); err != nil {
+	if _, err := w.acquire(true, aloneWait); err != nil {
 		return false, err
 	}
 	defer func() { err = errors.Join(err, w.close()) }() // this also unlocks
+	if w.file.lockless {
+		return false, errNoLocks
+	}
 	old, err := fileStateOf(p.src.File)
 	if err != nil {
 		return false, err
@@ -259,7 +268,7 @@ func (c *compaction) replace(ctx context.Context, p compactPlan, f *os.File) (re
 		return false, err
 	}
 	if old.id != w.file.id {
-		if err := lockFor(p.src.File, lockWait); err != nil {
+		if err := lockFor(p.src.File, rotatedWait); err != nil {
 			return false, err
 		}
 		if old, err = fileStateOf(p.src.File); err != nil {

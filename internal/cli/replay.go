@@ -54,6 +54,7 @@ PATH, HOME, LANG and the like, what --env adds, and nothing else; its standard i
 
 With --all, --since or --session many commands are replayed, each in a world of its own unless --no-world says
 otherwise, and a table of verdicts is printed. --times replays each several times and names what is unstable.`,
+		ValidArgsFunction: a.completeSpans,
 		Args: func(_ *cobra.Command, args []string) error {
 			if !f.schema && !f.batch.wanted() && len(args) != 1 {
 				return errors.New("replay needs one SPAN: an id, a prefix of one, or last; or --all, --since or --session")

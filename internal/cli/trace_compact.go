@@ -65,7 +65,7 @@ func (a *app) compact(f *compactFlags, args []string) error {
 	switch {
 	case errors.Is(err, trace.ErrRotated):
 		return &failure{err: err, status: exitUsage, hint: "name the trace itself; its rotated files are compacted with it"}
-	case errors.Is(err, trace.ErrBusy):
+	case errors.Is(err, trace.ErrBusy), errors.Is(err, trace.ErrLocked):
 		return &failure{err: err, hint: "try again"}
 	case errors.Is(err, fs.ErrNotExist):
 		return &failure{err: fmt.Errorf("there is no trace at %s", path)}
