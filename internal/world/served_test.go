@@ -45,7 +45,7 @@ func TestServed(t *testing.T) {
 		for _, strategy := range []string{"overlay", "fuse"} {
 			a.spec.Strategy = strategy
 			out, res := a.run(cmd)
-			// About once in 30 such commands, fuse-overlayfs 1.10 answers one of their calls with ENOENT.
+			// fuse-overlayfs 1.10 knows files by their inode number, and where that of one just deleted comes back, a call may meet ENOENT.
 			for try := 0; strategy == "fuse" && res.Exit != 0 && try < 10; try++ {
 				t.Logf("again: %s", out)
 				out, res = a.run(cmd)
