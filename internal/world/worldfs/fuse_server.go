@@ -1,6 +1,7 @@
 package worldfs
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -46,9 +47,9 @@ func (l *launcher) start(m *mount.Mount, device *os.File) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	lower, err := unix.Open(m.Lower, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	lower, err := openServed(m)
 	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: m.Lower, Err: err}
+		return nil, err
 	}
 	lowerFile := os.NewFile(uintptr(lower), m.Lower)
 	defer lowerFile.Close()
@@ -64,7 +65,7 @@ func (l *launcher) start(m *mount.Mount, device *os.File) (*server, error) {
 	s := &server{path: m.Target, log: os.NewFile(uintptr(fd), fuseName), ended: make(chan struct{})}
 	options := fmt.Sprintf("lowerdir=/proc/self/fd/%d,upperdir=%s,workdir=%s,%s", serverLower, escapeFuse(m.Upper), escapeFuse(m.Work), fuseOptions)
 	s.process, err = l.fork(program, []string{fuseName, "-f", "-o", options, fmt.Sprintf("/dev/fd/%d", serverDevice)}, &os.ProcAttr{
-		Dir: "/", Env: []string{"PATH=/usr/bin:/bin"}, Files: []*os.File{null, s.log, s.log, device, lowerFile},
+		Dir: "/", Env: append([]string{"PATH=/usr/bin:/bin"}, l.env...), Files: []*os.File{null, s.log, s.log, device, lowerFile},
 		Sys: serverAttr(l.root),
 	})
 	if err != nil {
@@ -78,9 +79,28 @@ func (l *launcher) start(m *mount.Mount, device *os.File) (*server, error) {
 	return s, nil
 }
 
+// openServed opens the directory that a server shows. The host may have removed it since the plan was made: the mount stands by now, and
+// shows an empty one in its place.
+func openServed(m *mount.Mount) (int, error) {
+	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
+	fd, err := unix.Open(m.Lower, flags, 0)
+	if errors.Is(err, unix.ENOENT) {
+		empty := m.Work + "-none"
+		if err := unix.Mkdir(empty, 0o700); err != nil {
+			return -1, &os.PathError{Op: "mkdir", Path: empty, Err: err}
+		}
+		fd, err = unix.Open(empty, flags, 0)
+	}
+	if err != nil {
+		return -1, &os.PathError{Op: "open", Path: m.Lower, Err: err}
+	}
+	return fd, nil
+}
+
 // launcher is the thread that servers are forked from, with whose end they die.
 type launcher struct {
 	root bool
+	env  []string // of the servers, besides PATH
 	work chan func()
 	quit sync.Once
 }

@@ -29,7 +29,7 @@ type servedView struct {
 }
 
 // openServedView mounts a FUSE file system and has it served.
-func openServedView(t testing.TB, lower, scratch string) (worldfstest.View, error) {
+func openServedView(t testing.TB, lower, scratch string, env ...string) (worldfstest.View, error) {
 	m := mount.Mount{
 		Kind: mount.Fuse, Target: filepath.Join(scratch, "root"), Lower: lower, Upper: filepath.Join(scratch, "upper"), Work: filepath.Join(scratch, "work"),
 	}
@@ -46,6 +46,7 @@ func openServedView(t testing.TB, lower, scratch string) (worldfstest.View, erro
 		return nil, err
 	}
 	v := &servedView{launcher: newLauncher(os.Geteuid() == 0), t: t, mount: m, root: m.Target, upper: Upper{Dir: m.Upper, Lower: lower, Path: m.Target, Prefix: FusePrefix}}
+	v.launcher.env = env
 	return v, v.enter()
 }
 
@@ -135,26 +136,50 @@ func fuseHistories(t *testing.T) worldfstest.Strategy {
 	t.Helper()
 	s := fuseSuite(t)
 	s.Reopen, s.Without, s.MayBreak = true, fuseUnsteady, fuseBreaks
-	s.Avoid = func(name string) bool { return strings.HasPrefix(name, whiteoutName) || len(whiteoutName+name) > 255 }
+	s.Avoid = fuseAvoids
 	return s
+}
+
+// fuseAvoids says of a name that the program cannot have it.
+func fuseAvoids(name string) bool {
+	return strings.HasPrefix(name, whiteoutName) || len(whiteoutName+name) > 255
+}
+
+// DIF4, DIF8: where its upper takes no devices, as on an overlay in a container, whiteouts are files named .wh.NAME.
+func TestFuseWhiteoutFiles(t *testing.T) {
+	t.Parallel()
+	worldfstest.InNamespace(t, false, func(t *testing.T) {
+		s := fuseSuite(t)
+		s.Open = func(lower, scratch string) (worldfstest.View, error) {
+			return openServedView(t, lower, scratch, "FUSE_OVERLAYFS_DISABLE_OVL_WHITEOUT=1")
+		}
+		worldfstest.Run(t, s)
+		s.Reopen, s.Without, s.MayBreak = true, fuseUnsteady, fuseBreaks
+		s.Avoid = fuseAvoids
+		worldfstest.RunRandom(t, s, 30)
+	})
 }
 
 // DIF8: fuse-overlayfs passes the suite, but for what it is known to get wrong.
 func TestFuseAsRoot(t *testing.T) {
+	t.Parallel()
 	worldfstest.InNamespace(t, false, func(t *testing.T) { worldfstest.Run(t, fuseSuite(t)) })
 }
 
 func TestFuseAsUser(t *testing.T) {
+	t.Parallel()
 	worldfstest.InNamespace(t, true, func(t *testing.T) { worldfstest.Run(t, fuseSuite(t)) })
 }
 
 // DIF8: random histories. What the program shows while it runs is not always what it keeps, so the oracle looks at what it shows when it is started anew:
 // that is what is to be found in the upper.
 func TestFuseRandomAsRoot(t *testing.T) {
+	t.Parallel()
 	worldfstest.InNamespace(t, false, func(t *testing.T) { worldfstest.RunRandom(t, fuseHistories(t), 60) })
 }
 
 func TestFuseRandomAsUser(t *testing.T) {
+	t.Parallel()
 	worldfstest.InNamespace(t, true, func(t *testing.T) { worldfstest.RunRandom(t, fuseHistories(t), 60) })
 }
 
@@ -180,4 +205,30 @@ func TestServersThatDoNotEnd(t *testing.T) {
 			t.Errorf("of one that has ended: %q", note)
 		}
 	}
+}
+
+// A directory that the host removed since the plan was made is shown as an empty one, and costs no world.
+func TestFuseLowerGone(t *testing.T) {
+	worldfstest.InNamespace(t, false, func(t *testing.T) {
+		s := fuseSuite(t)
+		scratch := t.TempDir()
+		lower := filepath.Join(t.TempDir(), "lower")
+		if err := os.Mkdir(lower, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		v, err := s.Open(lower, scratch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := v.(*servedView)
+		if err := errors.Join(again.leave(), os.Remove(lower), again.enter()); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(again.root+"/new", nil, 0o600); err != nil {
+			t.Error(err)
+		}
+		if err := v.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
