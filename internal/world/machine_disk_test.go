@@ -69,11 +69,12 @@ func TestMachineNoInodes(t *testing.T) {
 // No room for the world itself: it says so, and leaves nothing.
 func TestMachineNoRoomForWorld(t *testing.T) {
 	onMachine(t, func(t *testing.T, m *machine) {
-		m.overlayOn("none", func(dir string) { m.tmpfs(dir, "nr_inodes=3,mode=0755") })
+		m.overlayOn("none", func(dir string) { m.tmpfs(dir, "nr_inodes=5,mode=0755") })
+		m.fill(m.tree) // more than a copy would have room for
 		unchanged := m.watch()
 		o := m.world(m.tree, `echo ran`)
-		if !strings.Contains(o.Err, "no space left") || o.Stdout != "" || o.CloseErr != "" {
-			t.Errorf("error %q, printed %q, at the end %q; want no space left", o.Err, o.Stdout, o.CloseErr)
+		if !strings.Contains(o.Err, "there is room for 2") || o.Stdout != "" || o.CloseErr != "" {
+			t.Errorf("error %q, printed %q, at the end %q; want no room", o.Err, o.Stdout, o.CloseErr)
 		}
 		unchanged()
 	})
