@@ -2,7 +2,7 @@
 //
 // A world is set up by a child of the supervisor that never leaves the memory image
 // it was forked with: between clone3(2) and execve(2) it may not allocate, grow its stack,
-// or take a lock, because the Go runtime is not alive in it. So the supervisor writes down
+// or take a lock, because the Go runtime is not alive in it and the Go heap is not there. So the supervisor writes down
 // beforehand, as a [Program], every system call that the child shall make, with pointers
 // to memory that was filled beforehand too, and the child does nothing but work through that
 // list. The same child then stays as pid 1 of the world: it starts the command,

@@ -51,7 +51,7 @@ func (s *Setup) dropPrivileges(p *Program) {
 	p.Call(unix.SYS_CAPSET, p.Bytes(words(unix.LINUX_CAPABILITY_VERSION_3, 0)), p.Bytes(words(
 		uint32(keep), uint32(keep), 0, uint32(keep>>32), uint32(keep>>32), 0)))
 	p.Try(unix.SYS_PRCTL, Num(unix.PR_CAP_AMBIENT), Num(unix.PR_CAP_AMBIENT_CLEAR_ALL))
-	// The first process holds a copy of the supervisor's memory: nobody inside may look at it.
+	// The first process holds a copy of some of the supervisor's memory: nobody inside may look at it.
 	p.Call(unix.SYS_PRCTL, Num(unix.PR_SET_DUMPABLE), Num(0))
 }
 
