@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -86,17 +87,18 @@ func (r *run) afterFork(setup *worldinit.Setup) error {
 		w.observe("cgroup", "ok", true)
 	}
 	if setup.Network.Joins {
-		r.nameNet()
+		r.takeNet()
 	}
 	return nil
 }
 
-// nameNet takes what is in the network namespace of a root's world once that is there, and names it.
-func (r *run) nameNet() {
+// takeNet takes what is in the network namespace of a root's world once that is there.
+func (r *run) takeNet() {
 	w := r.w
 	w.net.filled.wait()
 	r.log, r.dns = w.net.log, w.net.dns
 	w.net.log, w.net.dns = -1, -1
+	r.nameAt = time.Time{}
 	if w.net.err != nil {
 		w.observe("netns", w.net.err.Error(), false)
 		r.degrade("netns", noNetns, true)
@@ -111,12 +113,30 @@ func (r *run) nameNet() {
 		w.observe("nft", "ok", true)
 	}
 	w.observe("netns", "ok", true)
+	r.nameAt = time.Now().Add(nameAfter)
+}
+
+// nameAfter is the time after which a world's network namespace gets its name. To give one and to take it away costs as much as a tenth
+// of a short world, whose end comes before anybody could use it.
+const nameAfter = 10 * time.Millisecond
+
+// nameNet names the network namespace when it is time, and returns for how many milliseconds it is not; -1 if there is nothing left to name.
+func (r *run) nameNet() int {
+	if r.nameAt.IsZero() {
+		return -1
+	}
+	if left := time.Until(r.nameAt); left > 0 {
+		return int(left.Milliseconds()) + 1
+	}
+	r.nameAt = time.Time{}
+	w := r.w
 	if err := netns.Bind(w.net.ns, w.netnsName()); err != nil {
 		w.forget(kindNetns)
 		r.degrade("netns-name", "the network namespace has no name for ip-netns(8): "+err.Error(), false)
-		return
+		return -1
 	}
 	w.made(kindNetns, w.netnsName())
+	return -1
 }
 
 // setup writes down what the first process shall do.

@@ -28,16 +28,17 @@ type run struct {
 	cmd *Command
 	res *Result
 
-	proc *worldinit.Process
-	log  int // NFLOG socket, -1 without
-	dns  int // socket of the stub resolver, -1 without
-	null int // /dev/null if the command has that, -1 without
-	seen netlog.Distinct
-	stub egress.Stub
-	lost bool // the kernel dropped reports of blocked packets
-	died bool // the first process was killed
-	buf  []byte
-	tty  *terminal
+	proc   *worldinit.Process
+	log    int       // NFLOG socket, -1 without
+	dns    int       // socket of the stub resolver, -1 without
+	nameAt time.Time // when the network namespace gets its name; zero for never
+	null   int       // /dev/null if the command has that, -1 without
+	seen   netlog.Distinct
+	stub   egress.Stub
+	lost   bool // the kernel dropped reports of blocked packets
+	died   bool // the first process was killed
+	buf    []byte
+	tty    *terminal
 
 	served *time.Timer // bounds the wait for those who serve the mounts; nil if nobody does
 
@@ -103,7 +104,7 @@ func (r *run) supervise() error {
 	ended := false
 	for !ended {
 		fds := []unix.PollFd{{Fd: int32(r.proc.Conn()), Events: unix.POLLIN}, {Fd: int32(r.log), Events: unix.POLLIN}, {Fd: int32(r.dns), Events: unix.POLLIN}}
-		if _, err := unix.Poll(fds, -1); err != nil {
+		if _, err := unix.Poll(fds, r.nameNet()); err != nil {
 			if errors.Is(err, unix.EINTR) {
 				continue
 			}

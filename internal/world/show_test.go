@@ -248,8 +248,11 @@ func TestShowRunningReplay(t *testing.T) {
 		group := ""
 		if name := worlds[0].Name; m.uid == 0 {
 			group = m.cgroupOf(name)
-			if got := m.output("ip", "netns", "list"); !slices.Contains(strings.Fields(got), "substrate-"+name) {
-				t.Errorf("ip netns list: %q lacks substrate-%s", got, name)
+			var got string
+			for end := time.Now().Add(20 * time.Second); !slices.Contains(strings.Fields(got), "substrate-"+name); got = m.output("ip", "netns", "list") {
+				if time.Now().After(end) {
+					t.Fatalf("ip netns list: %q lacks substrate-%s", got, name)
+				}
 			}
 			if got := m.output("ip", "netns", "exec", "substrate-"+name, "nft", "list", "tables"); got != "table inet substrate_"+name+"\n" {
 				t.Errorf("tables of the world: %q", got)
