@@ -390,8 +390,9 @@ func TestShowGCOfStrategies(t *testing.T) {
 	withProgram(t, func(t *testing.T, m *machine) {
 		m.prime()
 		testenv.Leaks(t, "/run/netns")
+		table := m.finish(m.substrate("world", "doctor")).stdout
 		for _, strategy := range []string{"overlay", "fuse", "copy-diff"} {
-			if a := answerOf(m, strategy); a != "PASS" {
+			if a := answerOf(table, strategy); a != "PASS" {
 				t.Logf("no %s for uid %d here", strategy, m.uid)
 				continue
 			}
@@ -416,8 +417,8 @@ func TestShowGCOfStrategies(t *testing.T) {
 }
 
 // answerOf is the status of a strategy in the doctor's table.
-func answerOf(m *machine, strategy string) string {
-	for line := range strings.Lines(m.finish(m.substrate("world", "doctor")).stdout) {
+func answerOf(table, strategy string) string {
+	for line := range strings.Lines(table) {
 		if words := strings.Fields(line); words[1] == strategy {
 			return words[0]
 		}

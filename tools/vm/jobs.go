@@ -119,7 +119,7 @@ func testJobs(pkg, run, boot string, env []string, root, user bool) []job.Job {
 		dir := "/src/" + pkg
 		jobs = append(jobs, job.Job{
 			Name: "substrate/" + pkg, Test: true, User: as.user, Boot: boot, Dir: dir,
-			Argv: []string{dir + "/test", "-test.v=test2json", "-test.timeout=4m", "-test.run=" + run},
+			Argv: []string{dir + "/test", "-test.v=test2json", "-test.timeout=10m", "-test.run=" + run},
 			Env: append([]string{
 				"PATH=/usr/bin", "HOME=" + as.home, "LANG=C.UTF-8", "SUBSTRATE_TEST_AS=vm-" + as.name, "SUBSTRATE_TEST_VM=1",
 			}, env...),

@@ -26,7 +26,7 @@ func main() {
 	kernel := flag.String("kernel", "", "directory that scripts/vm-kernel printed")
 	work := flag.String("work", "", "directory for everything that is made; the results are root.json and user.json in it")
 	memory := flag.Int("memory", 1024, "memory of the machine in MiB")
-	limit := flag.Duration("limit", 12*time.Minute, "end a boot after this time")
+	limit := flag.Duration("limit", 20*time.Minute, "end a boot after this time")
 	only := flag.String("run", "", "run only jobs whose name matches this expression")
 	verbose := flag.Bool("v", false, "print what the jobs print")
 	flag.Parse()
