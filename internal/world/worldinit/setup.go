@@ -78,8 +78,9 @@ func (s *Setup) Start() (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the report socket: %w", err)
 	}
-	p, err := s.program(pair[1])
-	if err != nil {
+	p := New()
+	if err = s.program(p, pair[1]); err != nil {
+		p.release()
 		_ = unix.Close(pair[0])
 		_ = unix.Close(pair[1])
 		return nil, err
@@ -92,8 +93,7 @@ func (s *Setup) Start() (*Process, error) {
 }
 
 // program writes the whole list down. peer is the child's end of the report socket.
-func (s *Setup) program(peer int) (*Program, error) {
-	p := New()
+func (s *Setup) program(p *Program, peer int) error {
 	p.state.status = uintptr(peer)
 	all := p.Bytes([]byte{255, 255, 255, 255, 255, 255, 255, 255})
 	p.Call(unix.SYS_RT_SIGPROCMASK, Num(unix.SIG_BLOCK), all, Num(0), Num(8))
@@ -115,7 +115,7 @@ func (s *Setup) program(peer int) (*Program, error) {
 	}
 	s.memoryUppers(p, fds)
 	if err := s.mounts(p, peer); err != nil {
-		return nil, err
+		return err
 	}
 	s.pivot(p)
 	s.reopen(p)
@@ -129,9 +129,9 @@ func (s *Setup) program(peer int) (*Program, error) {
 		s.awaitNet(p)
 	}
 	if err := s.spawn(p, peer); err != nil {
-		return nil, err
+		return err
 	}
-	return p, p.err
+	return p.err
 }
 
 func (s *Setup) done(p *Program) {

@@ -49,6 +49,7 @@ func (p *Program) start(ns Namespaces, conn, peer int) (*Process, error) {
 	st := p.begin()
 	stack, tls := p.bytes(stackSize), p.bytes(tlsSize)
 	if p.err != nil {
+		_ = unix.Close(peer)
 		return nil, p.err
 	}
 	flags := uint64(unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS)

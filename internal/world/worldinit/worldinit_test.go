@@ -1,23 +1,28 @@
 package worldinit
 
 import (
+	"fmt"
 	"os"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
+	"substrate/internal/testenv"
 	"substrate/internal/world/mount"
 )
 
-func startTrue(t testing.TB, staging string, argv ...string) (Message, *Process) {
+// setup is a world of one bind mount that runs argv.
+func setup(t testing.TB, staging string, argv ...string) *Setup {
 	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer null.Close()
-	s := &Setup{
+	t.Cleanup(func() { _ = null.Close() })
+	return &Setup{
 		Namespaces: Namespaces{User: os.Geteuid() != 0, Cgroup: -1},
 		UID:        os.Getuid(), GID: os.Getgid(),
 		Staging: staging,
@@ -27,7 +32,10 @@ func startTrue(t testing.TB, staging string, argv ...string) (Message, *Process)
 		},
 		Command: Command{Paths: []string{"/nowhere/true", argv[0]}, Argv: argv, Dir: "/", Env: []string{"A=b"}, Stdio: [3]int{int(null.Fd()), 1, 2}, Umask: 0o22},
 	}
-	pr, err := s.Start()
+}
+
+func startTrue(t testing.TB, staging string, argv ...string) (Message, *Process) {
+	pr, err := setup(t, staging, argv...).Start()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,4 +81,58 @@ func BenchmarkTrue(b *testing.B) {
 		_, pr := startTrue(b, dir, "/bin/true")
 		pr.Reap()
 	}
+}
+
+// WLD4: the first process, whose memory is in the world, holds nothing that the supervisor has on its heap, and the supervisor's
+// own children hold it as before.
+func TestNoHeapInTheWorld(t *testing.T) {
+	testenv.NeedRoot(t) // to look at a process that is not dumpable
+	runtime.LockOSThread()
+	onHeap := make([]byte, 1<<20) // too big for a stack
+	address := uintptr(unsafe.Pointer(&onHeap[0]))
+	if !covers(t, mapsOf(t, os.Getpid()), address) {
+		t.Fatalf("the supervisor has no mapping at %#x", address)
+	}
+	pr, err := setup(t, t.TempDir(), "/bin/sleep", "1000").Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if maps := mapsOf(t, pr.PID); covers(t, maps, address) || maps == "" {
+		t.Errorf("the first process has a mapping at %#x, where the heap of the supervisor is:\n%s", address, maps)
+	}
+	if err := pr.Reap(); err != nil {
+		t.Error(err)
+	}
+	runtime.KeepAlive(onHeap)
+	flags, err := os.ReadFile("/proc/self/smaps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(flags), " dc ") { // VM_DONTCOPY
+		t.Errorf("after the fork the supervisor has mappings that its children would lack:\n%s", flags)
+	}
+}
+
+func mapsOf(t *testing.T, pid int) string {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// covers says whether one of the mappings in maps has the address.
+func covers(t *testing.T, maps string, address uintptr) bool {
+	t.Helper()
+	for line := range strings.Lines(maps) {
+		var begin, end uintptr
+		if _, err := fmt.Sscanf(line, "%x-%x", &begin, &end); err != nil {
+			t.Fatalf("read %q: %v", line, err)
+		}
+		if address >= begin && address < end {
+			return true
+		}
+	}
+	return false
 }
