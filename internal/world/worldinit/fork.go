@@ -330,5 +330,10 @@ func vfork() int
 //
 // Source: clone(2), "clone3()"; the field cgroup is from Linux 5.7.
 type cloneArgs struct {
-	flags, pidFD, childTID, parentTID, exitSignal, stack, stackSize, tls, setTID, setTIDSize, cgroup uint64
+	flags, pidFD          uint64
+	_, _                  uint64 // child_tid, parent_tid
+	exitSignal            uint64
+	stack, stackSize, tls uint64
+	_, _                  uint64 // set_tid, set_tid_size
+	cgroup                uint64
 }
