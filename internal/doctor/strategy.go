@@ -161,6 +161,8 @@ func (t *trial) rows() []Row {
 	}
 	rows := []Row{t.network()}
 	switch {
+	case rows[0].Status != Pass:
+		rows = append(rows, Row{"nf_tables", Warn, "not tried: rules belong into a network namespace of a world's own, and there is none", rows[0].Fix})
 	case !t.ok("nft"):
 		rows = append(rows, Row{"nf_tables", Warn, "no rules could be installed in a world" + t.because("nft"), "modprobe -a nf_tables nft_log nft_reject_inet nft_ct nft_limit"})
 	case t.seen:
