@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -184,7 +185,7 @@ func sameAsBash(t *testing.T, by recorder, before, command string) {
 func TestSignalsArePassedOn(t *testing.T) {
 	for _, sig := range []syscall.Signal{
 		syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2,
-		syscall.SIGALRM, syscall.SIGVTALRM, syscall.SIGXCPU, syscall.SIGIO, syscall.SIGPWR, 34, 64,
+		syscall.SIGALRM, syscall.SIGVTALRM, syscall.SIGXCPU, syscall.SIGIO, syscall.SIGPWR, syscall.SIGPIPE, syscall.SIGXFSZ, 34, 64,
 	} {
 		for _, by := range recorders() {
 			t.Run(fmt.Sprint(int(sig), ", ", by.name), func(t *testing.T) {
@@ -263,6 +264,62 @@ func waitState(t *testing.T, pid int, want byte) {
 		}
 	}
 	t.Fatalf("process %d is in state %c, want %c", pid, got[0], want)
+}
+
+// TestGoesOnOnce has the command go on first, and substrate after it: the command gets no second SIGCONT.
+func TestGoesOnOnce(t *testing.T) { // REC1
+	for _, by := range recorders() {
+		r := begin(t, home(t), by, `trap 'n=$((n+1)); echo went on $n' CONT; echo ready; kill -STOP $$; read x; echo end; exit 4`)
+		pid := r.Process.Pid
+		waitState(t, pid, 'T')
+		list, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+		if err != nil {
+			testenv.Skip(t, err.Error())
+		}
+		child, err := strconv.Atoi(strings.Fields(string(list) + " 0")[0])
+		if err != nil || child == 0 {
+			t.Fatalf("substrate has the children %q, %v", list, err)
+		}
+		if err := syscall.Kill(child, syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		r.expect(t, "went on 1")
+		r.send(t, syscall.SIGCONT)
+		waitState(t, pid, 'S')
+		if _, err := io.WriteString(r.stdin, "x\n"); err != nil {
+			t.Fatal(err)
+		}
+		r.expect(t, "end")
+		r.end(t, 4)
+	}
+}
+
+// TestKilledTakesTheCommandAlong: SIGKILL ends what substrate -c started, as it ends bash -c (REC1).
+func TestKilledTakesTheCommandAlong(t *testing.T) {
+	for _, by := range recorders() {
+		dir := t.TempDir()
+		emptyTrace(t, dir)
+		r := begin(t, dir, by, "echo ready; exec sleep 60 2>/dev/null")
+		r.send(t, syscall.SIGKILL)
+		r.expect(t, "") // the end of its output
+		_ = r.Wait()
+	}
+}
+
+// TestLimitOnFileSize: a trace that the limit forbids to grow does not keep the command from running.
+func TestLimitOnFileSize(t *testing.T) { // REC9
+	for _, by := range recorders() {
+		dir := t.TempDir()
+		emptyTrace(t, dir)
+		trace := filepath.Join(dir, ".substrate", "trace.jsonl")
+		if err := os.WriteFile(trace, []byte(strings.Repeat("{}\n", 1000)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got := runProgram("/", by.env(dir), "", "/bin/bash", "-c", `ulimit -f 1; exec "$0" -c 'exit 3'`, by.path)
+		if got.status != 3 || !strings.Contains(got.stderr, "this command is not recorded") {
+			t.Errorf("%s: %+v, want status 3 and a warning", by.name, got)
+		}
+	}
 }
 
 // TestKilledItself leaves the start line alone (REC3).

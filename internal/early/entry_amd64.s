@@ -7,7 +7,10 @@
 #define SYS_rt_sigprocmask 14
 #define SYS_clone 56
 #define SYS_execve 59
+#define SYS_prctl 157
 #define SYS_exit_group 231
+#define PR_SET_PDEATHSIG 1
+#define SIGKILL 9
 #define SIG_SETMASK 2
 #define CLONE_FLAGS 0x4111	// CLONE_VM | CLONE_VFORK | SIGCHLD
 
@@ -98,6 +101,11 @@ TEXT early_spawn(SB), NOSPLIT|NOFRAME, $0
 	RET				// the child's id, or -errno
 
 child:
+	MOVL	$SYS_prctl, AX		// the end of us by SIGKILL is its end too, as if it were us
+	MOVL	$PR_SET_PDEATHSIG, DI
+	MOVL	$SIGKILL, SI
+	SYSCALL
+
 	MOVL	$SYS_rt_sigprocmask, AX	// block what the caller of all this had blocked
 	MOVL	$SIG_SETMASK, DI
 	LEAQ	child_mask(R12), SI

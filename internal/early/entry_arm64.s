@@ -6,9 +6,12 @@
 
 #define SYS_exit_group 94
 #define SYS_rt_sigprocmask 135
+#define SYS_prctl 167
 #define SYS_clone 220
 #define SYS_execve 221
 #define SIG_SETMASK 2
+#define PR_SET_PDEATHSIG 1
+#define SIGKILL 9
 #define CLONE_FLAGS 0x4111	// CLONE_VM | CLONE_VFORK | SIGCHLD
 
 // The kernel has left the stack pointer at argc; the names of the arguments, the
@@ -95,6 +98,11 @@ TEXT early_spawn(SB), NOSPLIT|NOFRAME, $0
 	RET				// the child's id, or -errno
 
 child:
+	MOVD	$PR_SET_PDEATHSIG, R0	// the end of us by SIGKILL is its end too, as if it were us
+	MOVD	$SIGKILL, R1
+	MOVD	$SYS_prctl, R8
+	SVC
+
 	MOVD	$SIG_SETMASK, R0	// block what the caller of all this had blocked
 	ADD	$child_mask, R9, R1
 	MOVD	$0, R2

@@ -21,6 +21,7 @@ func (p *plan) start() bool {
 		return false
 	}
 	if !p.file.start(p.line.buf[p.begin:p.end]) {
+		p.signals.forget(int(syscall.SIGXFSZ))
 		p.signals.unblock()
 		p.file.close()
 		return false
@@ -32,6 +33,7 @@ func (p *plan) start() bool {
 func (p *plan) run() {
 	s := &p.signals
 	status, signal := 0, 0
+	s.noteEarly()
 	pid := p.launch()
 	if p.failed != 0 {
 		s.usage = syscall.Rusage{}

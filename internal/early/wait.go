@@ -7,6 +7,7 @@ import "syscall"
 type signals struct {
 	before uint64 // what the caller had blocked
 	wanted uint64 // what is taken here
+	early  uint64 // what came before there was a child
 	chosen uint64
 	usage  syscall.Rusage
 	info   [128]byte // siginfo_t
@@ -19,7 +20,7 @@ type signals struct {
 // Source: sigaction(2); waitid(2).
 const (
 	infoCode = 8
-	infoPID  = 12
+	infoPID  = 16
 )
 
 // set is the set that holds sig alone.
@@ -40,6 +41,18 @@ func (s *signals) block() bool {
 // unblock puts back what was before block.
 func (s *signals) unblock() {
 	call(syscall.SYS_RT_SIGPROCMASK, sigSetMask, address(&s.before), 0, setSize)
+}
+
+// forget takes a signal that our own writing caused, so that unblock does not end us.
+func (s *signals) forget(sig int) {
+	var now syscall.Timespec
+	s.chosen = set(sig)
+	call(syscall.SYS_RT_SIGTIMEDWAIT, address(&s.chosen), address(&s.info), address(&now), setSize)
+}
+
+// noteEarly notes what has come while there is no child that the terminal could send it to as well.
+func (s *signals) noteEarly() {
+	call(syscall.SYS_RT_SIGPENDING, address(&s.early), setSize, 0, 0)
 }
 
 // wait waits until the child has ended, and gives its wait status, or -errno. Meanwhile it passes signals on, and
@@ -66,13 +79,11 @@ func (s *signals) wait(pid int) int {
 	}
 }
 
-// pass sends a signal on to the child, unless the child got it too or it was meant for us: one that the
-// terminal sent, one that our own writing caused, or one that we ignore.
+// pass sends a signal on to the child, unless the child got it too, because the terminal sent it, or we ignore it.
 func (s *signals) pass(sig, pid int) {
-	fromKernel := s.int32(infoCode) > 0
+	fromKernel := s.int32(infoCode) > 0 && s.early&set(sig) == 0
+	s.early &^= set(sig)
 	switch syscall.Signal(sig) {
-	case syscall.SIGPIPE, syscall.SIGXFSZ:
-		return
 	case syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU:
 		if fromKernel {
 			return

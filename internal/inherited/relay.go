@@ -17,7 +17,7 @@ var (
 	target uint64 // process id of the command; 0 while there is none
 	early  uint64 // set of signals that came while there was none
 	//lint:ignore U1000 read by the handler
-	dropped uint64 // set of signals that are never passed on
+	dropped uint64 // set of signals that are not passed on if this process caused them
 	//lint:ignore U1000 read by the handler
 	terminal uint64 // set of signals that are not passed on if the kernel sent them
 )
@@ -29,7 +29,7 @@ func handlerAddresses() (handler, restorer uintptr)
 // CatchSignals begins to catch every signal that would end or stop this process and that
 // the command should decide about. They wait for [PassSignalsTo]. What the caller had
 // ignored is ignored. SIGPIPE and SIGXFSZ, which the kernel sends for what we write
-// ourselves, are caught and dropped.
+// ourselves, are caught and dropped; those of other processes are passed on.
 //
 // Not touched are signals of faults, SIGCHLD, SIGURG and SIGPROF, which the runtime needs,
 // and SIGCONT and SIGWINCH, which do no harm.

@@ -1,9 +1,11 @@
 #include "textflag.h"
 
 #define SYS_rt_sigreturn 15
+#define SYS_getpid 39
 #define SYS_kill 62
 
 #define siginfo_code 8	// offset of si_code: positive if the kernel sent the signal, else a process
+#define siginfo_pid 16	// offset of si_pid: that of our own if our writing caused it
 
 // relay is the handler that the kernel calls with the signal in DI and its siginfo in SI,
 // on the thread's signal stack. It may use the registers that a C function may use, and
@@ -14,7 +16,12 @@ TEXT ·relay(SB), NOSPLIT|NOFRAME, $0
 	LEAL	-1(DI), R8		// R8: bit of the signal in a set
 	MOVQ	·dropped(SB), AX
 	BTQ	R8, AX
-	JCS	done
+	JCC	meant
+	MOVL	$SYS_getpid, AX
+	SYSCALL
+	CMPL	AX, siginfo_pid(SI)
+	JEQ	done			// our own writing caused it
+meant:
 	MOVQ	·target(SB), R9		// R9: process that gets it
 	TESTQ	R9, R9
 	JNZ	started

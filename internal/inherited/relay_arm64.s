@@ -1,8 +1,10 @@
 #include "textflag.h"
 
 #define SYS_kill 129
+#define SYS_getpid 172
 
 #define siginfo_code 8	// offset of si_code: positive if the kernel sent the signal, else a process
+#define siginfo_pid 16	// offset of si_pid: that of our own if our writing caused it
 
 // relay is the handler that the kernel calls with the signal in R0 and its siginfo in R1,
 // on the thread's signal stack. It may use the registers that a C function may use, and
@@ -16,7 +18,13 @@ TEXT ·relay(SB), NOSPLIT|NOFRAME, $0
 	LSL	R3, R4, R4		// R4: the set of this signal alone
 	MOVD	·dropped(SB), R5
 	TST	R4, R5
-	BNE	done
+	BEQ	meant
+	MOVD	$SYS_getpid, R8
+	SVC
+	MOVW	siginfo_pid(R1), R5
+	CMPW	R0, R5
+	BEQ	done			// our own writing caused it
+meant:
 	MOVD	$·target(SB), R6
 	LDAR	(R6), R7		// R7: process that gets it
 	CBNZ	R7, started

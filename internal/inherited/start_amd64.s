@@ -5,10 +5,13 @@
 #define SYS_rt_sigprocmask 14
 #define SYS_clone 56
 #define SYS_execve 59
+#define SYS_prctl 157
 #define SYS_exit_group 231
 #define SYS_prlimit64 302
 #define SIG_SETMASK 2
 #define RLIMIT_NOFILE 7
+#define PR_SET_PDEATHSIG 1
+#define SIGKILL 9
 #define CLONE_FLAGS 0x4111	// CLONE_VM | CLONE_VFORK | SIGCHLD
 
 // Offsets in struct start.
@@ -63,6 +66,11 @@ TEXT ·vfork(SB), NOSPLIT|NOFRAME, $0-16
 	RET
 
 child:
+	MOVL	$SYS_prctl, AX		// the end of us by SIGKILL is its end too, as if it were us
+	MOVL	$PR_SET_PDEATHSIG, DI
+	MOVL	$SIGKILL, SI
+	SYSCALL
+
 	MOVQ	start_ignored(R12), R13
 	MOVL	$1, BX			// BX: the signal to set
 signals:

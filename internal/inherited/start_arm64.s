@@ -4,11 +4,14 @@
 #define SYS_exit_group 94
 #define SYS_rt_sigaction 134
 #define SYS_rt_sigprocmask 135
+#define SYS_prctl 167
 #define SYS_clone 220
 #define SYS_execve 221
 #define SYS_prlimit64 261
 #define SIG_SETMASK 2
 #define RLIMIT_NOFILE 7
+#define PR_SET_PDEATHSIG 1
+#define SIGKILL 9
 #define CLONE_FLAGS 0x4111	// CLONE_VM | CLONE_VFORK | SIGCHLD
 
 // Offsets in struct start.
@@ -62,6 +65,11 @@ TEXT ·vfork(SB), NOSPLIT|NOFRAME, $0-16
 	RET
 
 child:
+	MOVD	$PR_SET_PDEATHSIG, R0	// the end of us by SIGKILL is its end too, as if it were us
+	MOVD	$SIGKILL, R1
+	MOVD	$SYS_prctl, R8
+	SVC
+
 	MOVD	start_ignored(R19), R21
 	MOVD	$1, R20			// R20: the signal to set
 signals:
