@@ -135,6 +135,9 @@ func (w *World) make() error {
 	if w.spec.Root {
 		w.state.Objects = append(w.state.Objects, object{kindNetns, w.netnsName()})
 	}
+	if len(w.candidates) > 0 {
+		w.state.Strategy = w.candidates[0].Name() // nearly always the one that is taken, so that it need not be written again
+	}
 	if err := w.state.write(w.dir); err != nil {
 		return err
 	}
