@@ -1,9 +1,11 @@
 package world
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // WLD8: a world that gets the first strategy it tries writes its state once: what was written before anything was made is what stands there.
@@ -32,4 +34,17 @@ func TestStateIsWrittenOnce(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// The state is what encoding/json would write, whatever is in it.
+func TestStateText(t *testing.T) {
+	for _, s := range []state{
+		{Objects: []object{}},
+		{ID: "wld_0", Name: "spn_1", Created: time.Date(2026, 1, 2, 3, 4, 5, 60, time.UTC), PID: 7, Cwd: "/a \"b\"\n<\xff>\u2028", Strategy: "overlay", Objects: []object{{kindState, "/x"}, {kindUpper, "/é\t"}}},
+	} {
+		want, err := json.Marshal(s)
+		if got := string(s.text()); err != nil || got != string(want)+"\n" {
+			t.Errorf("text() = %s, want %s (%v)", got, want, err)
+		}
+	}
 }
