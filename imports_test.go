@@ -102,7 +102,7 @@ var rules = map[string]rule{
 	},
 	"internal/world/worldfs/worldfstest/oracle": {unix: []string{"*"}, forTest: true},
 	"internal/world/netns/netnstest":            {unix: []string{"*"}, forTest: true},
-	"internal/replay/corpus":                    {forTest: true},
+	"internal/replay/corpus":                    {forTest: true, tests: []string{"internal/redact"}},
 }
 
 // heavy are imports that cost start-up time or size; all but the named packages do without them. Tests may have them.

@@ -11,6 +11,7 @@ import (
 	"sort"
 	"testing"
 
+	"substrate/internal/redact"
 	"substrate/internal/tracecheck"
 )
 
@@ -124,8 +125,8 @@ func (p *place) validate(t *testing.T) {
 	}
 }
 
-// recordedSpan finds the span of run B: one start line and one complete line with the exact command
-// and the exit status (REC3, REC4). It gives the id also where the lines are wrong.
+// recordedSpan finds the span of run B: one start line and one complete line with the exact command, without its
+// secrets, and the exit status (REC3, REC4, REC10). It gives the id also where the lines are wrong.
 func (p *place) recordedSpan(status int) (string, error) {
 	lines, err := p.readTrace()
 	if err != nil {
@@ -138,9 +139,11 @@ func (p *place) recordedSpan(status int) (string, error) {
 	if len(lines) != 2 || lines[0].EventType != "command_start" || lines[1].EventType != "command_complete" || lines[1].SpanID != id {
 		return id, fmt.Errorf("want a start and a complete line, got %.500q", fmt.Sprintf("%+v", lines))
 	}
+	var secrets redact.Redactor
+	want := secrets.Text(p.s.cmd)
 	for _, l := range lines {
 		cmd, err := textOrBase64(l.Cmd, l.CmdB64)
-		if err != nil || cmd != p.s.cmd || l.Component != "shell" {
+		if err != nil || cmd != want || l.Component != "shell" {
 			return id, fmt.Errorf("%s: cmd is %.200q, component %q, %v", l.EventType, cmd, l.Component, err)
 		}
 	}
