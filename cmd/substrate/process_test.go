@@ -127,7 +127,7 @@ func (r running) end(t *testing.T, want int) {
 	case <-time.After(patience):
 		t.Fatal("substrate did not end")
 	}
-	if got := r.ProcessState.ExitCode(); got != want {
+	if got := statusOf(r.ProcessState); got != want {
 		t.Errorf("substrate ended with %d, want %d", got, want)
 	}
 }

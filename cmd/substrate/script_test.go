@@ -281,11 +281,15 @@ func runProgram(dir string, env []string, stdin, path string, args ...string) re
 	if err := cmd.Run(); cmd.ProcessState == nil {
 		return result{stderr: err.Error(), status: -1}
 	}
-	status := cmd.ProcessState.Sys().(syscall.WaitStatus)
-	if status.Signaled() { // as a shell sees it
-		return result{stdout.String(), stderr.String(), 128 + int(status.Signal())}
+	return result{stdout.String(), stderr.String(), statusOf(cmd.ProcessState)}
+}
+
+// statusOf is the status as a shell sees it.
+func statusOf(state *os.ProcessState) int {
+	if status := state.Sys().(syscall.WaitStatus); status.Signaled() {
+		return 128 + int(status.Signal())
 	}
-	return result{stdout.String(), stderr.String(), status.ExitStatus()}
+	return state.ExitCode()
 }
 
 func scriptEnv(ts *testscript.TestScript) []string {

@@ -105,7 +105,7 @@ func (term *terminal) ended(t *testing.T, want int) {
 	}()
 	select {
 	case <-done:
-		if got := term.ProcessState.ExitCode(); got != want {
+		if got := statusOf(term.ProcessState); got != want {
 			t.Errorf("the program ended with %d, want %d", got, want)
 		}
 	case <-time.After(patience):
@@ -141,6 +141,20 @@ func TestCtrlC(t *testing.T) {
 	})
 	defer stop.Stop()
 	term.ended(t, 131)
+}
+
+// TestCtrlCEndsScripts: what runs a script stops at the command that Ctrl-C ended, also if there is a shim, or substrate, in
+// front of that.
+func TestCtrlCEndsScripts(t *testing.T) { // REC1, SHM5
+	for _, by := range recorders() {
+		dir := home(t)
+		cmd := by.path + ` -c 'trap "trap - INT; kill -INT \$\$" INT; echo ready; while :; do sleep 0.02; done'; echo went on`
+		env := by.env(dir)
+		term := onTerminal(t, dir, "/usr/bin/env", append(env, "/bin/bash", "-c", cmd)...)
+		term.expect(t, "ready\r\n")
+		term.typed(t, ctrlC)
+		term.ended(t, 130)
+	}
 }
 
 // TestTerminalIsTheCallers: the command has the terminal, reads from it and may ask it (REC1).

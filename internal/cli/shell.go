@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"unsafe"
 
+	"substrate/internal/inherited"
 	"substrate/internal/record"
 	"substrate/internal/shell"
 	"substrate/internal/shim"
@@ -39,6 +40,7 @@ func (a *app) runShell() int {
 	if err != nil {
 		return a.report(&failure{err: err, status: status})
 	}
+	inherited.EndAsInterrupted()
 	return status
 }
 

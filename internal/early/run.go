@@ -53,6 +53,9 @@ func (p *plan) run() {
 	if p.failed != 0 {
 		p.sayFailed(status)
 	}
+	if signal == int(syscall.SIGINT) {
+		s.stopBy(signal) // this ends us; inherited.EndAsInterrupted says why
+	}
 	exit(status)
 }
 

@@ -65,6 +65,7 @@ func Wait(pid int) (Ending, error) {
 		case err != nil:
 			return Ending{}, err
 		case !status.Stopped():
+			interrupted = status.Signal() == syscall.SIGINT
 			return end(status, usage), nil
 		}
 		StopBy(status.StopSignal())
@@ -78,6 +79,21 @@ func goOn(pid int) {
 	event, err := waitid(pid, whenGoesOn|doNotWait)
 	if err != nil || event.pid == 0 {
 		_ = syscall.Kill(pid, syscall.SIGCONT) // it may have ended
+	}
+}
+
+// interrupted is set by Wait.
+var interrupted bool
+
+// EndAsInterrupted ends this process by SIGINT if that is what ended the program that [Wait] waited for, and else
+// returns. A shell that runs a script ends it on Ctrl-C only if the program that it waits for was ended by SIGINT; if
+// that exits, also with status 130, the shell takes it that the program dealt with Ctrl-C, and goes on with the next command.
+//
+// Source: bash(1), SIGNALS; Martin Cracauer, "Proper handling of SIGINT/SIGQUIT".
+func EndAsInterrupted() {
+	if interrupted {
+		runtime.LockOSThread()
+		StopBy(syscall.SIGINT)
 	}
 }
 

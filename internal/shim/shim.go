@@ -31,7 +31,7 @@ const (
 )
 
 // Main runs the program that this process was named after, and gives its exit status:
-// 128+n if signal n killed it, 127 if there is no such program. With SHIM_BYPASS=1, and inside a
+// 128+n if signal n killed it, 127 if there is no such program. If SIGINT killed it, that kills this process too. With SHIM_BYPASS=1, and inside a
 // world, it becomes the program and records nothing.
 //
 // Source: SHM5, SHM6.
@@ -47,7 +47,9 @@ func Main() int {
 	if cfg.Bypass || cfg.InWorld {
 		return become(name, path, lookErr, argv, env)
 	}
-	return recorded(cfg, name, path, lookErr, argv, env)
+	status := recorded(cfg, name, path, lookErr, argv, env)
+	inherited.EndAsInterrupted()
+	return status
 }
 
 // become executes the program in place of this one. It returns only if that fails.
