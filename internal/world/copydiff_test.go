@@ -209,6 +209,7 @@ func TestCopyInPlaceEndsAll(t *testing.T) {
 			lines   []string
 		}{
 			{"sleep 1000 & setsid sleep 1000 & (setsid sleep 1000 &) ; echo x >f; exit 3", 0, 3, []string{"+ f"}},
+			{"echo x >f; chmod 0 ..", 0, 0, []string{"+ f"}},
 			{"trap '' TERM; setsid sleep 1000 & echo x >f; sleep 1000; sleep 1000", 500 * time.Millisecond, 124, []string{"+ f"}},
 		}
 		for _, tt := range tests {

@@ -1,6 +1,8 @@
 package world
 
 import (
+	"golang.org/x/sys/unix"
+
 	"substrate/internal/world/onhost"
 	"substrate/internal/world/worldfs"
 )
@@ -56,6 +58,9 @@ func (w *World) runOnHost(view worldfs.OnHost, cmd *Command) (*Result, error) {
 		c.Cgroup, c.InGroup = w.group.FD(), true
 	}
 	ended, err := onhost.Run(c)
+	if w.upperFD >= 0 {
+		_ = unix.Fchmod(w.upperFD, lockedMode) // the command could change it, and without its mark the directory would stay
+	}
 	if err != nil {
 		return nil, err
 	}

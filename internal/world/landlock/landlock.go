@@ -65,6 +65,9 @@ func Gaps(version int) []string {
 	if version < 3 {
 		gaps = append(gaps, "files outside can be truncated")
 	}
+	if version < 6 {
+		gaps = append(gaps, "processes outside can be signalled")
+	}
 	return gaps
 }
 

@@ -198,7 +198,10 @@ func (p *placeView) Confine(open ...*os.File) error {
 
 // Limits says what this world is not.
 func (p *placeView) Limits() []string {
-	limits := []string{"no mount namespace is to be had: the command runs in a copy of the working directory with another path, " + p.s.Dst}
+	limits := []string{
+		"no mount namespace is to be had: the command runs in a copy of the working directory with another path, " + p.s.Dst,
+		"the host's processes and sockets are within the command's reach, and what it asks of them (docker, systemd, an ssh agent) is neither prevented nor listed",
+	}
 	if p.refused != nil {
 		return append(limits, "Landlock is not available: what the command writes outside the copy is neither prevented nor listed")
 	}
