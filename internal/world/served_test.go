@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"substrate/fsdiff"
 	"substrate/internal/probe"
 	"substrate/internal/testenv"
@@ -56,6 +58,25 @@ func TestServed(t *testing.T) {
 		}
 		if text, err := os.ReadFile(a.work + "/file.txt"); err != nil || string(text) != "hello\n" {
 			t.Errorf("the host's file reads %q, %v", text, err)
+		}
+	})
+}
+
+// WLD1: a directory that is bound to another place as well is two directories in the world.
+func TestServedBind(t *testing.T) {
+	testenv.NeedProgram(t, "fuse-overlayfs")
+	testenv.In(t, testenv.Host{}, func(t *testing.T) {
+		a := newArena(t)
+		a.spec.Strategy = "fuse"
+		must(t, os.Mkdir(a.dir+"/place", 0o755))
+		a.write(a.work+"/f", "x")
+		must(t, unix.Mount(a.work, a.dir+"/place", "", unix.MS_BIND, ""))
+		defer func() { must(t, unix.Unmount(a.dir+"/place", 0)) }()
+		cmd := sh("ls .. >/dev/null; ls -a ../place; cat ../place/f f; echo y >new; echo y >../place/other")
+		cmd.Dir = a.work
+		out, res := a.run(cmd)
+		if want := []string{"+ " + a.dir + "/place/other", "+ new"}; !slices.Equal(lines(res.Diff), want) || res.Exit != 0 || !strings.HasSuffix(out, "f\nxx") {
+			t.Errorf("status %d, %q, changes %q, want %q", res.Exit, out, lines(res.Diff), want)
 		}
 	})
 }

@@ -47,7 +47,7 @@ func (l *launcher) start(m *mount.Mount, device *os.File) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	lower, err := openServed(m)
+	lower, err := openServed(m, l.root)
 	if err != nil {
 		return nil, err
 	}
@@ -81,9 +81,9 @@ func (l *launcher) start(m *mount.Mount, device *os.File) (*server, error) {
 
 // openServed opens the directory that a server shows. The host may have removed it since the plan was made: the mount stands by now, and
 // shows an empty one in its place.
-func openServed(m *mount.Mount) (int, error) {
+func openServed(m *mount.Mount, root bool) (int, error) {
 	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
-	fd, err := unix.Open(m.Lower, flags, 0)
+	fd, err := openWithoutMounts(m.Lower, root)
 	if errors.Is(err, unix.ENOENT) {
 		empty := m.Work + "-none"
 		if err := unix.Mkdir(empty, 0o700); err != nil {
@@ -143,6 +143,20 @@ func (l *launcher) fork(program string, argv []string, attr *os.ProcAttr) (p *os
 
 // close ends the thread, and with it what it forked. It may be called again.
 func (l *launcher) close() { l.quit.Do(func() { close(l.work) }) }
+
+// openWithoutMounts opens a directory for a server. What is mounted below is not to be seen through it: it has mounts of its own in the world, a
+// bind mount would be two directories with one inode, which the program takes for the same, and a file system that hangs would hang the server.
+// Only root may take a directory without that. The lowers of a user have no mounts below.
+//
+// Source: open_tree(2), OPEN_TREE_CLONE (Linux 5.2).
+func openWithoutMounts(path string, root bool) (int, error) {
+	if root {
+		if fd, err := unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC); err == nil {
+			return fd, nil
+		}
+	}
+	return unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+}
 
 // serverAttr lets a server die with the calling thread. A group of its own keeps the terminal's signals from it.
 //
