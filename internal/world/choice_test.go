@@ -162,3 +162,25 @@ func TestPassing(t *testing.T) {
 		t.Errorf("the next choice is %s, want copy-diff", got)
 	}
 }
+
+// RPL10: a signal that comes before there is a process is not lost: the command is not run.
+func TestSignalBeforeRun(t *testing.T) {
+	asRootAndUser(t, func(t *testing.T) {
+		for _, strategy := range []string{"", "copy-diff", "direct"} {
+			a := newArena(t)
+			a.spec.Strategy = strategy
+			w, err := New(a.spec)
+			must(t, err)
+			must(t, w.Signal(unix.SIGTERM))
+			res, err := w.Run(sh("echo ran >" + a.work + "/ran"))
+			var stopped *Interrupted
+			if !errors.As(err, &stopped) || stopped.Signal != unix.SIGTERM {
+				t.Errorf("%s: Run = %+v, %v, want Interrupted", strategy, res, err)
+			}
+			must(t, w.Close())
+			if _, err := os.Stat(a.work + "/ran"); err == nil {
+				t.Errorf("%s: the command ran", strategy)
+			}
+		}
+	})
+}

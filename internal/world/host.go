@@ -1,6 +1,8 @@
 package world
 
 import (
+	"errors"
+
 	"golang.org/x/sys/unix"
 
 	"substrate/internal/world/onhost"
@@ -53,7 +55,7 @@ func (w *World) runOnHost(view worldfs.OnHost, cmd *Command) (*Result, error) {
 	c := onHost(cmd)
 	c.Dir = view.WorkDir(cmd.Dir)
 	c.Env = view.Env(c.Env)
-	c.Confine, c.EndAll = func() error { return view.Confine(cmd.Stdout, cmd.Stderr) }, true
+	c.Confine, c.EndAll = func() error { return errors.Join(w.interrupted(), view.Confine(cmd.Stdout, cmd.Stderr)) }, true
 	if w.group != nil {
 		c.Cgroup, c.InGroup = w.group.FD(), true
 	}

@@ -61,9 +61,7 @@ func (r *run) start() error {
 		return r.w.setupError("clone", err)
 	}
 	r.proc = proc
-	r.w.mu.Lock()
-	r.w.proc = proc
-	r.w.mu.Unlock()
+	r.w.use(proc)
 	return r.afterFork(setup)
 }
 

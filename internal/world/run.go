@@ -61,6 +61,9 @@ func (w *World) Run(cmd Command) (*Result, error) {
 	}
 	w.ran = true
 	for {
+		if err := w.interrupted(); err != nil {
+			return nil, err
+		}
 		if view, ok := w.view.(worldfs.OnHost); ok {
 			return w.runOnHost(view, &cmd)
 		}

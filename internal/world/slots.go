@@ -16,7 +16,7 @@ type Slots struct {
 	Stop    <-chan os.Signal // a signal that arrives here ends the wait, or the copying of a tree, with [Interrupted]; may be nil
 }
 
-// Interrupted is the error of a New that was ended by a signal while it waited or copied.
+// Interrupted is the error of a New that was ended by a signal while it waited or copied, and of a Run before which one came.
 type Interrupted struct {
 	Signal os.Signal
 	What   string // what was being done

@@ -48,8 +48,9 @@ type World struct {
 
 	net *netMaker // root: makes the network namespace
 
-	mu   sync.Mutex // guards proc against Signal from other goroutines
-	proc *worldinit.Process
+	mu    sync.Mutex // guards what follows against Signal from other goroutines
+	proc  *worldinit.Process
+	early syscall.Signal // came when there was no process yet; 0 for none
 }
 
 // New makes a world: its name and lock, its directories and its cgroup. No process
@@ -341,15 +342,36 @@ func (w *World) observe(name, detail string, ok bool) {
 	}
 }
 
-// Signal sends sig to the command's process group. It does nothing before the command runs and
-// after it has ended. It may be called from any goroutine.
+// Signal sends sig to the command's process group. Before the command runs it makes [World.Run] give up, with [Interrupted], or reaches the
+// command at its start; after that has ended it does nothing. It may be called from any goroutine.
 func (w *World) Signal(sig syscall.Signal) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.proc == nil {
+		w.early = sig
 		return nil
 	}
 	return w.proc.Signal(sig)
+}
+
+// interrupted is the error of a Run that a signal came before; nil if none did.
+func (w *World) interrupted() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.early == 0 {
+		return nil
+	}
+	return &Interrupted{Signal: w.early, What: "set up the world"}
+}
+
+// use makes p the first process, to which signals go from now on.
+func (w *World) use(p *worldinit.Process) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.proc = p
+	if w.early != 0 {
+		_ = p.Signal(w.early) // it is kept for the command, if it comes to that
+	}
 }
 
 // endProcess ends all processes of the world and waits for them.
