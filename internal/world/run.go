@@ -258,6 +258,7 @@ func (r *run) armTimeout() {
 
 // begins is called when the world stands and the command is about to be started: its time runs from here.
 func (r *run) begins() {
+	r.w.listen()
 	r.res.Started = time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -50,7 +50,9 @@ type World struct {
 
 	mu    sync.Mutex // guards what follows against Signal from other goroutines
 	proc  *worldinit.Process
-	early syscall.Signal // came when there was no process yet; 0 for none
+	early syscall.Signal // came before listens; 0 for none
+
+	listens bool // the first process has all signals blocked by now, and so keeps them for the command
 }
 
 // New makes a world: its name and lock, its directories and its cgroup. No process
@@ -347,7 +349,7 @@ func (w *World) observe(name, detail string, ok bool) {
 func (w *World) Signal(sig syscall.Signal) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.proc == nil {
+	if w.proc == nil || !w.listens && sig != unix.SIGKILL {
 		w.early = sig
 		return nil
 	}
@@ -364,13 +366,20 @@ func (w *World) interrupted() error {
 	return &Interrupted{Signal: w.early, What: "set up the world"}
 }
 
-// use makes p the first process, to which signals go from now on.
+// use makes p the first process.
 func (w *World) use(p *worldinit.Process) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.proc = p
-	if w.early != 0 {
-		_ = p.Signal(w.early) // it is kept for the command, if it comes to that
+	w.proc, w.listens = p, false
+}
+
+// listen is called when the first process is about to start the command: signals go there from now on.
+func (w *World) listen() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.listens = true
+	if w.early != 0 && w.proc != nil {
+		_ = w.proc.Signal(w.early)
 	}
 }
 
