@@ -38,3 +38,20 @@ func TestSecretsOfRecorders(t *testing.T) { // REC10, SHM6
 		})
 	}
 }
+
+// TestSecretsOfTheEnvironment: a shell puts the value in the place of $NAME, and what it calls gets that.
+func TestSecretsOfTheEnvironment(t *testing.T) { // REC10
+	for _, by := range recorders() {
+		home := home(t)
+		const secret = "plain1words2here3"
+		for _, command := range []string{"echo x/" + secret, "exit 3"} {
+			cmd := exec.Command(by.path, "-c", command)
+			cmd.Env = append(by.env(home), "DEPLOY_TOKEN="+secret)
+			_ = cmd.Run()
+		}
+		text := traceOf(t, home)
+		if bytes.Contains(text, []byte(secret)) || !bytes.Contains(text, []byte("echo x/‹secret:1›")) || bytes.Count(text, []byte("secret:")) > 8 {
+			t.Errorf("%s: the trace holds %s", by.name, text)
+		}
+	}
+}

@@ -211,8 +211,8 @@ func byValue(name string) bool {
 }
 
 // describe appends the two members of a span that hold the environment. original is PATH
-// as the span has it.
-func (e *environ) describe(l *line, original string) {
+// as the span has it. A word of argv that holds what may be a secret of the environment is odd.
+func (e *environ) describe(l *line, original string, argv **byte, argc int) {
 	values, hashes := 0, 0
 	for i := range e.n {
 		v := e.sorted(i)
@@ -243,6 +243,9 @@ func (e *environ) describe(l *line, original string) {
 		l.raw(`:"`)
 		if hash := shortHash(v.value); redact.SecretName(v.name) {
 			l.hex(hash>>56, 2)
+			if holds(argv, argc, v.value) {
+				l.odd = true
+			}
 		} else {
 			l.hex(hash, 16)
 		}
@@ -250,6 +253,22 @@ func (e *environ) describe(l *line, original string) {
 		hashes++
 	}
 	l.raw(closing(hashes))
+}
+
+// holds says whether a word of argv holds value, and that is long enough to be told from an ordinary word.
+//
+// Source: package redact, Variables.
+func holds(argv **byte, argc int, value string) bool {
+	const short = 8
+	if len(value) < short {
+		return false
+	}
+	for i := range argc {
+		if contains(text(at(argv, i)), value) {
+			return true
+		}
+	}
+	return false
 }
 
 // members is what stands in front of the member n of an object.

@@ -30,7 +30,7 @@ func (p *plan) describe() bool {
 	l.byte('0' + byte(p.mode>>3&7))
 	l.byte('0' + byte(p.mode&7))
 	l.byte('"')
-	e.describe(l, p.original)
+	e.describe(l, p.original, p.argv, p.argc)
 	agent := e.agent
 	if agent == "" {
 		agent = "human"

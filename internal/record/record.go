@@ -104,6 +104,7 @@ func (r *Recorder) Begin(c Command) *Span {
 	s.record.Env, s.record.EnvHashes = environment(c.Env, r.cfg.ShimDir)
 	s.names = append(append([]string(nil), r.cfg.CallStack...), c.name())
 	if !r.cfg.NoRedact {
+		s.secrets.Variables(c.Env)
 		redacting(&s.secrets).begin(&s.record)
 		s.keepSecrets(0)
 	}

@@ -39,12 +39,29 @@ func distinctive(value string) bool {
 // Redactor takes the secrets out of the strings of one span. The same value has the same number in
 // all of them. The zero value is ready; it must not be used by two goroutines at once.
 type Redactor struct {
-	values []string
-	number map[string]int
+	values  []string
+	number  map[string]int
+	suspect []string // values that are none yet, because they were not found
 }
 
 // Values are the secrets that were taken out so far: the first is that of ‹secret:1›.
 func (r *Redactor) Values() []string { return r.values }
+
+// Variables tells the values of an environment, in the form of os.Environ: what stands in one whose name promises
+// a secret is taken out wherever it is found. A command gets it from a shell that put it in the place of $NAME.
+// Paths, and what is too short or too common to be told from an ordinary word, are left alone.
+func (r *Redactor) Variables(env []string) {
+	for _, entry := range env {
+		name, value, _ := strings.Cut(entry, "=")
+		if !SecretName(name) || !distinctive(value) || value[0] == '/' || reference(value) {
+			continue
+		}
+		if rank := rankOf(name); rank == innocent || rank == weak && !entropic(value) {
+			continue
+		}
+		r.suspect = append(r.suspect, value)
+	}
+}
 
 // Text takes the secrets out of a command line, a script, or any other text.
 func (r *Redactor) Text(s string) string {
@@ -95,6 +112,11 @@ func (r *Redactor) repeats(s string) bool {
 			return true
 		}
 	}
+	for _, v := range r.suspect {
+		if strings.Contains(s, v) {
+			return true
+		}
+	}
 	return false
 }
 
@@ -103,6 +125,11 @@ func (r *Redactor) replace(s string, spans []span) string {
 	spans = union(spans)
 	for _, sp := range spans {
 		r.note(s[sp.from:sp.to])
+	}
+	for _, v := range r.suspect {
+		if strings.Contains(s, v) {
+			r.note(v)
+		}
 	}
 	var b strings.Builder
 	done := 0

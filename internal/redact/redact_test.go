@@ -50,6 +50,28 @@ func TestLookAlikesAreLeftAlone(t *testing.T) { // REC10
 	}
 }
 
+func TestVariables(t *testing.T) { // REC10
+	env := []string{"MY_TOKEN=abcd1234efgh5678", "KEYFILE_PATH=/etc/keys/mine", "AUTH_TOKEN=/run/secrets/x1", "API_KEY=short", "GIT_AUTHOR_NAME=Jane Doe 1970", "MAX_TOKENS=1000000000", "DB_PASSWORD=postgres"}
+	var r Redactor
+	r.Variables(env)
+	for text, want := range map[string]string{
+		"curl http://h/abcd1234efgh5678/x":  "curl http://h/‹secret:1›/x",
+		"ls /etc/keys/mine /run/secrets/x1": "ls /etc/keys/mine /run/secrets/x1",
+		"short Jane Doe 1970 1000000000":    "short Jane Doe 1970 1000000000",
+		"psql -U postgres":                  "psql -U postgres",
+	} {
+		if got := r.Text(text); got != want {
+			t.Errorf("Text(%q) = %q, want %q", text, got, want)
+		}
+	}
+	if got := r.Words([]string{"x", "abcd1234efgh5678"}); got[1] != "‹secret:1›" {
+		t.Errorf("Words = %q", got)
+	}
+	if len(r.Values()) != 1 {
+		t.Errorf("%d values were taken out, want 1", len(r.Values()))
+	}
+}
+
 func TestWords(t *testing.T) { // REC10
 	for _, c := range []struct{ argv, want []string }{
 		{[]string{"x", "--password", "hun ter", "y"}, []string{"x", "--password", "‹secret:1›", "y"}},
