@@ -20,7 +20,7 @@ import (
 
 // Rules is what may still be written.
 type Rules struct {
-	Trees []string // directories in which everything is allowed
+	Trees []string // directories in which everything is allowed but to make devices
 	Files []string // files that may be opened for writing; those that are not there are left out
 }
 
@@ -41,7 +41,9 @@ const (
 	writeTree = unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_REMOVE_DIR | unix.LANDLOCK_ACCESS_FS_REMOVE_FILE |
 		unix.LANDLOCK_ACCESS_FS_MAKE_CHAR | unix.LANDLOCK_ACCESS_FS_MAKE_DIR | unix.LANDLOCK_ACCESS_FS_MAKE_REG | unix.LANDLOCK_ACCESS_FS_MAKE_SOCK |
 		unix.LANDLOCK_ACCESS_FS_MAKE_FIFO | unix.LANDLOCK_ACCESS_FS_MAKE_BLOCK | unix.LANDLOCK_ACCESS_FS_MAKE_SYM
-	writeFile = unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_TRUNCATE
+	// makeDevice is allowed nowhere: a device leads out of every tree, and who may make one is root without a mount namespace.
+	makeDevice = unix.LANDLOCK_ACCESS_FS_MAKE_CHAR | unix.LANDLOCK_ACCESS_FS_MAKE_BLOCK
+	writeFile  = unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_TRUNCATE
 )
 
 // handled returns the rights that a version knows, of those that writing takes.
@@ -93,7 +95,7 @@ func (r *Rules) Restrict() error {
 	}
 	defer unix.Close(int(fd))
 	for _, tree := range r.Trees {
-		if err := allow(int(fd), tree, attr.Handled_access_fs); err != nil {
+		if err := allow(int(fd), tree, attr.Handled_access_fs&^makeDevice); err != nil {
 			return err
 		}
 	}

@@ -63,7 +63,7 @@ func TestRestrict(t *testing.T) {
 	}
 	out := confined(t, inside, `echo more >>f; mkdir -p d/e; mv f d/; ln -s x l; mkfifo p; : >d/f; rm -r d p l; echo fine >/dev/null
 		cat "$1/f"; ls "$1" >/dev/null
-		for try in 'echo x >>"$1/f"' 'echo x >"$1/new"' 'rm "$1/f"' 'mkdir "$1/n"' 'rmdir "$1/d"' 'ln -s x "$1/l"' 'mkfifo "$1/p"' 'mv "$1/f" .' 'ln "$1/f" g' 'truncate -s 0 "$1/f"'; do
+		for try in 'echo x >>"$1/f"' 'echo x >"$1/new"' 'rm "$1/f"' 'mkdir "$1/n"' 'rmdir "$1/d"' 'ln -s x "$1/l"' 'mkfifo "$1/p"' 'mv "$1/f" .' 'ln "$1/f" g' 'truncate -s 0 "$1/f"' 'mknod b b 7 0' 'mknod c c 1 5'; do
 			(eval "$try") 2>/dev/null && echo "possible: $try"
 		done; ls -A; true`, outside)
 	if out != "text\n" {
