@@ -184,3 +184,12 @@ func TestSignalBeforeRun(t *testing.T) {
 		}
 	})
 }
+
+// WLD3: what a process found that may do less than others is not believed by those.
+func TestMemoryOfConfined(t *testing.T) {
+	testenv.In(t, testenv.Host{User: true, WithoutUserns: true}, func(t *testing.T) {
+		if !strings.Contains(hostKey(false, nil), "Seccomp:\t2\n") {
+			t.Errorf("the key does not tell a filter: %s", hostKey(false, nil))
+		}
+	})
+}

@@ -110,6 +110,10 @@ var keySettings = []string{
 	"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "/proc/self/attr/current",
 }
 
+// keyLimits are the lines of /proc/self/status that tell a process apart from which something was taken, such as the right to make namespaces:
+// what fails there says nothing about the others.
+var keyLimits = []string{"CapEff:", "CapBnd:", "NoNewPrivs:", "Seccomp:", "Seccomp_filters:"}
+
 // hostKey names everything that the outcome of a mount is known to depend on: kernel and boot, the caller, this program, the settings of
 // user namespaces, and what fuse needs. If any of it changes, nothing that was remembered counts.
 func hostKey(root bool, overlayRoots []string) string {
@@ -121,6 +125,12 @@ func hostKey(root bool, overlayRoots []string) string {
 			text = nil
 		}
 		fmt.Fprintf(&b, "%s %s\n", path, strings.TrimSpace(string(text)))
+	}
+	status, _ := os.ReadFile("/proc/self/status") // without it there is less to tell processes apart by
+	for line := range strings.Lines(string(status)) {
+		if slices.ContainsFunc(keyLimits, func(name string) bool { return strings.HasPrefix(line, name) }) {
+			b.WriteString(line)
+		}
 	}
 	for _, path := range []string{"/proc/self/ns/mnt", "/proc/self/ns/user"} {
 		name, _ := os.Readlink(path) // "" is a name as well
