@@ -78,7 +78,7 @@ var rules = map[string]rule{
 		ours: []string{
 			"fsdiff", "internal/probe", "internal/inherited", "internal/world/mount", "internal/world/cgroup", "internal/world/netns",
 			"internal/world/nft", "internal/world/netlog", "internal/world/netlink", "internal/world/egress", "internal/world/layout",
-			"internal/world/worldfs", "internal/world/worldinit", "internal/world/onhost",
+			"internal/world/worldfs", "internal/world/worldinit", "internal/world/onhost", "internal/world/landlock",
 		},
 		unix: []string{"*"},
 	},

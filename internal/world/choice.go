@@ -266,7 +266,7 @@ func (w *World) fallThrough(failure *setupFailure) error {
 	}
 	failed := w.strategy
 	for _, s := range worldfs.Strategies() {
-		if weaker, ok := s.(worldfs.InPlace); ok && s.Name() == failed && w.spec.only == nil {
+		if weaker, ok := s.(worldfs.InPlace); ok && s.Name() == failed && w.spec.only == nil && w.confinable() == nil {
 			w.candidates = slices.Insert(w.candidates, 0, weaker.InPlace())
 		}
 	}

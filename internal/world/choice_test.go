@@ -69,6 +69,32 @@ func TestRequireWorld(t *testing.T) {
 	})
 }
 
+// RPL5: a copy under another path is no world for who requires one, where nothing keeps the command from the other files.
+func TestRequireWithoutLandlock(t *testing.T) {
+	for name, without := range map[string]bool{"with": false, "without": true} {
+		t.Run(name, func(t *testing.T) {
+			testenv.In(t, testenv.Host{User: true, WithoutUserns: true, WithoutLandlock: without}, func(t *testing.T) {
+				spec := inPlaceSpec(t)
+				spec.Strategy, spec.Require = "", true
+				file := filepath.Join(filepath.Dir(spec.Cwd), "outside")
+				w, err := New(spec)
+				if err == nil {
+					cmd := sh("echo ran >" + file)
+					cmd.Dir = spec.Cwd
+					_, err = w.Run(cmd)
+					must(t, w.Close())
+				}
+				if refused := err != nil && strings.Contains(err.Error(), "keep the command from the files outside a copy"); refused != without {
+					t.Errorf("without Landlock %v: %v", without, err)
+				}
+				if _, err := os.Stat(file); err == nil {
+					t.Error("the command wrote to the host")
+				}
+			})
+		})
+	}
+}
+
 // WLD3: a strategy that fails at the real mount falls through to the next. Here the tmpfs of the uppers is refused.
 func TestFallThrough(t *testing.T) {
 	asRootAndUser(t, func(t *testing.T) {

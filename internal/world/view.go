@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"substrate/fsdiff"
+	"substrate/internal/world/landlock"
 	"substrate/internal/world/worldfs"
 )
 
@@ -28,6 +29,9 @@ func (w *World) prepare(s worldfs.Strategy) error {
 			w.rejected = append(w.rejected, failed)
 			w.observe(s.Name(), failed.Reason+"; trying another path", false)
 			s = weaker.InPlace()
+			if err := w.confinable(); err != nil {
+				return err
+			}
 		}
 	}
 	if _, copies := s.(worldfs.CwdOnly); !copies {
@@ -43,6 +47,18 @@ func (w *World) prepare(s worldfs.Strategy) error {
 		return &Interrupted{Signal: sig, What: "copy " + w.spec.Cwd}
 	}
 	return err
+}
+
+// confinable says why a command without a mount namespace cannot be had by who requires isolation: what it writes outside its copy would
+// be neither prevented nor listed.
+func (w *World) confinable() error {
+	if !w.spec.Require {
+		return nil
+	}
+	if _, err := landlock.Version(); err != nil {
+		return fmt.Errorf("keep the command from the files outside a copy: %w", err)
+	}
+	return nil
 }
 
 // noteServers writes down, before the first of them is started, that processes will serve mounts of the world.
