@@ -46,6 +46,7 @@ type stream struct {
 	bytes int64
 	head  []byte
 	keep  int64
+	lost  error // why what was printed could not be passed on, other than that nobody wants it
 }
 
 // New makes the pipes for a command that would print to the files stdout and stderr, and begins to
@@ -156,7 +157,8 @@ func (s *stream) take() int {
 }
 
 // Finish takes note of what the command has printed; it has ended, and the caller has closed Files. If
-// something still holds a pipe open a process of its own goes on passing on.
+// something still holds a pipe open a process of its own goes on passing on. The error says also that something could
+// not be passed on, as to a full disk.
 func (t *Tap) Finish() (stdout, stderr record.Output, err error) {
 	for _, s := range t.streams() {
 		closeFD(&s.write)
@@ -168,6 +170,9 @@ func (t *Tap) Finish() (stdout, stderr record.Output, err error) {
 	}
 	err = t.handOver()
 	for _, s := range t.streams() {
+		if s.lost != nil {
+			err = fmt.Errorf("pass on what was printed to descriptor %d: %w", s.fd, s.lost)
+		}
 		s.abandon()
 	}
 	return t.out.output(), t.err.output(), err
@@ -246,7 +251,10 @@ func (s *stream) step(buf []byte) int {
 	if room := s.keep - int64(len(s.head)); room > 0 {
 		s.head = append(s.head, buf[:min(int64(n), room)]...)
 	}
-	if writeAll(s.target, buf[:n]) != nil {
+	if err := writeAll(s.target, buf[:n]); err != nil {
+		if !errors.Is(err, unix.EPIPE) { // the command cannot learn why
+			s.lost = err
+		}
 		closeFD(&s.read)
 		return 0
 	}

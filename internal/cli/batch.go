@@ -74,7 +74,7 @@ type row struct {
 	SpanID   string           `json:"span_id"`
 	Cmd      string           `json:"cmd"` // as the trace has it, without secrets
 	Status   string           `json:"status"`
-	Reason   string           `json:"reason,omitempty"` // why it was skipped or failed, or what differs
+	Reason   string           `json:"reason,omitempty"` // why it was skipped or failed, what differs, or that only the exit code is the same
 	Unstable []string         `json:"unstable,omitempty"`
 	Replays  []*replay.Report `json:"replays"`
 

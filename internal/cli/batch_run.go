@@ -111,6 +111,9 @@ func (r *row) sum() {
 			r.Status, r.Reason = rowDiffers, verdictText(v)
 		case v.Result == rowSame && r.Status == rowNotRecorded:
 			r.Status = rowSame
+			if v.Stdout == rowNotRecorded && v.Stderr == rowNotRecorded && v.Files == rowNotRecorded {
+				r.Reason = "exit code; no more was recorded"
+			}
 		}
 	}
 	if r.Unstable = replay.Unstable(r.Replays); len(r.Unstable) > 0 {
