@@ -219,3 +219,24 @@ func TestMemoryOfConfined(t *testing.T) {
 		}
 	})
 }
+
+// WLD3: a copy that cannot be mounted after all is tried under its own path, before anything weaker.
+func TestFallThroughToPlace(t *testing.T) {
+	asRootAndUser(t, func(t *testing.T) {
+		a := newArena(t)
+		a.spec.Strategy = "copy-diff"
+		w, err := New(a.spec)
+		must(t, err)
+		must(t, os.Remove(w.props.staging))
+		cmd := sh("echo x >f")
+		cmd.Dir = a.work
+		res, err := w.Run(cmd)
+		must(t, errors.Join(err, w.Close()))
+		if got := lines(res.Diff); !slices.Equal(got, []string{"+ f"}) || res.Strategy != "copy-diff" || len(res.Fallbacks) != 1 {
+			t.Errorf("changes %q, strategy %s, %q", got, res.Strategy, res.Fallbacks)
+		}
+		if _, err := os.Stat(a.work + "/f"); err == nil {
+			t.Error("the command wrote to the host")
+		}
+	})
+}
