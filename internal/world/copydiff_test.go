@@ -15,6 +15,7 @@ import (
 
 	"substrate/fsdiff"
 	"substrate/internal/testenv"
+	"substrate/internal/world/cgroup"
 )
 
 // found is what a world on some host came to.
@@ -224,6 +225,27 @@ func TestCopyInPlaceEndsAll(t *testing.T) {
 				t.Errorf("%s: exit %d, changes %q, want %d, %q", tt.script, res.Exit, linesOf(res.Diff), tt.exit, tt.lines)
 			}
 			must(t, w.Close())
+		}
+	})
+}
+
+// WLD5, CGR2: a command without a mount namespace is in its cgroup also where clone3(2) does not exist.
+func TestCopyInPlaceInGroup(t *testing.T) {
+	testenv.In(t, testenv.Host{WithoutUserns: true}, func(t *testing.T) {
+		if _, err := cgroup.Parent(true); err != nil {
+			testenv.Skip(t, err.Error())
+		}
+		spec := inPlaceSpec(t)
+		spec.Root = true
+		spec.Strategy = "direct"
+		w, err := New(spec)
+		must(t, err)
+		cmd := sh("until grep /spn_place$ /proc/self/cgroup; do sleep 0.01; done >group")
+		cmd.Dir, cmd.Timeout = spec.Cwd, 30*time.Second
+		res, err := w.Run(cmd)
+		must(t, errors.Join(err, w.Close()))
+		if res.Exit != 0 || slices.ContainsFunc(res.Degraded, func(d Degradation) bool { return d.Name == "cgroup" }) {
+			t.Errorf("status %d, degradations %v", res.Exit, res.Degraded)
 		}
 	})
 }

@@ -67,7 +67,9 @@ func (w *World) runOnHost(view worldfs.OnHost, cmd *Command) (*Result, error) {
 		return nil, err
 	}
 	res.take(ended)
-	if w.group != nil {
+	if w.group != nil && ended.Outside != nil {
+		w.noGroup(ended.Outside)
+	} else if w.group != nil {
 		w.observe("cgroup", "ok", true)
 		u := w.group.Usage()
 		res.Usage.MemoryPeak, res.Usage.OOMKills = u.MemoryPeak, u.OOMKills

@@ -2,10 +2,14 @@ package onhost
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"os"
 	"strconv"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // signalAll sends a signal to the group of the command and to those of our
@@ -36,6 +40,31 @@ func endDescendants(pid int) {
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
+}
+
+// enter moves the process pid, and what it has started in the meantime, into a cgroup, of which a descriptor is given.
+//
+// Source: cgroups(7), "Moving a process": what is forked later is born in the group of its parent.
+func enter(group, pid int) error {
+	fd, err := unix.Openat(group, "cgroup.procs", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("enter the cgroup: %w", err)
+	}
+	defer unix.Close(fd)
+	moved := map[int]bool{}
+	for again := true; again; {
+		again = false
+		for _, p := range append([]int{pid}, descendants(pid)...) {
+			if moved[p] {
+				continue
+			}
+			moved[p], again = true, true
+			if _, err := unix.Write(fd, strconv.AppendInt(nil, int64(p), 10)); err != nil && !errors.Is(err, unix.ESRCH) {
+				return fmt.Errorf("enter the cgroup: %w", err)
+			}
+		}
+	}
+	return nil
 }
 
 // descendants lists the processes below root that have not ended, parents first.

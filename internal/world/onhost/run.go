@@ -49,7 +49,8 @@ type Command struct {
 	EndAll  bool          // kill what is left of the descendants when the command has ended
 
 	Cgroup  int          // descriptor of the cgroup that the command starts in, if InGroup
-	InGroup bool         // without clone3(2) the command starts outside of it all the same
+	InGroup bool         // without clone3(2) the command gets there a moment after its start
+	outside error        // why it is not there
 	Confine func() error // restricts the calling thread, from which the command is then forked and which ends after that; nil for nothing
 }
 
@@ -58,6 +59,7 @@ type Ended struct {
 	Exit         int   // 128+n if signal n killed it, 124 on timeout, 126 or 127 if it could not be started
 	Signal       int   // that killed it, 0 for none
 	ExecErr      error // why it could not be started
+	Outside      error // why it ran outside of its cgroup; nil if it did not
 	TimedOut     bool
 	Started      time.Time
 	Duration     time.Duration
@@ -106,6 +108,7 @@ func Run(c Command) (*Ended, error) {
 		res.ExecErr, res.Exit = err, execStatus(err)
 		return res, nil
 	}
+	res.Outside = c.outside
 	term.give(pid)
 	return res, supervise(pid, &c, sigs, term, res)
 }
@@ -132,7 +135,9 @@ func start(path string, c *Command) (int, error) {
 	pid, err := fork(path, c, attr)
 	if c.InGroup && errors.Is(err, syscall.ENOSYS) {
 		attr.Sys.UseCgroupFD = false
-		pid, err = fork(path, c, attr)
+		if pid, err = fork(path, c, attr); err == nil {
+			c.outside = enter(c.Cgroup, pid)
+		}
 	}
 	return pid, err
 }
