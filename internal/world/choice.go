@@ -145,8 +145,15 @@ func ofHost(reason error) bool {
 	return !errors.As(reason, &tree) && !passes(reason)
 }
 
-// passes says whether err is about something that a busy or full machine may have again in a moment.
+// passes says whether err is about something that a busy or full machine may have again in a moment. At the set-up of a world ENOSPC is no such
+// thing: it says that no more namespaces are allowed.
+//
+// Source: namespaces(7), "The /proc/sys/user directory".
 func passes(err error) bool {
+	var set *setupFailure
+	if errors.As(err, &set) && errors.Is(err, unix.ENOSPC) {
+		return false
+	}
 	return slices.ContainsFunc([]error{
 		unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE, unix.ENOSPC, unix.EDQUOT, unix.EINTR,
 	}, func(e error) bool { return errors.Is(err, e) })

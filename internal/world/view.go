@@ -24,7 +24,9 @@ func (w *World) prepare(s worldfs.Strategy) error {
 		return err
 	}
 	if weaker, ok := s.(worldfs.InPlace); ok && w.spec.only == nil {
-		if err := try(Host{Dirs: w.spec.Dirs, Root: w.spec.Root}, s); err != nil {
+		if err := try(Host{Dirs: w.spec.Dirs, Root: w.spec.Root}, s); passes(err) {
+			return err // no reason for less isolation
+		} else if err != nil {
 			failed := rejection(s.Name(), fmt.Errorf("at the same path: %w", err))
 			w.rejected = append(w.rejected, failed)
 			w.observe(s.Name(), failed.Reason+"; trying another path", false)
