@@ -103,7 +103,7 @@ func (o *opener) add(name string) (there bool, err error) {
 func rotated(path string) ([]int, error) {
 	entries, err := os.ReadDir(filepath.Dir(path))
 	if err != nil {
-		return nil, fmt.Errorf("look for rotated traces: %w", err)
+		return nil, fmt.Errorf("look for traces: %w", err)
 	}
 	var numbers []int
 	for _, entry := range entries {

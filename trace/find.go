@@ -56,7 +56,7 @@ func (r *Reader) Find(ref string) (*Span, error) {
 	defer func() { r.skipped = nil }()
 	span, err := r.find(ref)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
+		return nil, fmt.Errorf("%w: there is no trace yet: %w", ErrNotFound, err)
 	}
 	return span, err
 }

@@ -34,9 +34,11 @@ func traceShowCommand(a *app) *cobra.Command {
 With --json it prints the complete line of the span, or its start line if there is no other.`,
 		Example: `  substrate trace show last
   substrate trace show last~2 --json | jq .fs_diff`,
-		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeSpans,
 		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usagef("trace show needs one SPAN: an id, a prefix of one, or last")
+			}
 			span, err := a.reader(config.Load(a.env)).Find(args[0])
 			if err != nil {
 				return withRemedy(replay.LookupError(err))
