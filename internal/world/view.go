@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"substrate/fsdiff"
 	"substrate/internal/world/landlock"
 	"substrate/internal/world/worldfs"
@@ -24,8 +26,8 @@ func (w *World) prepare(s worldfs.Strategy) error {
 		return err
 	}
 	if weaker, ok := s.(worldfs.InPlace); ok && w.spec.only == nil {
-		if err := try(Host{Dirs: w.spec.Dirs, Root: w.spec.Root}, s); passes(err) {
-			return err // no reason for less isolation
+		if err := try(Host{Dirs: w.spec.Dirs, Root: w.spec.Root}, s); passes(err) && !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
+			return err // no reason for less isolation; want of room the copy itself will tell of
 		} else if err != nil {
 			failed := rejection(s.Name(), fmt.Errorf("at the same path: %w", err))
 			w.rejected = append(w.rejected, failed)
