@@ -137,6 +137,9 @@ func (f *file) write(b []byte) (int, error) {
 	return n, nil
 }
 
+// position is where the last write ended: in append mode that is behind what it wrote.
+func (f *file) position() (int64, error) { return syscall.Seek(f.fd, 0, io.SeekCurrent) }
+
 func (f *file) sync() error {
 	if _, err := retry(func() (int, error) { return 0, syscall.Fsync(f.fd) }); err != nil {
 		return f.error("fsync", err)

@@ -4,6 +4,7 @@ package trace
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"time"
@@ -85,6 +86,8 @@ func (f *file) byteAt(off int64) (byte, error) {
 }
 
 func (f *file) write(b []byte) (int, error) { return f.Write(b) }
+
+func (f *file) position() (int64, error) { return f.Seek(0, io.SeekCurrent) }
 
 func (f *file) sync() error { return f.Sync() }
 

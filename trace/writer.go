@@ -150,15 +150,29 @@ func (w *Writer) append() error {
 		}
 	}
 	n, err := w.file.write(line)
+	if err == nil && n == len(line) && line[0] != '\n' && w.glued(size, n) {
+		line, size = w.buf, -1
+		n, err = w.file.write(line)
+		w.observe("another writer was killed within a line just before; this one is written again")
+	}
 	if err == nil && n < len(line) {
 		err = io.ErrShortWrite
 	}
 	w.end = size + int64(n) // if another process wrote meanwhile, the size differs and we look again
-	if err != nil {
+	if err != nil || size < 0 {
 		w.end = -1
+	}
+	if err != nil {
 		err = fmt.Errorf("append to trace: wrote %d of %d bytes: %w", n, len(line), err)
 	}
 	return errors.Join(err, w.file.unlock())
+}
+
+// glued tells whether the n bytes that were just written follow a part of a line. Between our look at the file, which
+// had this size then, and our writing another writer may have begun a line and been killed within it.
+func (w *Writer) glued(size int64, n int) bool {
+	end, err := w.file.position()
+	return err == nil && end-int64(n) != size && w.torn(end-int64(n))
 }
 
 // confirmTorn looks again at a last line that has no end, for it may be one that another

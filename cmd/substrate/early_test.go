@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -297,4 +299,67 @@ func TestEarlyRouteUnderFaults(t *testing.T) { // REC3, REC9
 			}
 		}
 	}
+}
+
+// TestWriterIsKilledWithinALine: between the moment in which a recorder looks at the trace and its own write, another one
+// begins a line and is killed. No line is lost.
+func TestWriterIsKilledWithinALine(t *testing.T) { // TRC2
+	if _, err := exec.LookPath("strace"); err != nil {
+		testenv.Skip(t, "no strace on PATH")
+	}
+	for _, when := range []string{"1", "2"} { // the start line, the complete line
+		for _, by := range recorders() {
+			dir := t.TempDir()
+			emptyTrace(t, dir)
+			name := filepath.Join(dir, ".substrate", "trace.jsonl")
+			cmd := exec.Command("/usr/bin/strace", "-o", "/dev/null", "-P", name, "-e", "inject=write:delay_enter=1000000:when="+when, by.path, "-c", "exit 3")
+			cmd.Env = by.env(dir)
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			waitForWriter(t, name, when == "2")
+			f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := f.WriteString(`{"trace_schema_version":1,"ts"`); err != nil {
+				t.Fatal(err)
+			}
+			_ = f.Close()
+			_ = cmd.Wait()
+			whole := 0
+			for line := range strings.Lines(string(traceOf(t, dir))) {
+				if json.Valid([]byte(line)) {
+					whole++
+				}
+			}
+			if whole != 2 {
+				t.Errorf("%s, write %s: %d whole lines, want 2: %s", by.name, when, whole, traceOf(t, dir))
+			}
+		}
+	}
+}
+
+// waitForWriter waits until somebody holds the lock on a trace, which has a line already if second is set.
+func waitForWriter(t *testing.T, name string, second bool) {
+	t.Helper()
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		st, err := f.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if second && st.Size() == 0 {
+			continue
+		}
+		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+			return
+		}
+		_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
+	}
+	t.Fatal("nobody writes")
 }

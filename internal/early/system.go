@@ -20,6 +20,7 @@ const (
 	realtime      = 0
 	monotonic     = 1
 	accessExecute = 1 // X_OK
+	seekCurrent   = 1 // SEEK_CUR
 	waitByPID     = 1 // P_PID
 	waitGoesOn    = 8 // WCONTINUED
 	setSize       = 8 // bytes of a signal set

@@ -75,7 +75,7 @@ func (t *traceFile) write(s []byte) int {
 // start writes the first line to a file that open found at hand. If it says no the ordinary route
 // tries again, and knows what to do with the rest of a line.
 func (t *traceFile) start(s []byte) bool {
-	ok := t.write(s) == len(s)
+	ok := t.write(s) == len(s) && !t.glued(t.st.Size, len(s))
 	t.end = t.st.Size + int64(len(s))
 	t.unlock()
 	return ok
@@ -95,6 +95,7 @@ const (
 // one is left for the next writer to rotate. The result is the number of bytes written, or -errno, and
 // how many were wanted.
 func (t *traceFile) finish(s []byte) (n, want int) {
+	whole := s
 	size, errno := t.acquire(lockPauses)
 	if errno == 0 && size != t.end && t.torn(size) {
 		var torn bool
@@ -108,7 +109,19 @@ func (t *traceFile) finish(s []byte) (n, want int) {
 		return errno, len(s)
 	}
 	t.doing = writing
-	return t.write(s), len(s) // the lock goes with the process
+	n = t.write(s)
+	if n == len(s) && s[0] != '\n' && t.glued(size, n) {
+		s = whole
+		n = t.write(s)
+	}
+	return n, len(s) // the lock goes with the process
+}
+
+// glued tells whether the n bytes that were just written follow a part of a line, of a writer that was killed since we
+// saw the file with that size.
+func (t *traceFile) glued(size int64, n int) bool {
+	end := int64(retry(syscall.SYS_LSEEK, uintptr(t.fd), 0, seekCurrent, 0))
+	return end > 0 && end-int64(n) != size && t.torn(end-int64(n))
 }
 
 // acquire takes the shared lock on the file that is at the path now, and gives its size or -errno.
