@@ -242,3 +242,18 @@ func TestFallThroughToPlace(t *testing.T) {
 		}
 	})
 }
+
+// WLD1: a working directory that the world makes new is named, since nothing in it is listed.
+func TestWorkingDirectoryMadeNew(t *testing.T) {
+	asRootAndUser(t, func(t *testing.T) {
+		a := newArena(t)
+		a.spec.Cwd, a.spec.Strategy = "/dev/shm", "overlay"
+		cmd := sh("echo x >f; ls")
+		cmd.Dir = "/dev/shm"
+		out, res := a.run(cmd)
+		named := slices.ContainsFunc(res.Degraded, func(d Degradation) bool { return strings.Contains(d.Message, "/dev/shm is made new") })
+		if out != "f\n" || len(res.Diff.Entries) > 0 || !named {
+			t.Errorf("printed %q, changes %q, degradations %v", out, lines(res.Diff), res.Degraded)
+		}
+	})
+}

@@ -146,8 +146,9 @@ func (p *planner) freshCwd() {
 	}
 	base := ""
 	for _, dir := range []string{"/dev/shm", p.runUser(), "/run/lock", "/run"} {
-		if at.path == dir {
-			return // made already
+		if at.path == dir { // made already
+			p.note("the working directory %s is made new: it is empty at first, and what changes in it is not listed", p.Cwd)
+			return
 		}
 		if within(at.path, dir) && base == "" {
 			base = dir
