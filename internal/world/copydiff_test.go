@@ -250,6 +250,30 @@ func TestCopyInPlaceInGroup(t *testing.T) {
 	})
 }
 
+// WLD1: a device in the working directory is not in a copy that has no mount of its own, where it would be the host's, and
+// that is said. It is in no diff either.
+func TestCopyInPlaceHasNoDevices(t *testing.T) {
+	testenv.In(t, testenv.Host{WithoutUserns: true, WithoutMounts: true}, func(t *testing.T) {
+		spec := inPlaceSpec(t)
+		spec.Root = true
+		if err := unix.Mknod(filepath.Join(spec.Cwd, "device"), unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3))); err != nil {
+			testenv.Skip(t, "needs mknod: "+err.Error())
+		}
+		w, err := New(spec)
+		must(t, err)
+		cmd := sh("test ! -e device && echo x >f")
+		cmd.Dir = spec.Cwd
+		res, err := w.Run(cmd)
+		must(t, errors.Join(err, w.Close()))
+		if res.Exit != 0 || !slices.Equal(linesOf(res.Diff), []string{"+ f"}) {
+			t.Errorf("status %d, changes %q", res.Exit, linesOf(res.Diff))
+		}
+		if !slices.ContainsFunc(res.Degraded, func(d Degradation) bool { return strings.Contains(d.Message, "is a device") }) {
+			t.Errorf("nothing says that the device is missing: %v", res.Degraded)
+		}
+	})
+}
+
 // RPL10, DIF7: a signal that comes while the tree is copied ends that, runs nothing, and leaves nothing.
 func TestCopyIsInterrupted(t *testing.T) {
 	testenv.In(t, testenv.Host{User: true, WithoutUserns: true}, func(t *testing.T) {

@@ -25,6 +25,9 @@ type CopyOptions struct {
 	Unasked []string // mount points in the tree that are not even looked at, because they may hang; of these too
 	Workers int      // 0 means one for each core
 
+	// NoDevices leaves devices out. Where nothing keeps a device node in the copy from being opened, it is the host's device.
+	NoDevices bool
+
 	// Progress is called now and then from the goroutine of TakeSnapshot, with bytes on disk. It may be nil.
 	Progress func(done, total int64)
 }
@@ -248,7 +251,7 @@ var lossText = [lossKinds]string{
 	lostContent: "could not be read; the copy has something empty there that cannot be read either",
 	lostOwner:   "belongs to somebody else; its copy belongs to the caller",
 	lostXattrs:  "has extended attributes that the copy could not get",
-	lostDevice:  "is a device; only root can copy those",
+	lostDevice:  "is a device; only root can copy those, and only where a world has mounts of its own",
 	lostMount:   "is on another file system, which was not copied",
 }
 

@@ -247,7 +247,10 @@ func (c *copier) make(t *twin, e *entry, st *unix.Stat_t) {
 			err = unix.Symlinkat(text, t.dst.fd, e.name)
 		}
 	default:
-		err = unix.Mknodat(t.dst.fd, e.name, st.Mode&unix.S_IFMT|0o600, int(st.Rdev))
+		err = unix.EPERM
+		if kind := st.Mode & unix.S_IFMT; !c.opts.NoDevices || kind != unix.S_IFCHR && kind != unix.S_IFBLK {
+			err = unix.Mknodat(t.dst.fd, e.name, kind|0o600, int(st.Rdev))
+		}
 		if errors.Is(err, unix.EPERM) {
 			c.lose(lostDevice, t.rel, e.name)
 			return

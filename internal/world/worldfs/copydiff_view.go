@@ -30,7 +30,7 @@ func (copyStrategy) InPlace() Strategy { return copyInPlace{} }
 
 func (copyStrategy) Prepare(r *Request) (View, error) {
 	in := copyInput(r)
-	c, err := takeCopy(r, in)
+	c, err := takeCopy(r, in, CopyOptions{})
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func (copyInPlace) AnyDisk()                  {}
 func (copyInPlace) CwdOnly()                  {}
 
 func (copyInPlace) Prepare(r *Request) (View, error) {
-	c, err := takeCopy(r, copyInput(r))
+	c, err := takeCopy(r, copyInput(r), CopyOptions{NoDevices: true})
 	if err != nil {
 		return nil, err
 	}
@@ -81,12 +81,12 @@ func copyInput(r *Request) layout.Input {
 }
 
 // takeCopy makes the copy.
-func takeCopy(r *Request, in layout.Input) (*copyView, error) {
+func takeCopy(r *Request, in layout.Input, o CopyOptions) (*copyView, error) {
 	around, err := layout.AroundCwd(in)
 	if err != nil {
 		return nil, fmt.Errorf("plan the file view: %w", err)
 	}
-	o := CopyOptions{Max: r.CopyMax, Progress: r.Copying}
+	o.Max, o.Progress = r.CopyMax, r.Copying
 	for _, hidden := range r.Hide {
 		if real, err := filepath.EvalSymlinks(hidden); err == nil {
 			o.Skip = append(o.Skip, below(around.Real, r.Cwd, real)...)
