@@ -26,9 +26,8 @@ var tests = []struct {
 	{pkg: "internal/world/nft", run: ".", root: true},
 	{pkg: "internal/world/netns", run: ".", root: true},
 	{pkg: "internal/world/netlog", run: ".", root: true},
-	// The cases of the suite start a thousand programs, which takes minutes here; the random histories start none. As a user they need
-	// user xattrs on a tmpfs, which this kernel has not.
-	{pkg: "internal/world/worldfs", run: "^TestRandomAsRoot$", root: true, env: []string{"SUBSTRATE_SEEDS=50"}},
+	{pkg: "internal/world/worldfs", run: "^Test(KernelOverlay|Random)AsRoot$", root: true, env: []string{"SUBSTRATE_SEEDS=50"}},
+	{pkg: "internal/world/worldfs", run: "^Test(KernelOverlay|Random)AsUser$", user: true, env: []string{"SUBSTRATE_SEEDS=50"}},
 	{
 		pkg: "internal/world", root: true,
 		run: "^(TestRun|Test(Memory|PIDs)Limit.*|TestLimits.*|TestGroupCPU|TestSlot.*|TestCrash|TestAsk|TestUpperOnTmpfs|TestKernelLogLines|TestUsernsSettings|TestIsolation(Cgroup|Start|Traffic|View)|TestShowGCOfStrategies)$",
