@@ -37,6 +37,11 @@ func (f *finder) assigned(i, j int) {
 		return
 	}
 	r := rankOf(s[i:j])
+	if pwd := isPwd(s[i:j]); pwd && pathLike(s[k:]) {
+		return
+	} else if pwd && connection(s, i, j) {
+		r = strong
+	}
 	if r == innocent || !HintsOf(s[i:k]).MayHold() || spaced && r == weak || colon && strings.EqualFold(s[i:j], "pass") { // ok, pass: 3
 		return
 	}
@@ -84,6 +89,27 @@ func separator(s string, j int) (k int, colon, spaced, ok bool) {
 		k = run(s, k, blank)
 	}
 	return k, colon, spaced, true
+}
+
+// isPwd says whether name is that of a password to some, and of the working directory to others.
+func isPwd(name string) bool { return strings.EqualFold(strings.TrimLeft(name, "-"), "pwd") }
+
+// pathLike says whether v begins like the path of a directory.
+func pathLike(v string) bool { return v != "" && strings.IndexByte("/.~", v[0]) >= 0 }
+
+// connection says whether s[i:j] stands among the settings of a connection to a database.
+func connection(s string, i, j int) bool {
+	const around = 300
+	near := strings.ToLower(s[max(0, i-around):min(len(s), j+around)])
+	if strings.IndexByte(near, ';') < 0 {
+		return false
+	}
+	for _, setting := range []string{"server=", "uid=", "user id=", "data source=", "dsn=", "driver="} {
+		if strings.Contains(near, setting) {
+			return true
+		}
+	}
+	return false
 }
 
 func blank(c byte) bool { return c == ' ' || c == '\t' }
@@ -198,7 +224,7 @@ func (f *finder) headerValue(i, k int) {
 // accept notes the value s[from:to] of a name of rank r, unless it is none.
 func (f *finder) accept(r rank, from, to int) {
 	v := f.s[from:to]
-	if v == "" || reference(v) || strings.HasPrefix(v, open) && placeholderEnd(v, 0) == len(v) {
+	if v == "" || len(v) == 1 && digit(v[0]) || reference(v) || strings.HasPrefix(v, open) && placeholderEnd(v, 0) == len(v) {
 		return
 	}
 	if rest, ok := strings.CutPrefix(v, "pass:"); ok && rest != "" { // openssl
@@ -230,7 +256,7 @@ func reference(v string) bool {
 		}
 	}
 	switch strings.ToLower(v) {
-	case "true", "false", "null", "nil", "none", "yes", "no", "on", "off", "undefined", "string", "required", "optional", "auto", "never", "always", "-":
+	case "true", "false", "null", "nil", "none", "yes", "no", "on", "off", "undefined", "string", "required", "optional", "auto", "never", "always", "-", "'", `"`:
 		return true
 	}
 	return false
@@ -250,6 +276,9 @@ const maxName = 80
 
 // rankOf says what a name promises. Dashes, dots, underscores and changes of case separate its parts.
 func rankOf(name string) rank {
+	if strings.HasPrefix(name, "--") && isPwd(name) {
+		return strong
+	}
 	name = strings.Trim(name, "-.")
 	if name == "" || len(name) > maxName {
 		return innocent
@@ -258,7 +287,7 @@ func rankOf(name string) rank {
 	flat := flatten(buf[:0], name)
 	last := lastPart(name)
 	r := rankOfParts(flat, last)
-	if r == innocent || about(last) || boolean(name) {
+	if r == innocent || about(last) || boolean(name) || quantity(name) || strings.HasSuffix(string(flat), "askpass") {
 		return innocent
 	}
 	return r
@@ -356,9 +385,20 @@ func boolean(name string) bool {
 	if !more {
 		return false
 	}
+	for _, verb := range []string{"export", "list", "delete"} { // of gpg
+		if first == verb && strings.HasPrefix(name[len(verb)+1:], "secret-") {
+			return true
+		}
+	}
 	switch first {
 	case "no", "ask", "prompt", "require", "disable", "enable", "show", "skip", "use", "with", "without", "allow", "is", "has", "max", "min", "num", "n", "print", "verify", "check", "count":
 		return true
 	}
 	return false
+}
+
+// quantity says whether a name counts tokens, as tokens-per-batch does.
+func quantity(name string) bool {
+	name = strings.ReplaceAll(strings.ToLower(name), "_", "-")
+	return strings.HasPrefix(name, "tokens-per-") || strings.Contains(name, "-tokens-per-")
 }

@@ -64,10 +64,11 @@ var follows = [256]uint32{
 	'm': 0x2008002, 'M': 0x2008002, // y a o
 	'n': 0x0550000, 'N': 0x0550000, // p v r t
 	'o': 0x0010000, 'O': 0x0010000, // p
-	'p': 0x2ad2002, 'P': 0x2ad2002, // a w r y p m u s
+	'p': 0x2ad3002, 'P': 0x2ad3002, // a w r y p m u s l
 	'r': 0x1200822, 'R': 0x1200822, // e k 8 u a
-	's': 0x0026ba4, 'S': 0x0026ba4, // m q n e k g i h b
+	's': 0x00a6ba4, 'S': 0x00a6ba4, // m q n e k g i h b s
 	't': 0x0408000, 'T': 0x0408000, // o v
+	'v': 0x0000002, 'V': 0x0000002, // a
 	'w': 0x0000120, 'W': 0x0000120, // h e
 	'x': 0x0008902, 'X': 0x0008902, // h o a k
 	'y': 0x0000002, 'Y': 0x0000002, // a
@@ -138,7 +139,7 @@ func hintAt(s string, i int) Hints {
 		return forges(s, i)
 	case 'K', 'k', 'L', 'l', 'M', 'm', 'N', 'n', 'O', 'o', 'P', 'p', 'R', 'r':
 		return middleLetters(s, i)
-	case 'S', 's', 'T', 't', 'W', 'w', 'X', 'x', 'Y', 'y', 'Z', 'z', '7':
+	case 'S', 's', 'T', 't', 'V', 'v', 'W', 'w', 'X', 'x', 'Y', 'y', 'Z', 'z', '7':
 		return lastLetters(s, i)
 	case '0', '1', '2', '3', '4', '5', '6', '8', '9':
 		return when(i > 4 && at(s, i+1, ":aa")) // a bot's token: digits, a colon, AA…
@@ -195,7 +196,7 @@ func middleLetters(s string, i int) Hints {
 		}
 		return when(at(s, i, "lin_api_") || at(s, i, "ltai"))
 	case 'm':
-		if at(s, i, "mysql") || at(s, i, "mariadb") || at(s, i, "mongo") || at(s, i, "mycli") {
+		if at(s, i, "mysql") || at(s, i, "mariadb") || at(s, i, "mongo") || at(s, i, "mycli") || at(s, i, "mosquitto") {
 			return hintProgram
 		}
 	case 'n':
@@ -206,6 +207,9 @@ func middleLetters(s string, i int) Hints {
 		}
 		return when(at(s, i, "ops_eyj"))
 	case 'p':
+		if at(s, i, "plink") || at(s, i, "pscp") || at(s, i, "psftp") {
+			return hintProgram
+		}
 		return when(at(s, i, "pass") || (at(s, i, "pwd") || at(s, i, "pat")) && nameEndsAfter(s, i) ||
 			at(s, i, "private key") || at(s, i, "pypi-") || at(s, i, "pplx-") || at(s, i, "pmak-") || at(s, i, "pul-") || at(s, i, "pscale_"))
 	case 'r':
@@ -223,13 +227,17 @@ func middleLetters(s string, i int) Hints {
 func lastLetters(s string, i int) Hints {
 	switch char(s, i) | 0x20 {
 	case 's':
-		if at(s, i, "smbclient") || at(s, i, "sqlcmd") || at(s, i, "snmp") {
+		if at(s, i, "smbclient") || at(s, i, "sqlcmd") || at(s, i, "snmp") || at(s, i, "ssh-keygen") {
 			return hintProgram
 		}
-		return when(at(s, i, "secret") || (at(s, i, "sk-") || at(s, i, "sk_") || at(s, i, "sg.")) && starts(s, i) ||
+		return when(at(s, i, "secret") || at(s, i, "sqlplus") || (at(s, i, "sk-") || at(s, i, "sk_") || at(s, i, "sg.")) && starts(s, i) ||
 			at(s, i, "sig=") || at(s, i, "shp") && at(s, i+5, "_") || at(s, i, "sbp_") || at(s, i, "sntrys_") || at(s, i, "sq0"))
 	case 't':
 		return when(at(s, i, "token") || at(s, i, "tvly-"))
+	case 'v':
+		if at(s, i, "vault") { // what follows its login
+			return hintFlag
+		}
 	case 'w':
 		return when(at(s, i, "whsec_") || at(s, i, "webhooks/"))
 	case 'x':
@@ -254,7 +262,7 @@ func lastLetters(s string, i int) Hints {
 }
 
 // dash looks at a dash: the head of a key in PEM form, or a flag that means a password
-// to some programs: -p, -u, -a, -w, -k, -x, -c, in either case, alone, in a cluster or with its value.
+// to some programs: -p, -u, -a, -w, -k, -x, -c, in either case, -b, -E or -N, alone, in a cluster or with its value.
 //
 //go:nosplit
 func dash(s string, i int) Hints {
@@ -265,12 +273,16 @@ func dash(s string, i int) Hints {
 		return 0
 	}
 	for j := i + 1; j < len(s) && alnum(char(s, j)); j++ {
+		switch char(s, j) {
+		case 'b', 'E', 'N':
+			return hintFlag
+		}
 		switch char(s, j) | 0x20 {
 		case 'p', 'u', 'a', 'w', 'k', 'x', 'c':
 			return hintFlag
 		}
 	}
-	if at(s, i, "--user") || at(s, i, "--proxy-user") {
+	if at(s, i, "--user") || at(s, i, "--proxy-user") || at(s, i, "--cert") || at(s, i, "--proxy-cert") {
 		return hintFlag
 	}
 	return 0
@@ -315,7 +327,7 @@ func nameEndsAfter(s string, i int) bool {
 	if j < len(s) && (char(s, j) == '=' || char(s, j) == ':') {
 		return true
 	}
-	return (j >= len(s) || char(s, j) <= ' ') && partOfName(s, i)
+	return (j >= len(s) || char(s, j) <= ' ' || char(s, j) == '<' || char(s, j) == '>') && partOfName(s, i)
 }
 
 // partOfName says whether what stands at i is joined to a name before it, as in api-key and accessKey.

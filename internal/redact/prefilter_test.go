@@ -17,6 +17,7 @@ var plain = []string{
 	"python3 -m venv .venv", "pip install -U pip", "find . -name '*.go' -print0 | xargs -0 wc -l", "sort -u", "sort -k2 -u a", "task-runner --all",
 	"echo hello > a.txt", "sed -i 's/a/b/' x", "for i in 1 2 3; do echo $i; done", "kubectl get pods -A", "cat README.md", "monkey business",
 	"ssh-keygen -l -f x", "jq -r .items[0].name", "rsync -av a/ b/", "FOO=bar make", "true", "", "node index.js", "disk-usage -p /", "apt-get update",
+	"ssh-keygen -t ed25519 -f k", "mosquitto_sub -t x", "vault status", "vault kv get x", "plink host", "npm config set x y",
 }
 
 func TestPrefilterLetsPlainCommandsGo(t *testing.T) { // REC10
@@ -93,8 +94,18 @@ func TestEveryProgramIsAHint(t *testing.T) { // REC10
 	}
 	for _, literal := range regexp.MustCompile(`"[a-z0-9-]{2,}"`).FindAllString(string(source), -1) {
 		program := strings.Trim(literal, `"`)
-		if f, ok := flagsOf(program); ok && !f.login && !(HintsOf(program) | HintsOf("-"+f.letters[:1])).MayHold() {
-			t.Errorf("%s -%s is no hint", program, f.letters[:1])
+		f, ok := flagsOf(program)
+		if !ok || f.login {
+			continue
+		}
+		given := []string{f.word}
+		for _, letter := range f.letters + f.cookies {
+			given = append(given, "-"+string(letter))
+		}
+		for _, flag := range given {
+			if (flag != "" || f.logon) && !(HintsOf(program) | HintsOf(flag)).MayHold() {
+				t.Errorf("%s %s is no hint", program, flag)
+			}
 		}
 	}
 }

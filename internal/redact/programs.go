@@ -12,6 +12,9 @@ type flags struct {
 	attached bool   // only as -pVALUE; -p alone asks for it
 	after    byte   // only what stands after this byte is secret, as in user:password; 0 for all
 	login    bool   // only after the word login
+	cookies  string // letters of which only what stands after an = is secret, as in name=value
+	word     string // a flag that is a word, with one dash
+	logon    bool   // the first word that is no flag is user/password@host
 }
 
 // flagsOf says how a program takes a password; ok is false for one that is not known to.
@@ -21,7 +24,7 @@ func flagsOf(program string) (f flags, ok bool) {
 	case "mysql", "mariadb", "mysqldump", "mariadb-dump", "mysqladmin", "mariadb-admin", "mysqlimport", "mysqlshow", "mysqlcheck", "mycli":
 		return flags{letters: "p", takes: "uhPSDe", attached: true}, true
 	case "curl":
-		return flags{letters: "uU", takes: "odHXAebcFTxmwEKryYzCDPQt", after: ':'}, true
+		return flags{letters: "uUE", takes: "odHXAecFTxmwKryYzCDPQt", after: ':', cookies: "b"}, true
 	case "http", "https", "xh":
 		return flags{letters: "a", after: ':'}, true
 	case "sshpass":
@@ -38,8 +41,14 @@ func flagsOf(program string) (f flags, ok bool) {
 		return flags{letters: "P"}, true
 	case "7z", "7za", "7zr", "7zz", "rar", "unrar":
 		return flags{letters: "p", attached: true}, true
-	case "sqlcmd", "bcp":
-		return flags{letters: "P", takes: "SUdQi"}, true
+	case "sqlcmd", "bcp", "mosquitto_pub", "mosquitto_sub", "mosquitto_rr":
+		return flags{letters: "P", takes: "SUdQihmptqu"}, true
+	case "sqlplus":
+		return flags{logon: true}, true
+	case "ssh-keygen":
+		return flags{letters: "NP", takes: "abCDEeFfGIJjKMmnOrsTtVwWYZz"}, true
+	case "plink", "pscp", "psftp":
+		return flags{word: "-pw"}, true
 	case "openssl":
 		return flags{letters: "kK"}, true
 	case "docker", "podman", "buildah", "nerdctl", "helm", "oras", "crane", "skopeo", "az", "oc", "cf", "ibmcloud", "faas-cli", "regctl":
@@ -71,6 +80,7 @@ func (f *finder) commands(from, to, depth int) {
 		return
 	}
 	var tokens []token
+	var pipe pipeline
 	for i := from; i < to; {
 		switch c := f.s[i]; {
 		case c == ' ' || c == '\t' || c == '\r' || c == '\\' && i+1 < to && f.s[i+1] == '\n':
@@ -80,7 +90,7 @@ func (f *finder) commands(from, to, depth int) {
 			}
 		case strings.IndexByte("\n;|&()<>`", c) >= 0:
 			if c != '<' && c != '>' {
-				command(tokens)
+				pipe.command(tokens, c)
 				tokens = tokens[:0]
 			}
 			i++
@@ -90,8 +100,51 @@ func (f *finder) commands(from, to, depth int) {
 			i = end
 		}
 	}
-	command(tokens)
+	pipe.command(tokens, 0)
 }
+
+// pipeline knows what is said at the head of a pipe: the last word of an echo.
+type pipeline struct{ said token }
+
+// command looks at a command that ends at the separator sep. If it reads a secret from its input, what was said
+// to it is one.
+func (p *pipeline) command(tokens []token, sep byte) {
+	command(tokens)
+	if readsSecret(tokens) {
+		if p.said.in != nil {
+			p.said.secret(0, 0)
+		}
+		for _, t := range tokens {
+			if t.hereString() {
+				t.secret(0, 0)
+			}
+		}
+	}
+	switch {
+	case sep != '|' || len(tokens) == 0:
+		p.said = token{}
+	case len(tokens) > 1 && (tokens[0].text == "echo" || tokens[0].text == "printf"):
+		p.said = tokens[len(tokens)-1]
+	}
+}
+
+// readsSecret says whether a command takes a password or a token from its input.
+func readsSecret(tokens []token) bool {
+	for _, t := range tokens {
+		if t.plain() && (t.text == "--password-stdin" || t.text == "--with-token") {
+			return true
+		}
+	}
+	return false
+}
+
+// hereString says whether t stands after <<<.
+func (t token) hereString() bool {
+	return strings.HasSuffix(strings.TrimRight(t.in.s[:t.from], " \t\"'"), "<<<")
+}
+
+// plain says whether t was written without quotes, but for those around all of it.
+func (t token) plain() bool { return t.in.s[t.from:t.to] == t.text }
 
 // wordEnd is where the word that begins at i ends. What is quoted in it is looked at as commands.
 func (f *finder) wordEnd(i, to, depth int) int {
@@ -146,14 +199,17 @@ func command(tokens []token) {
 	var program flags
 	known, login, users := false, false, false
 	for i, t := range tokens {
-		plain := t.in.s[t.from:t.to] == t.text
+		plain := t.plain()
 		if f, ok := flagsOf(t.text); ok && plain {
 			program, known = f, true
 			continue
 		}
 		switch base := path.Base(t.text); {
-		case base == "login":
+		case base == "login" && plain:
 			login = true
+			if i > 0 && tokens[i-1].plain() && path.Base(tokens[i-1].text) == "vault" {
+				vaultLogin(tokens[i+1:])
+			}
 		case base == "htpasswd":
 			users = true
 		case strings.HasPrefix(t.text, "/p:") && strings.Contains(tokens[0].text, "freerdp"):
@@ -165,9 +221,47 @@ func command(tokens []token) {
 			if users && strings.Contains(t.text, "b") && t.text[1] != '-' && len(tokens) > i+2 {
 				tokens[len(tokens)-1].secret(0, 0)
 			}
+		case program.logon:
+			t.logon()
+			program.logon = false
 		case plain:
 			t.bare(tokens[i+1:])
 		}
+	}
+}
+
+// vaultLogin looks at what follows the words vault login: a token, unless another method is named.
+func vaultLogin(rest []token) {
+	for _, t := range rest {
+		if strings.HasPrefix(strings.TrimLeft(t.text, "-"), "method") && t.text[0] == '-' {
+			return
+		}
+	}
+	const digits = 2 // of a redirection, as in 2>f
+	for _, t := range rest {
+		if t.text == "" || t.text[0] == '-' {
+			continue
+		}
+		if len(t.text) > digits && strings.IndexByte(t.text, '=') < 0 {
+			t.secret(0, 0)
+		}
+		return
+	}
+}
+
+// logon takes the password of user/password@host, where the user and @host may be missing.
+func (t token) logon() {
+	s := t.in.s[t.from:t.to]
+	n := strings.IndexByte(s, '/')
+	if n <= 0 || strings.IndexByte(s[:n], '@') >= 0 {
+		return
+	}
+	from, to := n+1, strings.LastIndexByte(s, '@')
+	if to < from {
+		to = len(s)
+	}
+	if from < to && !reference(s[from:to]) {
+		t.in.add(t.from+from, t.from+to)
 	}
 }
 
@@ -184,15 +278,19 @@ func (t token) long(program flags, rest []token) bool {
 	case len(rest) == 0:
 		return false
 	}
+	if t.text == program.word {
+		rest[0].secret(0, 0)
+		return true
+	}
 	if program.after == ':' && pair(t.text) {
 		rest[0].secret(0, ':')
 		return true
 	}
-	r := rankOf(name)
-	if r == innocent || !HintsOf(name).MayHold() || t.text[1] != '-' && len(name) < 4 {
+	r := rankOf(t.text)
+	if r == innocent || !HintsOf(t.text).MayHold() || t.text[1] != '-' && len(name) < 4 {
 		return false
 	}
-	if v := rest[0].text; v == "" || v[0] == '-' && len(v) < 16 || r == header && strings.IndexByte(v, '=') < 0 {
+	if v := rest[0].text; v == "" || isPwd(t.text) && pathLike(v) || v[0] == '-' && len(v) < 16 || r == header && strings.IndexByte(v, '=') < 0 {
 		return r != innocent // no value, or the name of a file with cookies
 	}
 	rest[0].in.accept(min(r, strong), rest[0].from, rest[0].to)
@@ -201,12 +299,18 @@ func (t token) long(program flags, rest []token) bool {
 
 // pair says whether the value of a long flag is a user, a colon, and a password.
 func pair(flag string) bool {
-	return flag == "--user" || flag == "--proxy-user" || flag == "--auth"
+	return flag == "--user" || flag == "--cert" || flag == "--proxy-cert" || flag == "--proxy-user" || flag == "--auth"
 }
 
 // bare looks at a word that is no flag. It says what the next is if that looks made by chance: `configure
 // set aws_secret_access_key …`, `authtoken …`, or, in a file of logins, `password …`.
 func (t token) bare(rest []token) {
+	if n := strings.LastIndex(t.text, ":_"); n > 0 && len(rest) > 0 && strings.HasPrefix(t.text, "//") { // a setting of npm
+		if name := t.text[n+1:]; rankOf(name) != innocent && HintsOf(name).MayHold() {
+			rest[0].in.accept(strong, rest[0].from, rest[0].to)
+		}
+		return
+	}
 	if len(rest) == 0 || rankOf(t.text) < strong || !HintsOf(t.text).MayHold() || strings.IndexByte(t.text, '=') >= 0 || strings.IndexByte(t.text, ':') >= 0 {
 		return
 	}
@@ -222,6 +326,9 @@ func (p flags) find(t token, rest []token) {
 	}
 	for j := 1; j < len(t.text); j++ {
 		c := t.text[j]
+		if strings.IndexByte(p.cookies, c) >= 0 {
+			p.letters, p.after = p.cookies, '='
+		}
 		switch {
 		case strings.IndexByte(p.letters, c) >= 0 && j+1 < len(t.text):
 			t.secret(j+1, p.after)
