@@ -4,10 +4,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+
+	"substrate/internal/testenv"
 )
 
 // shimHome is a home with a directory of links to the shim, which stands first on the PATH of
@@ -193,6 +196,60 @@ func TestShimJobControl(t *testing.T) {
 	term.expect(t, "int\r\n")
 	term.typed(t, "exit 0\n")
 	term.ended(t, 0)
+}
+
+// TestShimEndsAsKilled: who waits for a shim sees the signal that killed the program, also one that the caller
+// ignores or blocks, and a shell says so. There is no core but the program's.
+func TestShimEndsAsKilled(t *testing.T) { // SHM5, REC4
+	const ignored = `trap "" HUP TERM USR1 SEGV; exec "$0" "$@"`
+	const blocked = `exec perl -MPOSIX=:signal_h -e 'sigprocmask(SIG_BLOCK, POSIX::SigSet->new(1..31, 34..64)); exec @ARGV' -- "$0" "$@"`
+	const kill = `exec perl -MPOSIX=:signal_h -e '$SIG{$_} = "DEFAULT" for keys %SIG; sigprocmask(SIG_UNBLOCK, POSIX::SigSet->new(1..31, 34..64)); kill shift, $$' `
+	for _, by := range shims() {
+		for _, sig := range []syscall.Signal{1, 2, 3, 6, 9, 10, 11, 13, 15, 25, 27, 64} {
+			for _, before := range []string{`exec "$0" "$@"`, ignored, blocked} {
+				dir := home(t)
+				cmd := exec.Command("/bin/bash", "-c", "ulimit -Sc hard; "+before, by.path, "-c", kill+strconv.Itoa(int(sig)))
+				cmd.Env, cmd.Dir = by.env(dir), dir
+				out, _ := cmd.CombinedOutput()
+				status := cmd.ProcessState.Sys().(syscall.WaitStatus)
+				if !status.Signaled() || status.Signal() != sig || status.CoreDump() || len(out) != 0 {
+					t.Errorf("%s, signal %d, %s: %v, output %q", by.name, int(sig), before, cmd.ProcessState, out)
+				}
+				span := lastComplete(traceOf(t, dir))
+				if field(span, "exit") != strconv.Itoa(128+int(sig)) || field(span, "term_signal") != strconv.Itoa(int(sig)) {
+					t.Errorf("%s, signal %d: exit %s, term_signal %s", by.name, int(sig), field(span, "exit"), field(span, "term_signal"))
+				}
+			}
+		}
+		for name, message := range map[string]string{"SEGV": "Segmentation fault ", "KILL": "Killed ", "TERM": "Terminated"} {
+			dir := home(t)
+			got := runProgram(dir, by.env(dir), "", "/bin/bash", "-c", `"$0" -c 'ulimit -c 0; kill -$0 $$' `+name+`; exit 4`, by.path)
+			if got.status != 4 || !strings.Contains(got.stderr, message) {
+				t.Errorf("%s, SIG%s: %+v, want %q", by.name, name, got, message)
+			}
+		}
+	}
+}
+
+// TestShimIsSpared: the first process of a pid namespace cannot die by its own signal, and exits.
+func TestShimIsSpared(t *testing.T) { // REC4
+	testenv.InRoot(t, func(t *testing.T) {
+		for _, by := range shims() {
+			dir := home(t)
+			cmd := exec.Command(by.path, "-c", "kill -TERM $$")
+			cmd.Env, cmd.Dir = by.env(dir), dir
+			cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
+			out, _ := cmd.CombinedOutput()
+			if cmd.ProcessState.ExitCode() != 143 || len(out) != 0 {
+				t.Errorf("%s: %v, output %q", by.name, cmd.ProcessState, out)
+			}
+		}
+	})
+}
+
+// shims are the recorders that are shims.
+func shims() []recorder {
+	return slices.DeleteFunc(recorders(), func(r recorder) bool { return r.path != shimmed })
 }
 
 // TestShimInBackground: the caller is killed, the program and its span come to their end (REC3).

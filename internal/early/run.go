@@ -53,8 +53,8 @@ func (p *plan) run() {
 	if p.failed != 0 {
 		p.sayFailed(status)
 	}
-	if signal == int(syscall.SIGINT) {
-		s.stopBy(signal) // this ends us; inherited.EndAsInterrupted says why
+	if signal == int(syscall.SIGINT) || signal != 0 && p.isShim {
+		s.endBy(signal) // inherited.EndAsInterrupted and inherited.EndAsKilled say why
 	}
 	exit(status)
 }

@@ -111,6 +111,12 @@ func (s *signals) stopBy(sig int) {
 	call(syscall.SYS_RT_SIGACTION, uintptr(sig), address(&s.old), 0, setSize)
 }
 
+// endBy ends this process by a signal, without a core. It returns if the kernel spares us, as inherited.endBy says.
+func (s *signals) endBy(sig int) {
+	call(syscall.SYS_PRCTL, syscall.PR_SET_DUMPABLE, 0, 0, 0)
+	s.stopBy(sig)
+}
+
 // goOn lets the child go on unless it does already: most often both of us were sent
 // SIGCONT, and a program that has a handler for it should see it once.
 func (s *signals) goOn(pid int) {

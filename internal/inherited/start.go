@@ -125,6 +125,7 @@ type kernelAction struct {
 // Values of signal-defs.h and of asm/signal.h.
 const (
 	sigIgn     = 1
+	sigUnblock = 1
 	sigSetMask = 2
 	saSiginfo  = 0x4
 	saRestorer = 0x04000000
@@ -147,4 +148,10 @@ func setAction(sig syscall.Signal, a kernelAction) { rtSigaction(sig, &a, nil) }
 // setMask sets what the calling thread blocks.
 func setMask(set uint64) {
 	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(&set)), 0, 8, 0, 0)
+}
+
+// unblock takes sig from what the calling thread blocks.
+func unblock(sig syscall.Signal) {
+	set := bit(sig)
+	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, sigUnblock, uintptr(unsafe.Pointer(&set)), 0, 8, 0, 0)
 }

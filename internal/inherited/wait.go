@@ -65,7 +65,9 @@ func Wait(pid int) (Ending, error) {
 		case err != nil:
 			return Ending{}, err
 		case !status.Stopped():
-			interrupted = status.Signal() == syscall.SIGINT
+			if status.Signaled() {
+				killedBy = status.Signal()
+			}
 			return end(status, usage), nil
 		}
 		StopBy(status.StopSignal())
@@ -82,8 +84,8 @@ func goOn(pid int) {
 	}
 }
 
-// interrupted is set by Wait.
-var interrupted bool
+// killedBy is set by Wait: the signal that ended the program, or 0.
+var killedBy syscall.Signal
 
 // EndAsInterrupted ends this process by SIGINT if that is what ended the program that [Wait] waited for, and else
 // returns. A shell that runs a script ends it on Ctrl-C only if the program that it waits for was ended by SIGINT; if
@@ -91,10 +93,33 @@ var interrupted bool
 //
 // Source: bash(1), SIGNALS; Martin Cracauer, "Proper handling of SIGINT/SIGQUIT".
 func EndAsInterrupted() {
-	if interrupted {
-		runtime.LockOSThread()
-		StopBy(syscall.SIGINT)
+	if killedBy == syscall.SIGINT {
+		endBy(killedBy)
 	}
+}
+
+// EndAsKilled ends this process by the signal that ended the program that [Wait] waited for. It returns if none did, or if
+// the kernel spares this process. So the caller sees what it would see of the program itself: a shell says
+// "Segmentation fault", and who asks wait(2) learns the signal.
+//
+// Source: wait(2), WTERMSIG.
+func EndAsKilled() {
+	if killedBy != 0 {
+		endBy(killedBy)
+	}
+}
+
+// endBy ends this process by sig, caught or blocked as that may be, and leaves no core: if there shall be one, it is the
+// program's. A limit of 0 does not keep the kernel from handing a core to a program, so this process is made one that has none.
+// The kernel spares the first process of a pid namespace; then endBy returns.
+//
+// Source: core(5), "Piping core dumps to a program"; PR_SET_DUMPABLE(2const); pid_namespaces(7).
+func endBy(sig syscall.Signal) {
+	runtime.LockOSThread()
+	_, _, _ = syscall.RawSyscall(syscall.SYS_PRCTL, syscall.PR_SET_DUMPABLE, 0, 0)
+	setAction(sig, kernelAction{})
+	unblock(sig)
+	StopBy(sig)
 }
 
 // waitid returns what happened to the child.

@@ -30,9 +30,9 @@ const (
 	statusNotFound      = 127
 )
 
-// Main runs the program that this process was named after, and gives its exit status:
-// 128+n if signal n killed it, 127 if there is no such program. If SIGINT killed it, that kills this process too. With SHIM_BYPASS=1, and inside a
-// world, it becomes the program and records nothing.
+// Main runs the program that this process was named after, and gives its exit status, 127 if there is no such
+// program. If a signal killed it, that kills this process too; if the kernel does not let it, the status is 128+n.
+// With SHIM_BYPASS=1, and inside a world, it becomes the program and records nothing.
 //
 // Source: SHM5, SHM6.
 func Main() int {
@@ -48,7 +48,7 @@ func Main() int {
 		return become(name, path, lookErr, argv, env)
 	}
 	status := recorded(cfg, name, path, lookErr, argv, env)
-	inherited.EndAsInterrupted()
+	inherited.EndAsKilled()
 	return status
 }
 
