@@ -247,7 +247,7 @@ func callsOf(code string) map[string][]string {
 }
 
 func BenchmarkPlan(b *testing.B) {
-	env := append(baseEnv(b.TempDir()), os.Environ()...)
+	env := append(baseEnv(b, b.TempDir()), os.Environ()...)
 	call = testCall
 	p := &plan{}
 	stack, keep := stackOf([]string{"substrate", "-c", "true"}, env[:5])

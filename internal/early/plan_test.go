@@ -96,10 +96,11 @@ var differ = regexp.MustCompile(`"ts":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z"|"
 
 func normal(line string) string { return differ.ReplaceAllString(line, `"$1"`) }
 
-// baseEnv is the environment of a plain case, in a home that has no shims.
-func baseEnv(home string) []string {
-	dir, _ := os.Getwd()
-	return []string{"HOME=" + home, "PATH=/usr/bin:/bin", "PWD=" + dir, "LANG=C.UTF-8", "SUBSTRATE_NO_SHIMS=1"}
+// baseEnv is the environment of a plain case, in a home that has no shims. The working directory becomes one
+// whose name cannot be taken for a secret, whatever that of the source is.
+func baseEnv(t testing.TB, home string) []string {
+	t.Chdir("/")
+	return []string{"HOME=" + home, "PATH=/usr/bin:/bin", "PWD=/", "LANG=C.UTF-8", "SUBSTRATE_NO_SHIMS=1"}
 }
 
 func TestStartLineIsTheOrdinaryOne(t *testing.T) { // REC1, REC5, SHM6
@@ -118,7 +119,7 @@ func TestStartLineIsTheOrdinaryOne(t *testing.T) { // REC1, REC5, SHM6
 		{[]string{"env", "x"}, []string{"TERM=dumb", "LONG=" + strings.Repeat("x", 119), "LONG2=" + strings.Repeat("x", 55), "LONG3=" + strings.Repeat("x", 56), "LONG4=" + strings.Repeat("x", 64)}},
 	}
 	for _, test := range tests {
-		env := append(baseEnv(home), test.env...)
+		env := append(baseEnv(t, home), test.env...)
 		shim := test.argv[0] != "substrate"
 		got := startLine(t, shim, test.argv, env)
 		program := "/usr/bin/env"
@@ -145,7 +146,7 @@ func FuzzStartLine(f *testing.F) {
 		if shim {
 			argv, program = []string{"env", word}, "/usr/bin/env"
 		}
-		env := append(baseEnv(home), entry, "SHIM_CALL_STACK="+stack)
+		env := append(baseEnv(t, home), entry, "SHIM_CALL_STACK="+stack)
 		got := startLine(t, shim, argv, env)
 		if got == "" {
 			return // left to the ordinary route
@@ -159,7 +160,7 @@ func FuzzStartLine(f *testing.F) {
 // TestNotThePlainCase: each of these is for the ordinary route.
 func TestNotThePlainCase(t *testing.T) {
 	home := t.TempDir()
-	if startLine(t, false, []string{"substrate", "-c", "true"}, baseEnv(home)) == "" || startLine(t, true, []string{"env"}, baseEnv(home)) == "" {
+	if startLine(t, false, []string{"substrate", "-c", "true"}, baseEnv(t, home)) == "" || startLine(t, true, []string{"env"}, baseEnv(t, home)) == "" {
 		t.Fatal("the plain case is not plain")
 	}
 	for _, argv := range [][]string{
@@ -181,12 +182,12 @@ func TestNotThePlainCase(t *testing.T) {
 		{"substrate", "-c", "x", "--password", "y"},
 		{"substrate", "-c", strings.Repeat("\x01", 30_000)},
 	} {
-		if got := startLine(t, false, argv, baseEnv(home)); got != "" {
+		if got := startLine(t, false, argv, baseEnv(t, home)); got != "" {
 			t.Errorf("%q: %s", argv, got)
 		}
 	}
 	for _, argv := range [][]string{{"no-such-program"}, {"env/"}, {""}, {"env", "\xff"}, {"env", "API_KEY=x"}} {
-		if got := startLine(t, true, argv, baseEnv(home)); got != "" {
+		if got := startLine(t, true, argv, baseEnv(t, home)); got != "" {
 			t.Errorf("%q: %s", argv, got)
 		}
 	}
@@ -195,12 +196,12 @@ func TestNotThePlainCase(t *testing.T) {
 		"SHIM_TRACE_LOG=/a/../b", "SHIM_DEPTH=x", "SHIM_DEPTH=1234567", "SHIM_DEPTH=", "SHIM_SESSION_ID=a b", "SHIM_PARENT_SPAN=" + strings.Repeat("x", 129), "SHIM_ORIGINAL_PATH=",
 		"SHIM_CALLER=\xff", "LANG=twice", "LC_X=\xff", "\xff=1", "SHELL=bash", "SHIM_CALL_STACK=\xff", "RUST_LOG=password=x", "SUBSTRATE_CAPTURE=0",
 	} {
-		if got := startLine(t, false, []string{"substrate", "-c", "true"}, append(baseEnv(home), entry)); got != "" {
+		if got := startLine(t, false, []string{"substrate", "-c", "true"}, append(baseEnv(t, home), entry)); got != "" {
 			t.Errorf("%q: %s", entry, got)
 		}
 	}
 	for _, home := range []string{"", "x", "/", "/a/", "/a//b", "/a/./b", "/.."} {
-		if got := startLine(t, false, []string{"substrate", "-c", "true"}, baseEnv(home)); got != "" {
+		if got := startLine(t, false, []string{"substrate", "-c", "true"}, baseEnv(t, home)); got != "" {
 			t.Errorf("HOME=%s: %s", home, got)
 		}
 	}
@@ -209,7 +210,7 @@ func TestNotThePlainCase(t *testing.T) {
 // TestProgramsEnvironment: what a program gets is what the ordinary route gives it.
 func TestProgramsEnvironment(t *testing.T) { // REC8, SHM6
 	home := t.TempDir()
-	env := append(baseEnv(home), "SHIM_CALL_STACK=a/b/c/d/e/f/g/h", "SHIM_DEPTH=8", "SHIM_CALLER=h", "X=y", "SHIM_SESSION_ID=ses_1", "NOVALUE")
+	env := append(baseEnv(t, home), "SHIM_CALL_STACK=a/b/c/d/e/f/g/h", "SHIM_DEPTH=8", "SHIM_CALLER=h", "X=y", "SHIM_SESSION_ID=ses_1", "NOVALUE")
 	call = testCall
 	p := &plan{isShim: true}
 	stack, keep := stackOf([]string{"env"}, env)
@@ -221,7 +222,7 @@ func TestProgramsEnvironment(t *testing.T) { // REC8, SHM6
 		got = append(got, text(p.environ.out[i]))
 	}
 	_ = keep
-	want := append(baseEnv(home), "X=y", "NOVALUE", "SHIM_SESSION_ID=ses_1", "SHIM_PARENT_SPAN="+p.span.String(), "SHIM_DEPTH=9", "SHIM_CALLER=env",
+	want := append(baseEnv(t, home), "X=y", "NOVALUE", "SHIM_SESSION_ID=ses_1", "SHIM_PARENT_SPAN="+p.span.String(), "SHIM_DEPTH=9", "SHIM_CALLER=env",
 		"SHIM_CALL_STACK=b/c/d/e/f/g/h/env", "SHIM_ORIGINAL_PATH=/usr/bin:/bin")
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("environment\n%q, want\n%q", got, want)
