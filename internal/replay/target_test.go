@@ -60,7 +60,7 @@ func TestTargetRefuses(t *testing.T) {
 	if _, err := Target(r, "spn_c1"); err == nil {
 		t.Error("Target of a span that replays itself gave no error")
 	}
-	if _, err := Target(&trace.Reader{Path: "/nonexistent/trace"}, "last"); !errors.Is(err, trace.ErrNotFound) {
+	if _, err := Target(&trace.Reader{Path: filepath.Join(t.TempDir(), "none", "trace")}, "last"); !errors.Is(err, trace.ErrNotFound) {
 		t.Errorf("Target without a trace = %v, want %v", err, trace.ErrNotFound)
 	}
 }

@@ -48,26 +48,10 @@ func (p *Program) start(ns Namespaces, conn, peer int) (*Process, error) {
 	defer p.release()
 	st := p.begin()
 	stack, tls := p.bytes(stackSize), p.bytes(tlsSize)
+	args, pidfd := p.cloneArgs(ns)
 	if p.err != nil {
 		_ = unix.Close(peer)
 		return nil, p.err
-	}
-	flags := uint64(unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS)
-	if ns.User {
-		flags |= unix.CLONE_NEWUSER
-	}
-	if ns.Net {
-		flags |= unix.CLONE_NEWNET
-	}
-	pidfd := int32(-1)
-	args := &cloneArgs{
-		flags:      flags | unix.CLONE_PIDFD,
-		pidFD:      uint64(uintptr(unsafe.Pointer(&pidfd))),
-		exitSignal: uint64(unix.SIGCHLD),
-	}
-	if ns.Cgroup >= 0 {
-		args.flags |= unix.CLONE_INTO_CGROUP
-		args.cgroup = uint64(ns.Cgroup)
 	}
 	pr := &Process{conn: conn, steps: p.steps, stepOf: make([]uint8, len(p.ops))}
 	for i := range p.ops {
@@ -76,7 +60,7 @@ func (p *Program) start(ns Namespaces, conn, peer int) (*Process, error) {
 	var pid uintptr
 	var errno syscall.Errno
 	if ns.Wait {
-		pid, errno = forkOld(uintptr(args.flags)|uintptr(args.exitSignal), &pidfd, st)
+		pid, errno = forkOld(uintptr(args.flags)|uintptr(args.exitSignal), pidfd, st)
 	} else {
 		args.flags |= unix.CLONE_CLEAR_SIGHAND | unix.CLONE_SETTLS
 		args.stack, args.stackSize = uint64(addr(stack).val), stackSize
@@ -87,8 +71,31 @@ func (p *Program) start(ns Namespaces, conn, peer int) (*Process, error) {
 	if errno != 0 {
 		return nil, fmt.Errorf("clone: %w", errno)
 	}
-	pr.PID, pr.PidFD = int(pid), int(pidfd)
+	pr.PID, pr.PidFD = int(pid), int(*pidfd)
 	return pr, nil
+}
+
+// cloneArgs says what the child does not share, and where the kernel puts its descriptor. The kernel gets that address as a number, so what it
+// points to must not lie on a stack of Go's, which moves.
+func (p *Program) cloneArgs(ns Namespaces) (args *cloneArgs, pidfd *int32) {
+	pidfd = place[int32](&p.memory)
+	*pidfd = -1
+	args = &cloneArgs{
+		flags:      unix.CLONE_PIDFD | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
+		pidFD:      uint64(uintptr(unsafe.Pointer(pidfd))),
+		exitSignal: uint64(unix.SIGCHLD),
+	}
+	if ns.User {
+		args.flags |= unix.CLONE_NEWUSER
+	}
+	if ns.Net {
+		args.flags |= unix.CLONE_NEWNET
+	}
+	if ns.Cgroup >= 0 {
+		args.flags |= unix.CLONE_INTO_CGROUP
+		args.cgroup = uint64(ns.Cgroup)
+	}
+	return args, pidfd
 }
 
 // Receive waits for the next message. Descriptors that came with it are returned with

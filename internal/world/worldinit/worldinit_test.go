@@ -136,3 +136,22 @@ func covers(t *testing.T, maps string, address uintptr) bool {
 	}
 	return false
 }
+
+// What the kernel writes to lies where nothing moves: on a stack that the runtime moves at the wrong moment the descriptor of the first process
+// would be lost, and somebody else's memory written to.
+func TestDescriptorDoesNotMove(t *testing.T) {
+	p := New()
+	defer p.release()
+	args, pidfd := p.cloneArgs(Namespaces{Cgroup: -1})
+	for _, chunk := range p.chunks {
+		first := uint64(addr(chunk).val)
+		if first <= args.pidFD && args.pidFD < first+uint64(len(chunk)) {
+			*pidfd = 7
+			if chunk[args.pidFD-first] != 7 {
+				t.Error("the kernel writes elsewhere than we read")
+			}
+			return
+		}
+	}
+	t.Errorf("the descriptor is put at %#x, outside of the program's own memory", args.pidFD)
+}
