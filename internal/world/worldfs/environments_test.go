@@ -16,6 +16,9 @@ func suiteIn(t *testing.T, s worldfstest.Strategy, dir string) {
 	unix.Umask(0o022)
 	s.Dirs = []string{dir}
 	worldfstest.Run(t, s)
+	if len(s.Unseen) > 0 {
+		s.Without = append(s.Without, "chmod") // which may close a directory to the oracle as well
+	}
 	worldfstest.RunRandom(t, s, 50)
 }
 
@@ -42,5 +45,27 @@ func TestSuiteInContainer(t *testing.T) {
 			Open: openCopyView, Deviations: copyDeviations,
 			Impossible: map[string]string{"DIF4/a device 0/0 in the covered directory is hidden": "an overlay takes no device 0/0"},
 		}, os.Getenv("TMPDIR"))
+	})
+}
+
+// DIF8: copies for an ordinary user to whom the kernel gives neither namespaces nor capabilities.
+func TestSuiteWithoutUserns(t *testing.T) {
+	testenv.In(t, testenv.Host{User: true, WithoutUserns: true, WithoutFuse: true}, func(t *testing.T) {
+		const closed = "an ordinary user cannot look into what the case closes"
+		suiteIn(t, worldfstest.Strategy{
+			Open: openCopyView, Deviations: copyDeviations, User: true,
+			Unseen: map[string]string{"DIF3/mode 000": closed, "DIF3/mode of a directory without search": closed},
+		}, t.TempDir())
+	})
+}
+
+// DIF8: copies for a uid 0 without any capability, as in a container that was given none.
+func TestSuiteWithoutCapabilities(t *testing.T) {
+	testenv.In(t, testenv.Host{WithoutCapabilities: true, WithoutUserns: true, WithoutFuse: true}, func(t *testing.T) {
+		const closed = "uid 0 without capabilities cannot look into what the case closes"
+		suiteIn(t, worldfstest.Strategy{
+			Open: openCopyView, Deviations: copyDeviations, User: true,
+			Unseen: map[string]string{"DIF3/mode 000": closed, "DIF3/mode of a directory without search": closed},
+		}, t.TempDir())
 	})
 }

@@ -111,11 +111,17 @@ func openUpperRoot(path string) (*dir, unix.Stat_t, error) {
 // isShut tells whether the caller owns the directory of an upper but may not list or enter it.
 func isShut(st *unix.Stat_t) bool { return st.Mode&0o500 != 0o500 && isOurs(st) }
 
-// isOurs tells whether the caller is an ordinary user who owns the file, and so may change a mode that is in the way.
-func isOurs(st *unix.Stat_t) bool {
-	euid := os.Geteuid()
-	return euid != 0 && int(st.Uid) == euid
-}
+// isOurs tells whether a mode may be in the caller's way, and the caller owns the file and so may change it.
+func isOurs(st *unix.Stat_t) bool { return int(st.Uid) == os.Geteuid() && !passesModes() }
+
+// passesModes says whether the modes of files are nothing to this process: it is root, and in no container that took that away.
+//
+// Source: capabilities(7), CAP_DAC_OVERRIDE.
+var passesModes = sync.OnceValue(func() bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	return os.Geteuid() == 0 && unix.Capget(&header, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_DAC_OVERRIDE) != 0
+})
 
 // force gives the owner all rights to a directory, for as long as it is open.
 func force(handle int, st *unix.Stat_t) (*dir, error) {

@@ -73,7 +73,7 @@ func runSeed(t *testing.T, s Strategy, seed uint64, dir string, verbose bool) bo
 	}
 	h := &history{r: rand.New(rand.NewPCG(seed, 0)), root: lower, user: s.User, avoid: s.Avoid, without: s.Without}
 	h.populate()
-	d, changes, notes := observe(t, s, lower, scratch, func(root string) {
+	d, changes, notes := observe(t, s, false, lower, scratch, func(root string) {
 		h.root = root
 		for range 5 + h.r.IntN(75) {
 			h.step()
