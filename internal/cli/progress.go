@@ -33,9 +33,7 @@ func (p *progress) count(done, all, bad int) {
 	if p.w == nil {
 		return
 	}
-	const cells = 20
-	bar := strings.Repeat("#", cells*done/max(1, all))
-	text := fmt.Sprintf("%s: [%-*s] %d of %d", p.what, cells, bar, done, all)
+	text := fmt.Sprintf("%s: %s %d of %d", p.what, bar(int64(done), int64(all)), done, all)
 	if bad > 0 {
 		text += fmt.Sprintf(", %d not the same", bad)
 	}
@@ -51,9 +49,16 @@ func (p *progress) at(done, all int64) {
 	p.next, p.drawn = time.Now().Add(100*time.Millisecond), true
 	text := fmt.Sprintf("%s: %d MB", fsdiff.Escape(p.what), done>>20)
 	if all > 0 {
-		text += fmt.Sprintf(" of %d (%d %%)", all>>20, 100*done/max(all, done))
+		all = max(all, done) // it may have grown since it was measured
+		text = fmt.Sprintf("%s: %s %d of %d MB", fsdiff.Escape(p.what), bar(done, all), done>>20, all>>20)
 	}
 	_, _ = io.WriteString(p.w, "\r\x1b[K"+cut(text, widthOf(p.w)-1)) // only for show
+}
+
+// bar shows how much of all is done.
+func bar(done, all int64) string {
+	const cells = 20
+	return fmt.Sprintf("[%-*s]", cells, strings.Repeat("#", int(cells*done/max(1, all))))
 }
 
 // done removes the line.
