@@ -41,6 +41,17 @@ func (a *arena) steps() string {
 	return strings.Join(steps, "\n")
 }
 
+// recalled is steps of a world that remembers that the overlay failed. A failure is noted only after a second world has confirmed it, which a machine
+// that is short of something at that moment cannot.
+func (a *arena) recalled() (steps string) {
+	for range 10 {
+		if steps = a.steps(); !strings.Contains(steps, "strategy: overlay") {
+			break
+		}
+	}
+	return steps
+}
+
 // WLD3: where user namespaces are refused, a user's world falls through; the failure is remembered, with its remedy, and forgotten when the
 // host is another, when it is old, and by who asks for the strategy itself.
 func TestMemory(t *testing.T) {
@@ -50,7 +61,7 @@ func TestMemory(t *testing.T) {
 		if s := a.steps(); !strings.Contains(s, tried) || strings.Contains(s, "(found ") {
 			t.Errorf("first world:\n%s", s)
 		}
-		if s := a.steps(); !strings.Contains(s, recalled) || strings.Contains(s, "strategy: overlay") {
+		if s := a.recalled(); !strings.Contains(s, recalled) || strings.Contains(s, "strategy: overlay") {
 			t.Errorf("second world:\n%s", s)
 		}
 		path := a.dir + "/run/" + memoryFile
@@ -72,7 +83,7 @@ func TestMemory(t *testing.T) {
 			if s := a.steps(); !strings.Contains(s, "strategy: overlay") {
 				t.Errorf("%s:\n%s", name, s)
 			}
-			if s := a.steps(); strings.Contains(s, "strategy: overlay") {
+			if s := a.recalled(); strings.Contains(s, "strategy: overlay") {
 				t.Errorf("%s, and again:\n%s", name, s)
 			}
 		}

@@ -16,7 +16,7 @@ import (
 
 // WLD10: at most Max worlds have a place; who waits is told once, and goes on when one ends.
 func TestSlots(t *testing.T) {
-	dir := t.TempDir()
+	dir := slotsDir(t)
 	told := make(chan int, 10)
 	slots := Slots{Max: 2, Waiting: func(n int) { told <- n }}
 	var fds []int
@@ -67,7 +67,7 @@ func TestSlots(t *testing.T) {
 
 // WLD10: many takers, never more than Max at once.
 func TestSlotsBound(t *testing.T) {
-	dir := t.TempDir()
+	dir := slotsDir(t)
 	var running, most atomic.Int32
 	var all sync.WaitGroup
 	for range 30 {
@@ -108,7 +108,7 @@ func TestSlotHolder(t *testing.T) {
 
 // WLD10: a holder that is killed gives its place back.
 func TestSlotOfKilled(t *testing.T) {
-	dir := t.TempDir()
+	dir := slotsDir(t)
 	holder := exec.Command(os.Args[0], "-test.run=^TestSlotHolder$")
 	holder.Env = append(os.Environ(), "SUBSTRATE_TEST_SLOT_DIR="+dir)
 	if err := holder.Start(); err != nil {
@@ -144,16 +144,7 @@ func TestSlotOfKilled(t *testing.T) {
 
 // WLD10: a signal ends the wait.
 func TestSlotInterrupted(t *testing.T) {
-	dir, err := os.MkdirTemp("", "slots-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	// The thread that still waits opens the file of the slots once more when it gets its turn.
-	t.Cleanup(func() {
-		for deadline := time.Now().Add(10 * time.Second); os.RemoveAll(dir) != nil && time.Now().Before(deadline); {
-			runtime.Gosched()
-		}
-	})
+	dir := slotsDir(t)
 	fd, err := takeSlot(dir, Slots{Max: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -164,4 +155,20 @@ func TestSlotInterrupted(t *testing.T) {
 	if got := new(Interrupted); !errors.As(err, &got) || got.Signal != unix.SIGINT {
 		t.Errorf("takeSlot = %v, want to be interrupted", err)
 	}
+}
+
+// slotsDir is a directory for slots. A thread that still waits opens the file of the slots once more when it gets its turn, also while the
+// directory is being removed.
+func slotsDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "slots-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for deadline := time.Now().Add(10 * time.Second); os.RemoveAll(dir) != nil && time.Now().Before(deadline); {
+			runtime.Gosched()
+		}
+	})
+	return dir
 }
