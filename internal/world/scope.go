@@ -1,7 +1,7 @@
 package world
 
 import (
-	"errors"
+	"fmt"
 
 	"substrate/internal/world/cgroup"
 )
@@ -21,7 +21,7 @@ func (w *World) wantScope(why error) bool {
 func (w *World) enterScope(pid int) {
 	g, err := cgroup.Scope(w.spec.Bus, w.Name, pid)
 	if err != nil {
-		w.noGroup(errors.Join(w.noDivide, err))
+		w.noGroup(fmt.Errorf("%w; %w", w.noDivide, err))
 		return
 	}
 	w.useGroup(g)
