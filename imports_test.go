@@ -54,6 +54,7 @@ var rules = map[string]rule{
 	"internal/world/netlog":  {ours: []string{"internal/probe", "internal/world/netlink"}, unix: []string{"*"}},
 	"internal/world/egress":  {ours: []string{"internal/probe"}, unix: []string{"*"}, tests: []string{"internal/world/netns", "internal/world/netlog", "internal/world/netlink", "internal/world/nft"}},
 
+	"internal/world/pid1":     {unix: []string{"*"}},
 	"internal/world/landlock": {ours: []string{"internal/probe"}, unix: []string{"*"}},
 
 	"internal/world/onhost": {ours: []string{"internal/inherited"}, unix: []string{"*"}},
@@ -67,7 +68,7 @@ var rules = map[string]rule{
 	},
 	"internal/world/worldinit": {
 		ours: []string{
-			"internal/world/mount", "internal/world/cgroup", "internal/world/netns", "internal/world/nft", "internal/world/netlog",
+			"internal/world/pid1", "internal/world/mount", "internal/world/cgroup", "internal/world/netns", "internal/world/nft", "internal/world/netlog",
 			"internal/world/netlink", "internal/world/egress",
 		},
 		unix: []string{"*"},
@@ -78,7 +79,7 @@ var rules = map[string]rule{
 		ours: []string{
 			"fsdiff", "internal/probe", "internal/inherited", "internal/world/mount", "internal/world/cgroup", "internal/world/netns",
 			"internal/world/nft", "internal/world/netlog", "internal/world/netlink", "internal/world/egress", "internal/world/layout",
-			"internal/world/worldfs", "internal/world/worldinit", "internal/world/onhost", "internal/world/landlock",
+			"internal/world/worldfs", "internal/world/pid1", "internal/world/worldinit", "internal/world/onhost", "internal/world/landlock",
 		},
 		unix: []string{"*"},
 	},

@@ -86,8 +86,9 @@ type execution struct {
 	tap             *capture.Tap // between it and ours; nil if what it prints is not recorded
 	files           bool         // they are files that --json names
 	result          *world.Result
-	setup, teardown time.Duration // of the world; 0 on the host
-	warned          []string      // messages of degradations that have been printed
+	setup, teardown time.Duration  // of the world; 0 on the host
+	signals         *world.Signals // that go to the command of a world; nil on the host
+	warned          []string       // messages of degradations that have been printed
 }
 
 // run does it all and leaves the exit status in the app. The order is that of RPL6: the
@@ -98,14 +99,12 @@ func (e *execution) run() error {
 	}
 	// From here to the end of the command no signal may end us: the span must be completed
 	// and the world removed (RPL10).
-	sigs := make(chan os.Signal, 8)
-	notifyForwarded(sigs)
-	defer signal.Stop(sigs)
+	defer e.catchSignals()()
 	rec := record.New(e.cfg, func(err error) { e.a.warn("%v", err) })
 	span := rec.Begin(e.recorded())
 	err := e.openOutput(span.ID())
 	if err == nil {
-		e.result, err = e.execute(span.ID(), sigs)
+		e.result, err = e.execute(span.ID())
 	}
 	printed, keepErr := e.keepOutput(span)
 	if err != nil {
@@ -197,18 +196,18 @@ func (e *execution) openStdin() error {
 }
 
 // execute runs the command where it belongs.
-func (e *execution) execute(id string, sigs <-chan os.Signal) (*world.Result, error) {
+func (e *execution) execute(id string) (*world.Result, error) {
 	cmd := e.plan.Command()
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = e.stdin, e.stdout, e.stderr
 	cmd.TTY, cmd.Timeout = e.tty, e.flags.timeout
 	if !e.isolate {
 		return world.RunHost(cmd)
 	}
-	return e.inWorld(id, cmd, sigs)
+	return e.inWorld(id, cmd)
 }
 
 // inWorld makes a world, runs the command in it and removes it.
-func (e *execution) inWorld(id string, cmd world.Command, sigs <-chan os.Signal) (*world.Result, error) {
+func (e *execution) inWorld(id string, cmd world.Command) (*world.Result, error) {
 	began := time.Now()
 	w, err := world.New(world.Spec{
 		Name:     e.worldName(id),
@@ -222,7 +221,8 @@ func (e *execution) inWorld(id string, cmd world.Command, sigs <-chan os.Signal)
 		Temp:     tempOf(e.plan.Env),
 		DiffMax:  e.cfg.DiffMax,
 		Limits:   e.flags.limits.of(),
-		Slots:    world.Slots{Max: e.cfg.WorldMax, Waiting: e.a.waiting, Stop: sigs},
+		Slots:    world.Slots{Max: e.cfg.WorldMax, Waiting: e.a.waiting},
+		Signals:  e.signals,
 		Bus:      e.cfg.Bus,
 		Root:     e.cfg.Root,
 		Observe:  e.observer(),
@@ -233,20 +233,8 @@ func (e *execution) inWorld(id string, cmd world.Command, sigs <-chan os.Signal)
 	if err != nil {
 		return nil, err
 	}
-	done := make(chan struct{})
-	go func() {
-		for {
-			select {
-			case s := <-sigs:
-				_ = w.Signal(s.(syscall.Signal)) // a world that has just ended needs none
-			case <-done:
-				return
-			}
-		}
-	}()
 	cmd.Env = append(cmd.Env, "SUBSTRATE_IN_WORLD=1")
 	res, err := w.Run(cmd)
-	close(done)
 	err = errors.Join(err, w.Close())
 	if res != nil && e.cfg.Log != "" {
 		logResult(res)
@@ -275,6 +263,17 @@ func (e *execution) worldName(id string) string {
 		id = e.plan.ReplayOf
 	}
 	return world.NameOf(id)
+}
+
+// catchSignals keeps signals that are meant for the command from ending this process, until the function that it returns is called.
+func (e *execution) catchSignals() (release func()) {
+	if e.isolate {
+		e.signals = world.CatchSignals()
+		return e.signals.Release
+	}
+	sigs := make(chan os.Signal, 8) // who runs the command asks for them too
+	notifyForwarded(sigs)
+	return func() { signal.Stop(sigs) }
 }
 
 // notifyForwarded asks for the signals that the command must get. What the caller of

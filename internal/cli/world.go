@@ -96,7 +96,7 @@ func (a *app) worldRun(args []string) error {
 	if len(fs.Args()) == 0 && !fs.Changed("command") {
 		return usagef("world run needs -- ARGV… or -c CMD")
 	}
-	cfg := config.Load(a.env)
+	cfg := a.cfg
 	plan, err := a.worldPlan(&f, cfg, fs.Args(), fs.Changed("command"))
 	if err != nil {
 		return failed(err)

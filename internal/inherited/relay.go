@@ -1,6 +1,7 @@
 package inherited
 
 import (
+	"math/bits"
 	"sync/atomic"
 	"syscall"
 )
@@ -42,6 +43,32 @@ func CatchSignals() {
 			catch(sig)
 		}
 	}
+}
+
+// Hold begins to catch sigs, which wait for [PassSignalsTo], whoever sends them. The function that it returns puts everything back as it was.
+func Hold(sigs ...syscall.Signal) (release func()) {
+	dropped, terminal = 0, 0
+	atomic.StoreUint64(&target, 0)
+	atomic.StoreUint64(&early, 0)
+	before := make([]kernelAction, len(sigs))
+	for i, sig := range sigs {
+		rtSigaction(sig, nil, &before[i])
+		catch(sig)
+	}
+	return func() {
+		for i, sig := range sigs {
+			setAction(sig, before[i])
+		}
+	}
+}
+
+// Held returns one of the signals that wait, 0 for none.
+func Held() syscall.Signal {
+	waiting := atomic.LoadUint64(&early)
+	if waiting == 0 {
+		return 0
+	}
+	return syscall.Signal(bits.TrailingZeros64(waiting) + 1)
 }
 
 // PassSignalsTo sends what is caught from now on, and what was caught before, to process

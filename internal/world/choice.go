@@ -259,17 +259,10 @@ func holds(tree, path string) bool {
 // fallThrough takes the next strategy after the set-up of a world failed. Everything of the first attempt goes, but for the name, the
 // cgroup and the directories.
 func (w *World) fallThrough(failure *setupFailure) error {
-	err := w.endProcess()
-	w.ended = false
+	err := w.dropProcess()
 	closeFD(&w.memory)
-	if w.noDivide != nil && w.group != nil { // a scope, which went with its process
-		err = errors.Join(err, w.group.Close())
-		w.group = nil
-	}
-	if w.net != nil {
-		w.net.close()
+	if w.spec.Root {
 		err = errors.Join(err, netns.Unbind(w.netnsName()))
-		w.net = nil
 	}
 	failed := w.strategy
 	for _, s := range worldfs.Strategies() {
@@ -281,15 +274,5 @@ func (w *World) fallThrough(failure *setupFailure) error {
 		return err
 	}
 	w.learn(failed)
-	if w.spec.Root {
-		network, err := w.network()
-		if err != nil {
-			return err
-		}
-		if w.net, err = startNet(); err != nil {
-			return err
-		}
-		w.net.tell(&network)
-	}
 	return w.nextView()
 }

@@ -280,7 +280,7 @@ func TestCopyIsInterrupted(t *testing.T) {
 		spec := inPlaceSpec(t)
 		sigs := make(chan os.Signal, 1)
 		sigs <- unix.SIGINT
-		spec.Slots.Stop = sigs
+		spec.Signals = &Signals{queue: sigs}
 		for i := range 2000 {
 			must(t, os.WriteFile(filepath.Join(spec.Cwd, strconv.Itoa(i)), nil, 0o600))
 		}

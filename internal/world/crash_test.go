@@ -2,6 +2,7 @@ package world
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,7 +33,7 @@ const (
 // crashPoints are the moments after which a supervisor is killed: each kind of object
 // that world.json can name, and what has no name.
 func crashPoints(root bool) []string {
-	points := []string{kindState, "world.json", kindUpper, "process", "running"}
+	points := []string{"born", kindState, "world.json", kindUpper, "process", "running"}
 	if root {
 		points = append(points, kindNetns)
 		if _, err := cgroup.Mount(); err == nil {
@@ -143,6 +144,13 @@ func crashAndCollect(t *testing.T, point string) {
 	spec := testSpec(t, dir)
 	crash(t, dir, point)
 	list, err := listDead(spec)
+	if point == "born" { // before the world has a name
+		if err != nil || len(list) != 0 {
+			t.Errorf("List after a crash at %s = %+v, %v; want nothing", point, list, err)
+		}
+		must(t, errors.Join(os.RemoveAll(filepath.Join(dir, "run")), os.Remove(precious)))
+		return
+	}
 	if err != nil || len(list) != 1 || list[0].Alive {
 		t.Fatalf("List after a crash at %s = %+v, %v; want one dead world", point, list, err)
 	}

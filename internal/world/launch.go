@@ -33,85 +33,103 @@ func (w *World) degradations(res *Result) []Degradation {
 	return slices.Concat(w.strategyWarnings(), w.degraded, w.viewNotes(), res.Degraded)
 }
 
-// start forks the first process, with less isolation if the kernel refuses some of it: a world without a
-// cgroup or without a network namespace is a world, and says so.
+// start gives the first process its file view and the command.
 func (r *run) start() error {
+	w := r.w
+	if err := w.bear(); err != nil {
+		return w.setupError("clone", err)
+	}
+	if err := w.settle(); err != nil {
+		return err
+	}
+	r.proc = w.proc
 	setup, err := r.setup()
 	if err != nil {
 		return err
 	}
-	setup.Wait = r.w.noDivide != nil
-	proc, err := setup.Start()
-	if errors.Is(err, syscall.ENOSYS) {
-		setup.Wait, setup.Cgroup = true, -1 // attached by hand below
-		proc, err = setup.Start()
-	} else if err != nil && setup.Cgroup >= 0 {
-		setup.Cgroup = -1
-		if proc, err = setup.Start(); err == nil {
-			r.w.noGroup(errors.New("clone3 into the cgroup was refused"))
-		}
-	}
-	if err != nil && setup.Net {
-		setup.Net = false
-		if proc, err = setup.Start(); err == nil {
-			r.degrade("netns", noNetns, true)
-		}
-	}
-	if err != nil {
-		return r.w.setupError("clone", err)
-	}
-	r.proc = proc
-	r.w.use(proc)
-	return r.afterFork(setup)
+	return r.proc.Execute(setup)
 }
 
-// afterFork does what the supervisor has to do for the first process.
-func (r *run) afterFork(setup *worldinit.Setup) error {
-	w := r.w
-	w.made("process", "")
-	if setup.Wait {
-		if w.noDivide != nil {
-			w.enterScope(r.proc.PID)
-		} else if w.group != nil {
-			if err := w.group.Add(r.proc.PID); err != nil {
-				w.noGroup(err)
-			}
+// bearEarly starts the first process before it is known what the world will be like, so that it makes its network namespace
+// meanwhile. What keeps it from that, [run.start] will tell.
+func (w *World) bearEarly() {
+	if len(w.candidates) > 0 && w.candidates[0].Name() != worldfs.Direct {
+		_ = w.bear()
+	}
+}
+
+// bear starts the first process if there is none.
+func (w *World) bear() error {
+	if w.proc != nil {
+		return nil
+	}
+	proc, err := worldinit.Start(!w.spec.Root)
+	if err != nil {
+		return err
+	}
+	w.settled, w.grouped = false, false
+	w.use(proc)
+	w.made("born", "")
+	return nil
+}
+
+// settleEarly is settle if the disk of the upper, whose lock the first process holds, is known already.
+func (w *World) settleEarly() error {
+	if _, any := w.candidates[0].(worldfs.AnyDisk); any || w.proc == nil {
+		return nil
+	}
+	return w.settle()
+}
+
+// settle tells the first process all but the file view. A world without a cgroup is a world, and says so.
+func (w *World) settle() error {
+	if w.settled {
+		return nil
+	}
+	w.settled = true
+	base := &worldinit.Base{UID: os.Geteuid(), GID: os.Getegid(), Group: -1, Verbose: w.spec.Observe != nil}
+	switch {
+	case w.noDivide != nil:
+		w.enterScope(w.proc.PID())
+		w.grouped = w.group != nil
+	case w.group == nil:
+	case w.proc.NeedsGroup():
+		if err := w.group.Add(w.proc.PID()); err != nil {
+			w.noGroup(err)
+		} else {
+			w.grouped = true
 		}
-		if err := r.proc.Go(); err != nil {
-			return err
-		}
+	default:
+		base.Group = w.group.FD()
 	}
 	if w.group != nil {
 		w.observe("cgroup", "ok", true)
 	}
-	if setup.Network.Joins {
-		r.takeNet()
+	// A supervisor that is killed leaves a first process that is about to die. Until it has, the world is not
+	// to be taken for a leftover: it may be in the middle of a mount.
+	for _, fd := range []int{w.lock, w.upperFD, w.slot} {
+		if fd >= 0 {
+			base.Keep = append(base.Keep, fd)
+		}
 	}
-	return nil
+	var err error
+	if base.Network, err = w.network(); err != nil {
+		return err
+	}
+	err = w.proc.Settle(base)
+	w.made("process", "")
+	return err
 }
 
-// takeNet takes what is in the network namespace of a root's world once that is there.
-func (r *run) takeNet() {
-	w := r.w
-	w.net.filled.wait()
-	r.log, r.dns = w.net.log, w.net.dns
-	w.net.log, w.net.dns = -1, -1
-	r.nameAt = time.Time{}
-	if w.net.err != nil {
-		w.observe("netns", w.net.err.Error(), false)
-		r.degrade("netns", noNetns, true)
-		return
+// dropProcess ends a first process that will not get the command.
+func (w *World) dropProcess() error {
+	err := w.endProcess()
+	w.ended = false
+	if w.noDivide != nil && w.group != nil { // a scope, which went with its process
+		err = errors.Join(err, w.group.Close())
+		w.group = nil
 	}
-	if w.net.linksErr != nil {
-		r.degradeStep("netns", w.net.linksErr)
-	}
-	if w.net.rulesErr != nil {
-		r.degradeStep("nft", w.net.rulesErr)
-	} else {
-		w.observe("nft", "ok", true)
-	}
-	w.observe("netns", "ok", true)
-	r.nameAt = time.Now().Add(nameAfter)
+	return err
 }
 
 // nameAfter is the time after which a world's network namespace gets its name. To give one and to take it away costs as much as a tenth
@@ -128,7 +146,7 @@ func (r *run) nameNet() int {
 	}
 	r.nameAt = time.Time{}
 	w := r.w
-	if err := netns.Bind(w.net.ns, w.netnsName()); err != nil {
+	if err := netns.Bind(r.ns, w.netnsName()); err != nil {
 		w.forget(kindNetns)
 		r.degrade("netns-name", "the network namespace has no name for ip-netns(8): "+err.Error(), false)
 		return -1
@@ -137,34 +155,11 @@ func (r *run) nameNet() int {
 	return -1
 }
 
-// setup writes down what the first process shall do.
+// setup writes down the file view and the command.
 func (r *run) setup() (*worldinit.Setup, error) {
-	w := r.w
-	network := worldinit.Network{Joins: w.net != nil}
-	if network.Joins {
-		network.Socket = w.net.take
-	} else {
-		var err error
-		if network, err = w.network(); err != nil {
-			return nil, err
-		}
-	}
-	mounts := w.view.Mounts()
+	mounts := r.w.view.Mounts()
 	s := &worldinit.Setup{
-		Namespaces: worldinit.Namespaces{User: !w.spec.Root, Net: !w.spec.Root, Cgroup: -1},
-		UID:        os.Geteuid(), GID: os.Getegid(),
-		Staging: w.props.staging, Mounts: mounts.List, Memory: mounts.Memory,
-		Network: network, Verbose: w.spec.Observe != nil,
-	}
-	// A supervisor that is killed leaves a first process that is about to die. Until it has, the world is not
-	// to be taken for a leftover: it may be in the middle of a mount.
-	for _, fd := range []int{w.lock, w.upperFD, w.slot} {
-		if fd >= 0 {
-			s.Keep = append(s.Keep, fd)
-		}
-	}
-	if w.group != nil {
-		s.Cgroup = w.group.FD()
+		Staging: r.w.props.staging, Mounts: mounts.List, Memory: mounts.Memory, Verbose: r.w.spec.Observe != nil,
 	}
 	var err error
 	s.Command, err = r.command()

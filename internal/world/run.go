@@ -15,6 +15,7 @@ import (
 	"substrate/internal/inherited"
 	"substrate/internal/world/egress"
 	"substrate/internal/world/netlog"
+	"substrate/internal/world/pid1"
 	"substrate/internal/world/worldfs"
 	"substrate/internal/world/worldinit"
 )
@@ -31,6 +32,7 @@ type run struct {
 	proc   *worldinit.Process
 	log    int       // NFLOG socket, -1 without
 	dns    int       // socket of the stub resolver, -1 without
+	ns     int       // the network namespace of a root's world, -1 without
 	nameAt time.Time // when the network namespace gets its name; zero for never
 	null   int       // /dev/null if the command has that, -1 without
 	seen   netlog.Distinct
@@ -46,6 +48,8 @@ type run struct {
 	late     bool       // the wait for those who serve the mounts was too long
 	timer    *time.Timer
 	timedOut bool
+
+	before Usage // what the process had used before it became the command
 }
 
 // Run runs cmd and waits until it has ended and no process of the world is left but its first one, which ends by itself. If the
@@ -53,9 +57,6 @@ type run struct {
 // command was not started, or that the supervisor lost sight of it; how the command itself
 // ended is in the Result. Run may be called once.
 func (w *World) Run(cmd Command) (*Result, error) {
-	// PR_SET_PDEATHSIG is bound to the thread that forks.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	if w.ran {
 		return nil, errRanBefore
 	}
@@ -64,10 +65,7 @@ func (w *World) Run(cmd Command) (*Result, error) {
 		if err := w.interrupted(); err != nil {
 			return nil, err
 		}
-		if view, ok := w.view.(worldfs.OnHost); ok {
-			return w.runOnHost(view, &cmd)
-		}
-		res, err := w.runView(&cmd)
+		res, err := w.attempt(&cmd)
 		var failure *setupFailure
 		if !errors.As(err, &failure) || !failure.ofView {
 			return res, err
@@ -78,9 +76,27 @@ func (w *World) Run(cmd Command) (*Result, error) {
 	}
 }
 
-// runView is Run with the view that there is.
+// attempt is Run with the view that there is.
+func (w *World) attempt(cmd *Command) (*Result, error) {
+	view, ok := w.view.(worldfs.OnHost)
+	if ok {
+		w.spec.Signals.wait() // it asks for them itself
+	}
+	defer w.spec.Signals.follow(w)()
+	if !ok {
+		return w.runView(cmd)
+	}
+	if err := w.dropProcess(); err != nil {
+		return nil, err
+	}
+	runtime.LockOSThread() // PR_SET_PDEATHSIG is bound to the thread that forks
+	defer runtime.UnlockOSThread()
+	return w.runOnHost(view, cmd)
+}
+
+// runView is Run with a view in a mount namespace.
 func (w *World) runView(cmd *Command) (*Result, error) {
-	r := &run{w: w, cmd: cmd, res: w.newResult(), log: -1, dns: -1, null: -1}
+	r := &run{w: w, cmd: cmd, res: w.newResult(), log: -1, dns: -1, ns: -1, null: -1}
 	defer r.close()
 	if err := r.start(); err != nil {
 		return nil, err
@@ -140,21 +156,23 @@ func (r *run) message() (bool, error) {
 	}
 	step := r.proc.Step(m)
 	switch m.Kind {
-	case worldinit.MsgStep:
+	case pid1.MsgStep:
 		r.w.observe(step, "ok", true)
-	case worldinit.MsgDegrade:
-		r.degradeStep(step, syscall.Errno(m.Errno))
-	case worldinit.MsgFail:
+	case pid1.MsgDegrade:
+		r.without(m)
+	case pid1.MsgFail:
 		return true, r.w.setupError(step, syscall.Errno(m.Errno))
-	case worldinit.MsgExec:
+	case pid1.MsgExec:
 		r.execFailed(syscall.Errno(m.Errno))
-	case worldinit.MsgFuse:
+	case pid1.MsgFuse:
 		return false, r.serve(fds)
-	case worldinit.MsgFDs:
-		r.takeFDs(fds)
+	case pid1.MsgNet:
+		r.takeNet(fds)
+	case pid1.MsgBegin:
+		r.takeView(fds)
 		r.stands()
-		r.begins()
-	case worldinit.MsgExit:
+		r.begins(m)
+	case pid1.MsgExit:
 		r.exited(m)
 		r.w.ended = true
 		return true, nil
@@ -181,7 +199,7 @@ func (r *run) gone() error {
 
 var errKilled = errors.New("the first process of the world was killed")
 
-func (r *run) exited(m worldinit.Message) {
+func (r *run) exited(m pid1.Message) {
 	ws := unix.WaitStatus(m.Status)
 	switch {
 	case r.res.ExecErr != nil: // the status is already known
@@ -191,8 +209,8 @@ func (r *run) exited(m worldinit.Message) {
 	default:
 		r.res.Exit = ws.ExitStatus()
 	}
-	r.res.Usage.User = time.Duration(m.Utime) * time.Microsecond
-	r.res.Usage.System = time.Duration(m.Stime) * time.Microsecond
+	r.res.Usage.User = max(0, time.Duration(m.Utime)*time.Microsecond-r.before.User)
+	r.res.Usage.System = max(0, time.Duration(m.Stime)*time.Microsecond-r.before.System)
 	r.res.Usage.MaxRSS = m.MaxRSS << 10
 }
 
@@ -207,15 +225,28 @@ func (r *run) execFailed(errno syscall.Errno) {
 	}
 }
 
-// takeFDs sorts the descriptors of MsgFDs. Those that could not be had are copies of the report socket,
-// recognised by being no netlink, no inet, no directory.
-func (r *run) takeFDs(fds []int) {
+// takeNet takes the descriptors of the network. One that could not be had is a copy of the report socket, recognised by being no netlink,
+// no inet and no namespace.
+func (r *run) takeNet(fds []int) {
 	for i, fd := range fds {
 		switch {
 		case i == worldinit.FDLog && r.log < 0 && isSocket(fd, unix.AF_NETLINK):
 			r.log = fd
 		case i == worldinit.FDDNS && r.dns < 0 && isSocket(fd, unix.AF_INET):
 			r.dns = fd
+		case i == worldinit.FDNet && r.ns < 0 && r.w.spec.Root && isNamespace(fd):
+			r.ns = fd
+			r.nameAt = time.Now().Add(nameAfter)
+		default:
+			_ = unix.Close(fd)
+		}
+	}
+}
+
+// takeView takes the descriptors of the file view in the same way.
+func (r *run) takeView(fds []int) {
+	for i, fd := range fds {
+		switch {
 		case i == worldinit.FDUpper && r.w.view.Mounts().Memory != nil:
 			r.w.memory = fd
 		case i == worldinit.FDMaster && r.cmd.TTY:
@@ -224,6 +255,12 @@ func (r *run) takeFDs(fds []int) {
 			_ = unix.Close(fd)
 		}
 	}
+}
+
+// isNamespace says whether fd is a namespace.
+func isNamespace(fd int) bool {
+	var st unix.Statfs_t
+	return unix.Fstatfs(fd, &st) == nil && st.Type == unix.NSFS_MAGIC
 }
 
 func isSocket(fd, domain int) bool {
@@ -249,7 +286,7 @@ func (r *run) armTimeout() {
 		r.mu.Lock()
 		r.timedOut = true
 		r.mu.Unlock()
-		_ = r.w.Signal(worldinit.SignalTermAll)
+		_ = r.w.Signal(pid1.SignalTermAll)
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.timer = time.AfterFunc(grace, func() { _ = r.w.Signal(unix.SIGKILL) })
@@ -257,8 +294,9 @@ func (r *run) armTimeout() {
 }
 
 // begins is called when the world stands and the command is about to be started: its time runs from here.
-func (r *run) begins() {
+func (r *run) begins(m pid1.Message) {
 	r.w.listen()
+	r.before.User, r.before.System = time.Duration(m.Utime)*time.Microsecond, time.Duration(m.Stime)*time.Microsecond
 	r.res.Started = time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -327,6 +365,20 @@ func (r *run) kernelLog() {
 
 func (r *run) degrade(name, message string, asked bool) {
 	r.res.Degraded = append(r.res.Degraded, Degradation{Name: name, Message: message, Asked: asked})
+}
+
+// without records what the world has to do without.
+func (r *run) without(m pid1.Message) {
+	step, err := r.proc.Step(m), syscall.Errno(m.Errno)
+	switch {
+	case m.Step == pid1.StepNetns:
+		r.w.observe(step, err.Error(), false)
+		r.degrade("netns", noNetns, true)
+	case step == "cgroup":
+		r.w.noGroup(fmt.Errorf("clone3 into the cgroup: %w", err))
+	default:
+		r.degradeStep(step, err)
+	}
 }
 
 // degradeStep records that the first process had to leave a step out.
@@ -405,7 +457,7 @@ func (r *run) buffer() []byte {
 
 func (r *run) close() {
 	r.stands()
-	for _, fd := range []*int{&r.log, &r.dns, &r.null} {
+	for _, fd := range []*int{&r.log, &r.dns, &r.ns, &r.null} {
 		closeFD(fd)
 	}
 }

@@ -11,9 +11,8 @@ import (
 
 // Slots bounds how many worlds of one user run at once (WLD10).
 type Slots struct {
-	Max     int              // 0 for no bound
-	Waiting func(max int)    // called once if New has to wait; may be nil
-	Stop    <-chan os.Signal // a signal that arrives here ends the wait, or the copying of a tree, with [Interrupted]; may be nil
+	Max     int           // 0 for no bound
+	Waiting func(max int) // called once if New has to wait; may be nil
 }
 
 // Interrupted is the error of a New that was ended by a signal while it waited or copied, and of a Run before which one came.
@@ -32,8 +31,8 @@ const slotsFile = "slots"
 // waitByte is the lock that only the first of those who wait holds.
 const waitByte = 1 << 20
 
-// takeSlot waits until fewer than Max worlds run, and takes the place of one; -1 without a bound.
-func takeSlot(run string, s Slots) (int, error) {
+// takeSlot waits until fewer than Max worlds run, and takes the place of one; -1 without a bound. A signal ends the wait with [Interrupted].
+func takeSlot(run string, s Slots, sigs *Signals) (int, error) {
 	if s.Max <= 0 {
 		return -1, nil
 	}
@@ -42,13 +41,14 @@ func takeSlot(run string, s Slots) (int, error) {
 	if !errors.Is(err, errTaken) {
 		return fd, err
 	}
+	stop := sigs.wait()
 	if s.Waiting != nil {
 		s.Waiting(s.Max)
 	}
 	select {
 	case got := <-startWaiting(path, s.Max):
 		return got.fd, got.err
-	case sig := <-s.Stop:
+	case sig := <-stop:
 		// What waits in other threads ends with this process.
 		return -1, &Interrupted{Signal: sig, What: "wait for another world to end"}
 	}

@@ -21,7 +21,7 @@ func TestSlots(t *testing.T) {
 	slots := Slots{Max: 2, Waiting: func(n int) { told <- n }}
 	var fds []int
 	for range 2 {
-		fd, err := takeSlot(dir, slots)
+		fd, err := takeSlot(dir, slots, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -33,7 +33,7 @@ func TestSlots(t *testing.T) {
 	got := make(chan int)
 	for range 3 {
 		go func() {
-			fd, err := takeSlot(dir, slots)
+			fd, err := takeSlot(dir, slots, nil)
 			if err != nil {
 				t.Error(err)
 			}
@@ -72,7 +72,7 @@ func TestSlotsBound(t *testing.T) {
 	var all sync.WaitGroup
 	for range 30 {
 		all.Go(func() {
-			fd, err := takeSlot(dir, Slots{Max: 3})
+			fd, err := takeSlot(dir, Slots{Max: 3}, nil)
 			if err != nil {
 				t.Error(err)
 				return
@@ -97,7 +97,7 @@ func TestSlotHolder(t *testing.T) {
 	if dir == "" {
 		return
 	}
-	if _, err := takeSlot(dir, Slots{Max: 1}); err != nil {
+	if _, err := takeSlot(dir, Slots{Max: 1}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "held"), nil, 0o600); err != nil {
@@ -125,7 +125,7 @@ func TestSlotOfKilled(t *testing.T) {
 	waits := make(chan int, 1)
 	got := make(chan error, 1)
 	go func() {
-		fd, err := takeSlot(dir, Slots{Max: 1, Waiting: func(n int) { waits <- n }})
+		fd, err := takeSlot(dir, Slots{Max: 1, Waiting: func(n int) { waits <- n }}, nil)
 		closeFD(&fd)
 		got <- err
 	}()
@@ -145,13 +145,13 @@ func TestSlotOfKilled(t *testing.T) {
 // WLD10: a signal ends the wait.
 func TestSlotInterrupted(t *testing.T) {
 	dir := slotsDir(t)
-	fd, err := takeSlot(dir, Slots{Max: 1})
+	fd, err := takeSlot(dir, Slots{Max: 1}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer closeFD(&fd)
 	stop := make(chan os.Signal, 1)
-	_, err = takeSlot(dir, Slots{Max: 1, Stop: stop, Waiting: func(int) { stop <- unix.SIGINT }})
+	_, err = takeSlot(dir, Slots{Max: 1, Waiting: func(int) { stop <- unix.SIGINT }}, &Signals{queue: stop})
 	if got := new(Interrupted); !errors.As(err, &got) || got.Signal != unix.SIGINT {
 		t.Errorf("takeSlot = %v, want to be interrupted", err)
 	}

@@ -33,6 +33,7 @@ type Spec struct {
 	Likely   []string   // other directories that the command is likely to write to, such as HOME; a user's world takes special care of them
 	Temp     string     // the command's directory for temporary files, TMPDIR; "" for none but /tmp
 	Limits   Limits     // zero values for none
+	Signals  *Signals   // those that are passed on to the command; nil for none
 	Slots    Slots      // how many worlds may run at once
 	DiffMax  int        // entries in the diff; 0 means fsdiff.DefaultMax
 	Bus      string     // address of the caller's D-Bus, on which their systemd is asked for a cgroup if need be; "" for none

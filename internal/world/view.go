@@ -44,7 +44,7 @@ func (w *World) prepare(s worldfs.Strategy) error {
 		}
 		return w.noteServers()
 	}
-	done, interrupted := stopping(r, w.spec.Slots.Stop)
+	done, interrupted := stopping(r, w.spec.Signals.wait())
 	w.view, err = s.Prepare(r)
 	close(done)
 	if sig := <-interrupted; sig != nil {

@@ -46,7 +46,8 @@ type World struct {
 	ran   bool
 	ended bool // the command has ended, and no process is left but the first, which is ending by itself
 
-	net *netMaker // root: makes the network namespace
+	settled bool // the first process knows all but the file view
+	grouped bool // the first process is in the cgroup too, not only the command
 
 	mu    sync.Mutex // guards what follows against Signal from other goroutines
 	proc  *worldinit.Process
@@ -55,8 +56,8 @@ type World struct {
 	listens bool // the first process has all signals blocked by now, and so keeps them for the command
 }
 
-// New makes a world: its name and lock, its directories and its cgroup. No process
-// is started; that is done by [World.Run]. The caller must call [World.Close].
+// New makes a world: its name and lock, its directories, its cgroup, and its first process, which is bound to the calling
+// thread: the goroutine is locked to that until [World.Close], which it must call.
 //
 // Errors wrap [probe.ErrUnsupported] if this host cannot have such a world.
 func New(spec Spec) (*World, error) {
@@ -100,16 +101,12 @@ func (w *World) make() error {
 	if err != nil {
 		return err
 	}
-	if w.slot, err = takeSlot(filepath.Dir(worlds), w.spec.Slots); err != nil {
+	if w.slot, err = takeSlot(filepath.Dir(worlds), w.spec.Slots, w.spec.Signals); err != nil {
 		return err
-	}
-	if w.spec.Root {
-		if w.net, err = startNet(); err != nil {
-			return err
-		}
 	}
 	collectQuietly(w.spec.Dirs)
 	w.recall(filepath.Dir(worlds))
+	w.bearEarly()
 	overlays, err := w.overlayRoot()
 	if err != nil {
 		return err
@@ -118,13 +115,6 @@ func (w *World) make() error {
 		return err
 	}
 	w.made(kindState, w.dir)
-	if w.spec.Root {
-		network, err := w.network()
-		if err != nil {
-			return err
-		}
-		w.net.tell(&network)
-	}
 	groupDir := w.planGroup()
 	w.state = state{ID: w.ID, Name: w.Name, Created: time.Now().UTC(), PID: os.Getpid(), Cwd: w.spec.Cwd, Strategy: w.candidates[0].Name()}
 	w.state.Objects = []object{{kindState, w.dir}}
@@ -147,6 +137,9 @@ func (w *World) make() error {
 	w.made("world.json", w.dir)
 	w.makeGroup(groupDir)
 	if err := w.makeUpperDir(); err != nil {
+		return err
+	}
+	if err := w.settleEarly(); err != nil {
 		return err
 	}
 	if w.props, err = makeProps(filepath.Dir(worlds)); err != nil {
@@ -360,10 +353,14 @@ func (w *World) Signal(sig syscall.Signal) error {
 func (w *World) interrupted() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.early == 0 {
+	sig := w.early
+	if sig == 0 {
+		sig = w.spec.Signals.held()
+	}
+	if sig == 0 {
 		return nil
 	}
-	return &Interrupted{Signal: w.early, What: "set up the world"}
+	return &Interrupted{Signal: sig, What: "set up the world"}
 }
 
 // use makes p the first process.
@@ -378,9 +375,13 @@ func (w *World) listen() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.listens = true
-	if w.early != 0 && w.proc != nil {
+	if w.proc == nil {
+		return
+	}
+	if w.early != 0 {
 		_ = w.proc.Signal(w.early)
 	}
+	w.spec.Signals.passTo(w.proc.PID())
 }
 
 // endProcess ends all processes of the world and waits for them.
@@ -392,6 +393,7 @@ func (w *World) endProcess() error {
 	if proc == nil {
 		return nil
 	}
+	w.spec.Signals.passTo(0) // the number will be another's
 	return proc.Reap()
 }
 
@@ -402,10 +404,6 @@ func (w *World) Close() error {
 	if !w.ended {
 		err = w.endProcess()
 	}
-	if w.net != nil {
-		w.net.close()
-		w.net = nil
-	}
 	if w.view != nil {
 		err = errors.Join(err, w.view.Close())
 	}
@@ -414,7 +412,7 @@ func (w *World) Close() error {
 		closeFD(&w.slot)
 		return err
 	}
-	// What the exit of the first process does not need goes while that is under way.
+	// What the exit of the first process does not need goes while that is under way: everything, unless it is in the cgroup.
 	var early, late []object
 	for _, o := range w.state.Objects {
 		if o.Kind == kindUpper || o.Kind == kindNetns {
@@ -423,7 +421,10 @@ func (w *World) Close() error {
 			late = append(late, o)
 		}
 	}
-	err = errors.Join(err, removeObjects(early), w.endProcess())
+	err = errors.Join(err, removeObjects(early))
+	if w.grouped {
+		err = errors.Join(err, w.endProcess())
+	}
 	if w.group != nil {
 		err = errors.Join(err, w.group.Close())
 		w.group = nil
@@ -431,6 +432,7 @@ func (w *World) Close() error {
 	if err == nil {
 		err = removeObjects(late)
 	}
+	err = errors.Join(err, w.endProcess())
 	for _, fd := range []*int{&w.upperFD, &w.lock, &w.slot} {
 		closeFD(fd)
 	}

@@ -20,39 +20,37 @@ var rootKeeps = []uint{
 	unix.CAP_LEASE,
 }
 
-// lastCap is above any capability that Linux has; dropping one that does not exist fails harmlessly.
-const lastCap = 45
-
-// dropPrivileges takes from the first process, and so from the command, what could reach
-// out of the world: for a user every capability and the way to new ones, for root all but rootKeeps.
-func (s *Setup) dropPrivileges(p *Program) {
-	p.Step("capabilities")
-	var keep uint64
-	if !s.User {
+// keptBy says which capabilities a command keeps: a user's none.
+func keptBy(user bool) (keep uint64) {
+	if !user {
 		for _, c := range rootKeeps {
 			keep |= 1 << c
 		}
 	}
-	for c := range lastCap {
-		if keep&(1<<c) == 0 {
-			p.Try(unix.SYS_PRCTL, Num(unix.PR_CAPBSET_DROP), Num(c))
-		}
+	return keep
+}
+
+// limitPrivileges takes from the second process, and so from the command, the way to privileges that could reach
+// out of the world, as far as the first has it still. It keeps those that it has, with which it builds the file view.
+func limitPrivileges(p *program, user bool) {
+	p.step("capabilities")
+	if user {
+		p.call(unix.SYS_PRCTL, Num(unix.PR_SET_NO_NEW_PRIVS), Num(1))
 	}
-	if s.User {
-		p.Call(unix.SYS_PRCTL, Num(unix.PR_SET_NO_NEW_PRIVS), Num(1))
-	}
-	// The caller's session keyring would be read and filled through the world. Where the call is refused, by a
-	// container's seccomp profile for one, so is every other use of keyrings.
-	//
-	// Source: keyctl_join_session_keyring(3); session-keyring(7).
-	p.Try(unix.SYS_KEYCTL, Num(unix.KEYCTL_JOIN_SESSION_KEYRING), Num(0))
-	s.seccomp(p) // needs a capability that goes next
-	p.Step("capabilities")
-	p.Call(unix.SYS_CAPSET, p.Bytes(words(unix.LINUX_CAPABILITY_VERSION_3, 0)), p.Bytes(words(
+	p.seccomp() // needs a capability that goes with the rest
+}
+
+// dropCapabilities takes the capabilities themselves.
+func dropCapabilities(p *program, user bool) {
+	p.step("capabilities")
+	p.setCapabilities(keptBy(user))
+	p.try(unix.SYS_PRCTL, Num(unix.PR_CAP_AMBIENT), Num(unix.PR_CAP_AMBIENT_CLEAR_ALL))
+}
+
+// setCapabilities leaves the process those and no others.
+func (p *program) setCapabilities(keep uint64) {
+	p.call(unix.SYS_CAPSET, p.data(words(unix.LINUX_CAPABILITY_VERSION_3, 0)), p.data(words(
 		uint32(keep), uint32(keep), 0, uint32(keep>>32), uint32(keep>>32), 0)))
-	p.Try(unix.SYS_PRCTL, Num(unix.PR_CAP_AMBIENT), Num(unix.PR_CAP_AMBIENT_CLEAR_ALL))
-	// The first process holds a copy of some of the supervisor's memory: nobody inside may look at it.
-	p.Call(unix.SYS_PRCTL, Num(unix.PR_SET_DUMPABLE), Num(0))
 }
 
 func words(list ...uint32) []byte {

@@ -1,9 +1,13 @@
 package worldinit
 
 import (
+	"errors"
+	"os"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"substrate/internal/world/pid1"
 )
 
 // Reg names a register of the child: the place of a system call's result.
@@ -24,186 +28,169 @@ func Num[T ~int | ~uint | ~int32 | ~uint32 | ~uint64 | ~int64 | ~uintptr](n T) A
 // FromReg is the value that an earlier op left in r.
 func FromReg(r Reg) Arg { return Arg{reg: r, ptr: true} }
 
-// The kinds of op.
-const (
-	opCall    = iota // one system call
-	opAlive          // end if the supervisor is gone
-	opAck            // read a netlink socket until it is empty; an error message in it is an error
-	opPoke           // store a register as an int32 at a fixed address
-	opPeek           // load a register from an int32 at a fixed address
-	opStep           // tell the supervisor that a step ended well
-	opDegrade        // tell the supervisor that a step had to be left out, and the last error
-	opJump           // go on at onErr
-	opSpawn          // fork: the parent goes on, the child continues at onErr
-	opExec           // execute the command
-	opInit           // be pid 1 until the command has ended
-)
-
-// What an op does when its system call fails, if not the index of the op to go on with.
-const (
-	fatal = -1 // report it and end the world
-	next  = -2 // go on with the next op
-)
-
-const maxRegs = 48
-
-// op is laid out for the child: no pointers, so that no write barrier and no bounds
-// of a slice header stand in its way.
-type op struct {
-	nr      uintptr
-	args    [6]uintptr
-	kind    int32
-	onErr   int32
-	wantErr int32 // an errno that counts as success; 0 for none
-	skip    int32 // the op to go on with after wantErr; 0 as after success
-	next    int32 // the op to go on with after success; 0 for the one below
-	regMask uint8 // bit i: args[i] is the number of a register
-	dst     uint8 // register for the result, plus one; 0 for none
-	step    uint8 // index into steps
-}
-
-// Program is the list of what a child does. Methods append to it; nothing runs before
-// [Program.Start]. A Program can be started once.
-type Program struct {
-	ops   []op
+// program is the list of what the processes of a world do. Methods append to the part that comes next; send hands it over.
+type program struct {
+	ops   []pid1.Op
 	steps []string
 	regs  int
-	pokes int
-	memory
-	state *childState
+
+	room []byte // what is left of the process's memory
+	part int    // how much of it the part that comes next takes already
+	err  error  // why the part cannot be handed over
 }
 
-// childState is what the interpreter needs besides the ops. It lies in the child's memory; only the child writes to it
-// once it runs, in its own copy.
-type childState struct {
-	ops     unsafe.Pointer
-	regs    [maxRegs]uintptr
-	pokes   [8]unsafe.Pointer // targets of opPoke and sources of opPeek
-	lastErr int32
-	parent  int32          // op with which the parent goes on after opSpawn
-	child   int32          // op with which the child begins
-	command uintptr        // pid of the command
-	status  uintptr        // descriptor of the report socket in the child
-	paths   unsafe.Pointer // candidates for execve: pointers to strings, a null at the end
-	argv    unsafe.Pointer
-	env     unsafe.Pointer
-	msg     Message
-	info    [128]byte // siginfo_t
-	buf     [8192]byte
-	rusage  unix.Rusage
-}
+// errTooLong is what execve(2) says of a command that has no room.
+var errTooLong = os.NewSyscallError("execve", unix.E2BIG)
 
-// New returns an empty Program.
-func New() *Program {
-	p := &Program{steps: []string{"start"}, ops: make([]op, 0, 256)}
-	p.state = place[childState](&p.memory)
+// newProgram returns an empty program in the memory that is left for parts.
+func newProgram(room []byte) *program {
+	p := &program{steps: append([]string(nil), pid1.Steps[:]...), ops: make([]pid1.Op, 0, 256), regs: pid1.FirstReg, room: room}
+	p.bytes(int(unsafe.Sizeof(pid1.Part{})))
 	return p
 }
 
-// Step begins a step: the ops that follow belong to it until the next call.
-func (p *Program) Step(name string) { p.steps = append(p.steps, name) }
+// align is what every piece of memory is aligned to.
+const align = 16
 
-// Done makes the child tell the supervisor, at that moment, that the current step ended well.
-func (p *Program) Done() { p.add(op{kind: opStep}) }
+// bytes returns n zeroed bytes of the process's memory. It never fails: see program.err.
+func (p *program) bytes(n int) []byte {
+	room := (n + align - 1) &^ (align - 1)
+	if room > len(p.room)-p.part {
+		p.err = errTooLong
+		return make([]byte, n)
+	}
+	b := p.room[p.part : p.part+n : p.part+n]
+	p.part += room
+	return b
+}
 
-// Degrade makes the child tell the supervisor that the current step could not be done, with the
+// place returns zeroed memory for a T, which must hold no pointers into the Go heap.
+func place[T any](p *program) *T {
+	var zero T
+	return (*T)(unsafe.Pointer(&p.bytes(int(unsafe.Sizeof(zero)))[0]))
+}
+
+// send hands the part over, with descriptors that become the registers of fds in the same order, and begins the next.
+func (p *program) send(b *pid1.Born, fds ...int) error {
+	ops := p.bytes(len(p.ops) * int(unsafe.Sizeof(pid1.Op{})))
+	if p.err != nil {
+		return p.err
+	}
+	copy(unsafe.Slice((*pid1.Op)(unsafe.Pointer(&ops[0])), len(p.ops)), p.ops)
+	head := (*pid1.Part)(unsafe.Pointer(&p.room[0]))
+	head.Size, head.Ops, head.FDs = uintptr(p.part), addr(ops).val, uintptr(len(fds))
+	if err := b.Send(p.room[:p.part], fds...); err != nil {
+		return err
+	}
+	p.room = p.room[min(pid1.Align(p.part), len(p.room)):]
+	p.part, p.ops = 0, p.ops[:0]
+	p.bytes(int(unsafe.Sizeof(pid1.Part{})))
+	return nil
+}
+
+// step begins a step: the ops that follow belong to it until the next call.
+func (p *program) step(name string) { p.steps = append(p.steps, name) }
+
+// done makes the child tell the supervisor, at that moment, that the current step ended well.
+func (p *program) done() { p.add(pid1.Op{Kind: pid1.OpStep}) }
+
+// degrade makes the child tell the supervisor that the current step could not be done, with the
 // error that led here.
-func (p *Program) Degrade() { p.add(op{kind: opDegrade}) }
+func (p *program) degrade() { p.add(pid1.Op{Kind: pid1.OpDegrade}) }
 
-func (p *Program) add(o op) int {
-	o.step = uint8(len(p.steps) - 1)
+func (p *program) add(o pid1.Op) int {
+	if len(p.steps) > 255 {
+		p.err = errors.New("worldinit: too many steps")
+	}
+	o.Step = uint8(len(p.steps) - 1)
 	p.ops = append(p.ops, o)
 	return len(p.ops) - 1
 }
 
-func newCall(nr uintptr, args []Arg) op {
-	o := op{kind: opCall, nr: nr, onErr: fatal}
+func newCall(nr uintptr, args []Arg) pid1.Op {
+	o := pid1.Op{Kind: pid1.OpCall, Nr: nr, OnErr: pid1.Fatal}
 	for i, a := range args {
-		o.args[i] = a.val
+		o.Args[i] = a.val
 		if a.ptr {
-			o.args[i] = uintptr(a.reg)
-			o.regMask |= 1 << i
+			o.Args[i] = uintptr(a.reg)
+			o.RegMask |= 1 << i
 		}
 	}
 	return o
 }
 
-// Call appends a system call that must succeed.
-func (p *Program) Call(nr uintptr, args ...Arg) { p.add(newCall(nr, args)) }
+// call appends a system call that must succeed.
+func (p *program) call(nr uintptr, args ...Arg) { p.add(newCall(nr, args)) }
 
-// CallReg appends a system call that must succeed and returns the register of its result.
-func (p *Program) CallReg(nr uintptr, args ...Arg) Reg {
+// callReg appends a system call that must succeed and returns the register of its result.
+func (p *program) callReg(nr uintptr, args ...Arg) Reg {
 	o := newCall(nr, args)
-	r := p.NewReg()
-	o.dst = uint8(r) + 1
+	r := p.newReg()
+	o.Dst = uint8(r) + 1
 	p.add(o)
 	return r
 }
 
-// Try appends a system call whose failure changes nothing.
-func (p *Program) Try(nr uintptr, args ...Arg) {
+// try appends a system call whose failure changes nothing.
+func (p *program) try(nr uintptr, args ...Arg) {
 	o := newCall(nr, args)
-	o.onErr = next
+	o.OnErr = pid1.Next
 	p.add(o)
 }
 
-// NewReg reserves a register, which holds 0 until an op writes it.
-func (p *Program) NewReg() Reg {
+// newReg reserves a register, which holds 0 until an op writes it.
+func (p *program) newReg() Reg {
 	p.regs++
-	if p.regs > maxRegs {
+	if p.regs > pid1.MaxRegs {
 		panic("worldinit: out of registers")
 	}
 	return Reg(p.regs - 1)
 }
 
-// Ack appends a check of the answers on the netlink socket in r.
+// ack appends a check of the answers on the netlink socket in r.
 //
 // Source: netlink(7), "NLMSG_ERROR"; the kernel answers a request before sendto(2) returns.
-func (p *Program) Ack(r Reg) {
-	p.add(op{kind: opAck, args: [6]uintptr{uintptr(r)}, regMask: 1, onErr: fatal})
+func (p *program) ack(r Reg) {
+	p.add(pid1.Op{Kind: pid1.OpAck, Args: [6]uintptr{uintptr(r)}, RegMask: 1, OnErr: pid1.Fatal})
 }
 
-// Poke stores r as an int32 at offset off of the prepared memory b, which the child has.
-func (p *Program) Poke(b []byte, off int, r Reg) {
-	p.state.pokes[p.pokes] = unsafe.Pointer(&b[off])
-	p.add(op{kind: opPoke, args: [6]uintptr{uintptr(p.pokes), uintptr(r)}, regMask: 2})
-	p.pokes++
+// poke stores r as an int32 at offset off of the prepared memory b.
+func (p *program) poke(b []byte, off int, r Reg) {
+	p.add(pid1.Op{Kind: pid1.OpPoke, Args: [6]uintptr{addr(b[off:]).val, uintptr(r)}, RegMask: 2})
 }
 
-// Peek loads the int32 at offset off of the prepared memory b, which the child has and an earlier op has filled.
-func (p *Program) Peek(b []byte, off int) Reg {
-	p.state.pokes[p.pokes] = unsafe.Pointer(&b[off])
-	r := p.NewReg()
-	p.add(op{kind: opPeek, args: [6]uintptr{uintptr(p.pokes), uintptr(r)}})
-	p.pokes++
-	return r
+// unless makes the ops that skipped appends be left out if r is not 0.
+func (p *program) unless(r Reg, skipped func()) {
+	jump := p.add(pid1.Op{Kind: pid1.OpUnless, Args: [6]uintptr{uintptr(r)}, RegMask: 1})
+	skipped()
+	p.ops[jump].OnErr = int32(len(p.ops))
 }
 
-// Alternative runs the ops that try appends; if one fails, those of otherwise are
+// alternative runs the ops that try appends; if one fails, those of otherwise are
 // run instead. Both may be followed by anything.
-func (p *Program) Alternative(try, otherwise func()) {
+func (p *program) alternative(try, otherwise func()) {
 	first := len(p.ops)
 	try()
 	last := len(p.ops)
-	jump := p.add(op{kind: opJump})
+	jump := p.add(pid1.Op{Kind: pid1.OpJump})
 	for i := first; i < last; i++ {
-		if p.ops[i].onErr == fatal {
-			p.ops[i].onErr = int32(len(p.ops))
+		if p.ops[i].OnErr == pid1.Fatal {
+			p.ops[i].OnErr = int32(len(p.ops))
 		}
 	}
 	otherwise()
-	p.ops[jump].onErr = int32(len(p.ops))
+	p.ops[jump].OnErr = int32(len(p.ops))
 }
 
-// String prepares s as a C string.
-func (p *Program) String(s string) Arg {
+// text prepares s as a C string.
+func (p *program) text(s string) Arg {
 	b := p.bytes(len(s) + 1)
 	copy(b, s)
 	return addr(b)
 }
 
-// Bytes prepares a copy of b, which must not be empty, and returns its address.
-func (p *Program) Bytes(b []byte) Arg {
+// data prepares a copy of b, which must not be empty, and returns its address.
+func (p *program) data(b []byte) Arg {
 	own := p.bytes(len(b))
 	copy(own, b)
 	return addr(own)
@@ -213,9 +200,9 @@ func (p *Program) Bytes(b []byte) Arg {
 func addr(b []byte) Arg { return Arg{val: uintptr(unsafe.Pointer(&b[0]))} }
 
 // descriptors prepares a Message of that kind and the control part that carries fds.
-func (p *Program) descriptors(kind int32, fds ...int) (msg, rights []byte) {
-	msg = p.bytes(int(unsafe.Sizeof(Message{})))
-	(*Message)(unsafe.Pointer(&msg[0])).Kind = kind
+func (p *program) descriptors(kind int32, fds ...int) (msg, rights []byte) {
+	msg = p.bytes(int(unsafe.Sizeof(pid1.Message{})))
+	(*pid1.Message)(unsafe.Pointer(&msg[0])).Kind = kind
 	list := unix.UnixRights(fds...)
 	rights = p.bytes(len(list))
 	copy(rights, list)
@@ -223,16 +210,16 @@ func (p *Program) descriptors(kind int32, fds ...int) (msg, rights []byte) {
 }
 
 // message prepares a struct msghdr for one message: data, and control for descriptors.
-func (p *Program) message(data, control []byte) Arg {
-	iov, hdr := place[unix.Iovec](&p.memory), place[unix.Msghdr](&p.memory)
+func (p *program) message(data, control []byte) Arg {
+	iov, hdr := place[unix.Iovec](p), place[unix.Msghdr](p)
 	iov.Base, iov.Len = &data[0], uint64(len(data))
 	hdr.Iov, hdr.Iovlen = iov, 1
 	hdr.Control, hdr.Controllen = &control[0], uint64(len(control))
 	return Arg{val: uintptr(unsafe.Pointer(hdr))}
 }
 
-// strings prepares a null-terminated array of C strings.
-func (p *Program) strings(list []string) unsafe.Pointer {
+// strings prepares a null-terminated array of C strings and returns its address.
+func (p *program) strings(list []string) uintptr {
 	n := 0
 	for _, s := range list {
 		n += len(s) + 1
@@ -244,5 +231,5 @@ func (p *Program) strings(list []string) unsafe.Pointer {
 		array[i] = addr(text).val
 		text = text[copy(text, s)+1:]
 	}
-	return unsafe.Pointer(&ptrs[0])
+	return addr(ptrs).val
 }

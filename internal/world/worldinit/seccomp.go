@@ -97,7 +97,7 @@ func filter(tables []table) []unix.SockFilter {
 const x32Bit = 0x40000000
 
 // filter copies code into the child's memory.
-func (p *Program) filter(code []unix.SockFilter) []unix.SockFilter {
+func (p *program) filter(code []unix.SockFilter) []unix.SockFilter {
 	b := p.bytes(len(code) * int(unsafe.Sizeof(unix.SockFilter{})))
 	own := unsafe.Slice((*unix.SockFilter)(unsafe.Pointer(&b[0])), len(code))
 	copy(own, code)
@@ -105,12 +105,12 @@ func (p *Program) filter(code []unix.SockFilter) []unix.SockFilter {
 }
 
 // seccomp installs the filter. It needs no_new_privs or CAP_SYS_ADMIN. A kernel without it is named as a degradation.
-func (s *Setup) seccomp(p *Program) {
-	p.Step("seccomp")
+func (p *program) seccomp() {
+	p.step("seccomp")
 	code := filter(tables)
-	prog := place[unix.SockFprog](&p.memory)
+	prog := place[unix.SockFprog](p)
 	prog.Len, prog.Filter = uint16(len(code)), &p.filter(code)[0]
-	p.Alternative(func() {
-		p.Call(unix.SYS_PRCTL, Num(unix.PR_SET_SECCOMP), Num(unix.SECCOMP_MODE_FILTER), Arg{val: uintptr(unsafe.Pointer(prog))})
-	}, p.Degrade)
+	p.alternative(func() {
+		p.call(unix.SYS_PRCTL, Num(unix.PR_SET_SECCOMP), Num(unix.SECCOMP_MODE_FILTER), Arg{val: uintptr(unsafe.Pointer(prog))})
+	}, p.degrade)
 }

@@ -1,6 +1,7 @@
 package worldinit
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -13,6 +14,10 @@ import (
 
 	"substrate/internal/testenv"
 	"substrate/internal/world/mount"
+	"substrate/internal/world/netlog"
+	"substrate/internal/world/netns"
+	"substrate/internal/world/nft"
+	"substrate/internal/world/pid1"
 )
 
 // setup is a world of one bind mount that runs argv.
@@ -23,8 +28,6 @@ func setup(t testing.TB, staging string, argv ...string) *Setup {
 	}
 	t.Cleanup(func() { _ = null.Close() })
 	return &Setup{
-		Namespaces: Namespaces{User: os.Geteuid() != 0, Cgroup: -1},
-		UID:        os.Getuid(), GID: os.Getgid(),
 		Staging: staging,
 		Mounts: []mount.Mount{
 			{Kind: mount.RBind, Step: "bind", Source: "/", Target: "/"},
@@ -34,11 +37,27 @@ func setup(t testing.TB, staging string, argv ...string) *Setup {
 	}
 }
 
-func startTrue(t testing.TB, staging string, argv ...string) (Message, *Process) {
-	pr, err := setup(t, staging, argv...).Start()
+// start starts a world with a network namespace in which nothing is set up.
+func start(t testing.TB, staging string, argv ...string) *Process {
+	pr, err := Start(os.Geteuid() != 0)
 	if err != nil {
 		t.Fatal(err)
 	}
+	table, err := nft.Table("world", 1, netns.Addrs(false)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := &Base{UID: os.Getuid(), GID: os.Getgid(), Group: -1, Network: Network{
+		Links: netns.Batch(false), LinksOnly: netns.LoopbackOnly(), Rules: table.Batch(), Log: netlog.Bind(1),
+	}}
+	if err := errors.Join(pr.Settle(base), pr.Execute(setup(t, staging, argv...))); err != nil {
+		t.Fatal(err)
+	}
+	return pr
+}
+
+func startTrue(t testing.TB, staging string, argv ...string) (pid1.Message, *Process) {
+	pr := start(t, staging, argv...)
 	for {
 		m, fds, err := pr.Receive()
 		if err != nil {
@@ -48,18 +67,17 @@ func startTrue(t testing.TB, staging string, argv ...string) (Message, *Process)
 			unix.Close(fd)
 		}
 		switch m.Kind {
-		case MsgFail:
+		case pid1.MsgFail:
 			t.Fatalf("step %s: %v", pr.Step(m), syscall.Errno(m.Errno))
-		case MsgExec:
+		case pid1.MsgExec:
 			t.Fatalf("exec: %v", syscall.Errno(m.Errno))
-		case MsgExit:
+		case pid1.MsgExit:
 			return m, pr
 		}
 	}
 }
 
 func TestStatus(t *testing.T) {
-	runtime.LockOSThread()
 	for _, test := range []struct {
 		script string
 		want   int
@@ -75,7 +93,6 @@ func TestStatus(t *testing.T) {
 }
 
 func BenchmarkTrue(b *testing.B) {
-	runtime.LockOSThread()
 	dir := b.TempDir()
 	for b.Loop() {
 		_, pr := startTrue(b, dir, "/bin/true")
@@ -86,18 +103,17 @@ func BenchmarkTrue(b *testing.B) {
 // WLD4: the first process, whose memory is in the world, holds nothing that the supervisor has on its heap, and the supervisor's
 // own children hold it as before.
 func TestNoHeapInTheWorld(t *testing.T) {
-	testenv.NeedRoot(t) // to look at a process that is not dumpable
-	runtime.LockOSThread()
+	testenv.NeedRoot(t)           // to look at a process that is not dumpable
 	onHeap := make([]byte, 1<<20) // too big for a stack
 	address := uintptr(unsafe.Pointer(&onHeap[0]))
 	if !covers(t, mapsOf(t, os.Getpid()), address) {
 		t.Fatalf("the supervisor has no mapping at %#x", address)
 	}
-	pr, err := setup(t, t.TempDir(), "/bin/sleep", "1000").Start()
+	pr, err := Start(false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if maps := mapsOf(t, pr.PID); covers(t, maps, address) || maps == "" {
+	if maps := mapsOf(t, pr.PID()); covers(t, maps, address) || maps == "" {
 		t.Errorf("the first process has a mapping at %#x, where the heap of the supervisor is:\n%s", address, maps)
 	}
 	if err := pr.Reap(); err != nil {
@@ -135,23 +151,4 @@ func covers(t *testing.T, maps string, address uintptr) bool {
 		}
 	}
 	return false
-}
-
-// What the kernel writes to lies where nothing moves: on a stack that the runtime moves at the wrong moment the descriptor of the first process
-// would be lost, and somebody else's memory written to.
-func TestDescriptorDoesNotMove(t *testing.T) {
-	p := New()
-	defer p.release()
-	args, pidfd := p.cloneArgs(Namespaces{Cgroup: -1})
-	for _, chunk := range p.chunks {
-		first := uint64(addr(chunk).val)
-		if first <= args.pidFD && args.pidFD < first+uint64(len(chunk)) {
-			*pidfd = 7
-			if chunk[args.pidFD-first] != 7 {
-				t.Error("the kernel writes elsewhere than we read")
-			}
-			return
-		}
-	}
-	t.Errorf("the descriptor is put at %#x, outside of the program's own memory", args.pidFD)
 }

@@ -1,21 +1,22 @@
-package worldinit
+package pid1
 
 // The kinds of Message.
 const (
-	MsgStep    int32 = iota + 1 // a step ended well; Op tells which
-	MsgFail                     // the op failed with Errno; the world ends
+	MsgStep    int32 = iota + 1 // a step ended well; Step tells which
+	MsgFail                     // the step failed with Errno; the world ends
 	MsgExec                     // the command could not be executed: Errno
 	MsgExit                     // the command ended: Status and usage
-	MsgFDs                      // descriptors come with this message
+	MsgNet                      // the network is ready; its descriptors come with this message
+	MsgBegin                    // the command is about to begin; the descriptors of its view come with this message, and what was used until now
 	MsgFuse                     // the descriptor of a Fuse mount comes with this message: it has to be served
 	MsgDegrade                  // the step was left out because of Errno; the world goes on
 )
 
-// Message is what the first process tells its supervisor, one a datagram of a
+// Message is what the processes of a world tell the supervisor, one a datagram of a
 // SOCK_SEQPACKET socket.
 type Message struct {
 	Kind   int32
-	Op     int32
+	Step   int32 // index into the names of the steps
 	Errno  int32
 	Status int32 // as of wait4(2)
 	Utime  int64 // µs
