@@ -87,6 +87,7 @@ type execution struct {
 	files           bool         // they are files that --json names
 	result          *world.Result
 	setup, teardown time.Duration  // of the world; 0 on the host
+	world           *world.World   // that was made; nil on the host
 	signals         *world.Signals // that go to the command of a world; nil on the host
 	warned          []string       // messages of degradations that have been printed
 }
@@ -100,6 +101,7 @@ func (e *execution) run() error {
 	// From here to the end of the command no signal may end us: the span must be completed
 	// and the world removed (RPL10).
 	defer e.catchSignals()()
+	defer e.closeWorld()
 	rec := record.New(e.cfg, func(err error) { e.a.warn("%v", err) })
 	span := rec.Begin(e.recorded())
 	err := e.openOutput(span.ID())
@@ -206,7 +208,7 @@ func (e *execution) execute(id string) (*world.Result, error) {
 	return e.inWorld(id, cmd)
 }
 
-// inWorld makes a world, runs the command in it and removes it.
+// inWorld makes a world, runs the command in it and removes what there is of it on the host.
 func (e *execution) inWorld(id string, cmd world.Command) (*world.Result, error) {
 	began := time.Now()
 	w, err := world.New(world.Spec{
@@ -235,7 +237,8 @@ func (e *execution) inWorld(id string, cmd world.Command) (*world.Result, error)
 	}
 	cmd.Env = append(cmd.Env, "SUBSTRATE_IN_WORLD=1")
 	res, err := w.Run(cmd)
-	err = errors.Join(err, w.Close())
+	err = errors.Join(err, w.Dismantle())
+	e.world = w
 	if res != nil && e.cfg.Log != "" {
 		logResult(res)
 	}
@@ -244,6 +247,16 @@ func (e *execution) inWorld(id string, cmd world.Command) (*world.Result, error)
 		e.teardown = time.Since(res.Started) - res.Duration
 	}
 	return res, err
+}
+
+// closeWorld waits for what the kernel still does for the world, at the very end, because nothing depends on it.
+func (e *execution) closeWorld() {
+	if e.world == nil {
+		return
+	}
+	if err := e.world.Close(); err != nil {
+		e.a.warn("%v", err)
+	}
 }
 
 // copying shows how far the copy of a working directory is (DIF7).

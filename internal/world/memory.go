@@ -39,6 +39,10 @@ func (w *World) recall(run string) {
 	if w.spec.Strategy != "" {
 		return
 	}
+	text, err := os.ReadFile(filepath.Join(run, memoryFile))
+	if err != nil || !strings.Contains(string(text), `"`+w.candidates[0].Name()+`"`) {
+		return // nearly always, and before the host is asked what it is like
+	}
 	known := readMemory(run, &w.spec)
 	for len(w.candidates) > 1 && w.candidates[1].Name() != worldfs.Direct { // that comes only after a look at how things are
 		i := slices.IndexFunc(known, func(f remembered) bool { return f.Strategy == w.candidates[0].Name() })

@@ -16,6 +16,7 @@ import (
 type props struct {
 	staging string // empty directory on which a world builds its root, in its own mount namespace
 	tmpfs   string // empty directory on which a world mounts the memory for its uppers, likewise
+	nothing string // empty directory, shown where one is masked
 	empty   string // empty file, shown where a file is masked
 	resolv  string // resolv.conf that names the stub resolver
 }
@@ -26,8 +27,8 @@ var resolvConf = "# substrate: names are refused in this world, and listed\nname
 // makeProps makes what is missing below the run-time root.
 func makeProps(run string) (props, error) {
 	dir := filepath.Join(run, "props")
-	p := props{staging: dir + "/root", tmpfs: dir + "/memory", empty: dir + "/empty", resolv: dir + "/resolv.conf"}
-	if checkOwned(p.staging) == nil && hasSize(p.resolv, len(resolvConf)) {
+	p := props{staging: dir + "/root", tmpfs: dir + "/memory", nothing: dir + "/nothing", empty: dir + "/empty", resolv: dir + "/resolv.conf"}
+	if checkOwned(p.nothing) == nil && hasSize(p.resolv, len(resolvConf)) {
 		return p, nil
 	}
 	for _, d := range []string{dir, p.tmpfs} {
@@ -36,7 +37,7 @@ func makeProps(run string) (props, error) {
 		}
 	}
 	// The last one made is the one looked for above, so that whoever finds it finds all.
-	err := errors.Join(writeOnce(p.empty, ""), writeOnce(p.resolv, resolvConf), makeRoot(p.staging))
+	err := errors.Join(writeOnce(p.empty, ""), writeOnce(p.resolv, resolvConf), makeRoot(p.staging), makeRoot(p.nothing))
 	if err != nil {
 		return p, fmt.Errorf("make what all worlds share: %w", err)
 	}

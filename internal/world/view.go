@@ -94,7 +94,7 @@ func stopping(r *worldfs.Request, stop <-chan os.Signal) (done chan struct{}, in
 func (w *World) request() (*worldfs.Request, error) {
 	r := &worldfs.Request{
 		Root: w.spec.Root, Cwd: w.spec.Cwd, Likely: w.spec.Likely, Temp: w.spec.Temp,
-		Empty: w.props.empty, Resolv: w.props.resolv, Dir: w.upperDir, State: w.dir, Memory: w.props.tmpfs,
+		EmptyDir: w.props.nothing, Empty: w.props.empty, Resolv: w.props.resolv, Dir: w.upperDir, State: w.dir, Memory: w.props.tmpfs,
 	}
 	r.CopyMax, r.Copying = w.spec.CopyMax, w.spec.Copying
 	_, r.MemorySize, _ = strings.Cut(w.spec.Upper, ":")

@@ -43,8 +43,9 @@ type World struct {
 	candidates []worldfs.Strategy // not tried yet, the best first
 	rejected   []Rejected         // tried in vain
 
-	ran   bool
-	ended bool // the command has ended, and no process is left but the first, which is ending by itself
+	ran        bool
+	dismantled bool
+	ended      bool // the command has ended, and no process is left but the first, which is ending by itself
 
 	settled bool // the first process knows all but the file view
 	grouped bool // the first process is in the cgroup too, not only the command
@@ -397,9 +398,13 @@ func (w *World) endProcess() error {
 	return proc.Reap()
 }
 
-// Close kills what still runs in the world and removes everything that New and Run made. It is
-// safe to call twice.
-func (w *World) Close() error {
+// Dismantle kills what still runs in the world and removes everything on the host that New and Run made. It does not wait for
+// the end of the first process, which the kernel takes the namespaces down in, nor does it let go of the locks; that is left to [World.Close].
+func (w *World) Dismantle() error {
+	if w.dismantled {
+		return nil
+	}
+	w.dismantled = true
 	var err error
 	if !w.ended {
 		err = w.endProcess()
@@ -409,10 +414,8 @@ func (w *World) Close() error {
 	}
 	closeFD(&w.memory)
 	if w.lock < 0 {
-		closeFD(&w.slot)
 		return err
 	}
-	// What the exit of the first process does not need goes while that is under way: everything, unless it is in the cgroup.
 	var early, late []object
 	for _, o := range w.state.Objects {
 		if o.Kind == kindUpper || o.Kind == kindNetns {
@@ -422,7 +425,7 @@ func (w *World) Close() error {
 		}
 	}
 	err = errors.Join(err, removeObjects(early))
-	if w.grouped {
+	if w.grouped { // the first process is in the cgroup too
 		err = errors.Join(err, w.endProcess())
 	}
 	if w.group != nil {
@@ -432,7 +435,12 @@ func (w *World) Close() error {
 	if err == nil {
 		err = removeObjects(late)
 	}
-	err = errors.Join(err, w.endProcess())
+	return err
+}
+
+// Close is [World.Dismantle], and returns when nothing is left. It is safe to call twice.
+func (w *World) Close() error {
+	err := errors.Join(w.Dismantle(), w.endProcess())
 	for _, fd := range []*int{&w.upperFD, &w.lock, &w.slot} {
 		closeFD(fd)
 	}

@@ -80,7 +80,7 @@ func (m *machineFile) input(t reporter, uid int) (Input, *node) {
 	fs.addMounts(root)
 	return Input{
 		MountInfo: m.mountinfo, FS: fs, User: uid != 0, UID: uid, GID: uid, Cwd: m.cwd, Hide: m.hide,
-		Empty: "/S/empty", Resolv: "/S/resolv.conf", Place: fakePlace, Options: "-",
+		EmptyDir: "/S/nothing", Empty: "/S/empty", Resolv: "/S/resolv.conf", Place: fakePlace, Options: "-",
 	}, root
 }
 

@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
@@ -52,7 +53,7 @@ func enter(store string) error {
 	}
 	plan, err := Make(Input{
 		MountInfo: text, FS: Host{}, User: os.Getuid() != 0, UID: os.Getuid(), GID: os.Getgid(), Cwd: os.Getenv(envCwd),
-		Hide: []string{store}, Empty: store + "/empty", Resolv: store + "/resolv", Place: placeIn(store),
+		Hide: []string{store}, EmptyDir: store + "/nothing", Empty: store + "/empty", Resolv: store + "/resolv", Place: placeIn(store),
 	})
 	if err != nil {
 		return err
@@ -185,7 +186,7 @@ func newMachine(t *testing.T, uid int) *machine {
 			t.Fatal(err)
 		}
 	}
-	must(t, os.WriteFile(m.store+"/empty", nil, 0o444))
+	must(t, errors.Join(os.WriteFile(m.store+"/empty", nil, 0o444), os.Mkdir(m.store+"/nothing", 0o555)))
 	must(t, os.WriteFile(m.store+"/resolv", []byte("nameserver 10.250.0.1\n"), 0o444))
 	m.mkdir(m.store+"/stage", 0o755)
 	must(t, os.Symlink("dir/a", m.dir+"/own/link"))

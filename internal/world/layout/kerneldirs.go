@@ -19,7 +19,12 @@ var (
 )
 
 // devices are the device files of a world.
-var devices = [...]string{"null", "zero", "full", "random", "urandom", "tty"}
+//
+// Source: Linux Documentation/admin-guide/devices.txt.
+var devices = [...]struct {
+	name         string
+	major, minor uint64 // small enough for the old encoding, which the new one begins with
+}{{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}}
 
 // devLinks are the symlinks in /dev.
 //
@@ -84,14 +89,26 @@ func (p *planner) dev() {
 		m.Step, m.Target = "dev", "/dev"+m.Target
 		p.add(m)
 	}
-	step(mount.Mount{Kind: mount.Tmpfs, Mode: p.dirMode(), Flags: mount.NoSuid | mount.NoDev})
-	for _, name := range devices {
-		step(mount.Mount{Kind: mount.File, Target: "/" + name, Mode: 0o666})
-		// Read-only keeps chmod, chown and touch from the host's node; the device itself can be written to all the same.
-		step(mount.Mount{
-			Kind: mount.Bind, Target: "/" + name, Source: "/dev/" + name, Optional: name == "tty",
-			Flags: mount.ReadOnly | mount.NoSuid | mount.NoExec,
-		})
+	flags := mount.NoSuid
+	if p.User {
+		flags |= mount.NoDev
+	}
+	step(mount.Mount{Kind: mount.Tmpfs, Mode: p.dirMode(), Flags: flags})
+	for _, d := range devices {
+		node := []mount.Mount{
+			{Kind: mount.File, Step: "dev", Target: "/dev/" + d.name, Mode: 0o666},
+			// Read-only keeps chmod, chown and touch from the host's node; the device itself can be written to all the same.
+			{
+				Kind: mount.Bind, Step: "dev", Target: "/dev/" + d.name, Source: "/dev/" + d.name, Optional: d.name == "tty",
+				Flags: mount.ReadOnly | mount.NoSuid | mount.NoExec,
+			},
+		}
+		if p.User {
+			p.plan.Mounts = append(p.plan.Mounts, node...)
+			continue
+		}
+		// A node of the world's own is one call, and no mount that has to go again.
+		step(mount.Mount{Kind: mount.Device, Target: "/" + d.name, Dev: d.major<<8 | d.minor, Mode: 0o666, Else: node})
 	}
 	for _, link := range devLinks {
 		step(mount.Mount{Kind: mount.Symlink, Target: "/" + link[0], Source: link[1]})

@@ -25,6 +25,7 @@ type Input struct {
 	Likely    []string // other directories that the command is likely to write to; absolute
 	Temp      string   // directory for temporary files besides /tmp; "" for none
 	Hide      []string
+	EmptyDir  string // an empty directory on the host; it is shown where a directory is masked
 	Empty     string // an empty regular file on the host; it is shown where a file is masked
 	Resolv    string // a file on the host that is shown, read-only, as /etc/resolv.conf if the host has one; "" for the host's own
 	Options   string // overlay options; "" for mount.OptionsRoot or mount.OptionsUser

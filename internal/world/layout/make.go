@@ -244,7 +244,7 @@ func (p *planner) hidePseudo(n *node) {
 // mask covers a file or directory of which nobody knows which it is with an empty one.
 func (p *planner) mask(target, step string, optional bool) {
 	p.add(mount.Mount{
-		Kind: mount.Tmpfs, Step: step, Target: target, Mode: 0o555, Optional: optional,
+		Kind: mount.Bind, Step: step, Target: target, Source: p.EmptyDir, Optional: optional,
 		Flags: mount.ReadOnly | mount.NoSuid | mount.NoDev | mount.NoExec,
 		Else:  []mount.Mount{{Kind: mount.Bind, Step: step, Target: target, Source: p.Empty, Flags: mount.ReadOnly | mount.NoDev}},
 	})

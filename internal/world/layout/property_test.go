@@ -98,7 +98,7 @@ func checkTargets(t reporter, in Input, root *node, plan *Plan) {
 	}
 	for _, m := range plan.Mounts {
 		switch m.Kind {
-		case mount.Mkdir, mount.File, mount.Symlink:
+		case mount.Mkdir, mount.File, mount.Device, mount.Symlink:
 			if !exists(path.Dir(m.Target)) {
 				t.Errorf("no directory for %v", m)
 			}
@@ -192,7 +192,7 @@ func BenchmarkMake(b *testing.B) {
 		b.Run(bm.name, func(b *testing.B) {
 			in := Input{
 				MountInfo: []byte(bm.info), FS: Host{}, User: bm.user, UID: 12345, GID: 12345, Cwd: "/tmp",
-				Hide: []string{"/var/lib/substrate", "/run/substrate"}, Empty: "/S/e", Resolv: "/S/r", Place: fakePlace,
+				Hide: []string{"/var/lib/substrate", "/run/substrate"}, EmptyDir: "/S/n", Empty: "/S/e", Resolv: "/S/r", Place: fakePlace,
 			}
 			b.ReportAllocs()
 			for b.Loop() {

@@ -189,6 +189,8 @@ func (c *compiler) calls(m *Mount) error {
 			mode |= unix.S_IFREG
 		}
 		c.add(Call{Trap: unix.SYS_MKNODAT, Args: [6]uintptr{cwd, target, uintptr(mode)}, Ignore: unix.EEXIST})
+	case Device:
+		c.add(Call{Trap: unix.SYS_MKNODAT, Args: [6]uintptr{cwd, target, uintptr(m.Mode | unix.S_IFCHR), uintptr(m.Dev)}, Ignore: unix.EEXIST})
 	default:
 		return errors.New("unknown kind of mount")
 	}

@@ -11,12 +11,14 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Kind says what a Mount does at its target.
 type Kind uint8
 
-// The kinds of Mount. Those that make a file, a directory or a symlink take an existing one for success.
+// The kinds of Mount. Those that make a file, a device, a directory or a symlink take an existing one for success.
 const (
 	Overlay Kind = iota // Lower, Upper and Work seen as one; Options besides them in Data
 	Bind                // Source alone, without what is mounted below it
@@ -29,10 +31,11 @@ const (
 	Symlink             // a symbolic link that reads Source
 	File                // an empty regular file with Mode, as a mount point; a fifo if Mode has S_IFIFO
 	Remount             // adds Flags to what is already mounted at Target, and to nothing below it
+	Device              // a character device with Mode and the number Dev; a user namespace may not make one
 	Fuse                // a FUSE file system; its open device becomes descriptor FuseFD, with which the caller has it served
 )
 
-var kindNames = [...]string{"overlay", "bind", "rbind", "tmpfs", "proc", "sysfs", "devpts", "mkdir", "symlink", "file", "remount", "fuse"}
+var kindNames = [...]string{"overlay", "bind", "rbind", "tmpfs", "proc", "sysfs", "devpts", "mkdir", "symlink", "file", "remount", "device", "fuse"}
 
 // String returns the name of the kind in lower case.
 func (k Kind) String() string {
@@ -79,7 +82,8 @@ type Mount struct {
 
 	Flags    Flags
 	Data     string // Overlay: options besides the directories; Tmpfs, Proc, Devpts: all options
-	Mode     uint32 // Mkdir, File, Tmpfs: permission bits; the umask is not taken off if it is 0 by then
+	Dev      uint64 // Device: major and minor as in st_rdev
+	Mode     uint32 // Mkdir, File, Device, Tmpfs: permission bits; the umask is not taken off if it is 0 by then
 	Optional bool   // a failure is no error; the next Mount follows
 
 	// MayVanish says that the host may have removed Lower or Source since the list was made: then this Mount is left out.
@@ -105,7 +109,11 @@ func (m Mount) String() string {
 	field("lower", m.Lower)
 	field("upper", m.Upper)
 	field("work", m.Work)
-	if m.Kind == Mkdir || m.Kind == File || m.Kind == Tmpfs {
+	switch m.Kind {
+	case Device:
+		fmt.Fprintf(&b, " dev=%d:%d", unix.Major(m.Dev), unix.Minor(m.Dev))
+		fallthrough
+	case Mkdir, File, Tmpfs:
 		fmt.Fprintf(&b, " mode=%04o", m.Mode)
 	}
 	field("flags", m.Flags.String())

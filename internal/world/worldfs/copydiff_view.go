@@ -76,7 +76,7 @@ func (e *NotCopied) Unwrap() error { return e.Err }
 func copyInput(r *Request) layout.Input {
 	return layout.Input{
 		FS: layout.Host{}, User: !r.Root, UID: os.Geteuid(), GID: os.Getegid(), Cwd: r.Cwd, Likely: r.Likely, Temp: r.Temp, Hide: r.Hide,
-		MountInfo: r.MountInfo, Empty: r.Empty, Resolv: r.Resolv, Place: func(layout.PlaceKind, int) string { return "" },
+		MountInfo: r.MountInfo, EmptyDir: r.EmptyDir, Empty: r.Empty, Resolv: r.Resolv, Place: func(layout.PlaceKind, int) string { return "" },
 	}
 }
 

@@ -58,7 +58,7 @@ func (l *layered) Close() error { return nil }
 func (l *layered) prepare() error {
 	in := layout.Input{
 		FS: layout.Host{}, User: !l.r.Root, UID: os.Geteuid(), GID: os.Getegid(), Cwd: l.r.Cwd, Likely: l.r.Likely, Hide: l.r.Hide,
-		MountInfo: l.r.MountInfo, Empty: l.r.Empty, Resolv: l.r.Resolv, Place: l.place,
+		MountInfo: l.r.MountInfo, EmptyDir: l.r.EmptyDir, Empty: l.r.Empty, Resolv: l.r.Resolv, Place: l.place,
 	}
 	var err error
 	if l.plan, err = layout.Make(in); err != nil {

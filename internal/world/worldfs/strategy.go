@@ -120,6 +120,7 @@ type Request struct {
 	Hide   []string // absolute paths that the world masks and that are in no diff
 
 	MountInfo []byte // /proc/self/mountinfo
+	EmptyDir  string // an empty directory on the host
 	Empty     string // an empty regular file on the host
 	Resolv    string // a file on the host that is shown as /etc/resolv.conf
 
