@@ -76,6 +76,12 @@ func (l *layered) prepare() error {
 		}
 	}
 	l.mounts.Memory = l.inMemory()
+	for i := range l.mounts.List {
+		// In memory there is nothing to sync, and the mark of volatile is two directories more in each work directory.
+		if m := &l.mounts.List[i]; m.Kind == mount.Overlay && l.isInMemory(m.Upper) {
+			m.Data = strings.TrimSuffix(m.Data, ",volatile")
+		}
+	}
 	for i := range l.plan.Uppers {
 		if l.isInMemory(l.plan.Uppers[i].Dir) {
 			continue

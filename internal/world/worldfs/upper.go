@@ -112,7 +112,21 @@ type layer struct {
 
 // openLayer opens an overlay and puts its root on the stack.
 func (w *walker) openLayer(u *Upper, all []Upper) (*layer, error) {
-	l := &layer{Upper: u, base: strings.TrimRight(u.Path, "/"), skip: make(map[string]bool)}
+	l := &layer{Upper: u, base: strings.TrimRight(u.Path, "/")}
+	for _, p := range u.Skip {
+		if strings.TrimRight(p, "/") == l.base && l.base != "" {
+			return l, nil
+		}
+	}
+	up, st, err := openUpperRoot(u.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("open upper of %s: %w", u.Path, err)
+	}
+	if isUntouched(u, up, &st) {
+		up.release()
+		return l, nil
+	}
+	l.skip = make(map[string]bool, len(u.Skip)+len(all))
 	for _, p := range u.Skip {
 		l.skip[strings.TrimRight(p, "/")] = true
 	}
@@ -120,13 +134,6 @@ func (w *walker) openLayer(u *Upper, all []Upper) (*layer, error) {
 		if other := strings.TrimRight(all[i].Path, "/"); other != l.base {
 			l.skip[other] = true
 		}
-	}
-	if l.skip[l.base] && l.base != "" {
-		return l, nil
-	}
-	up, st, err := openUpperRoot(u.Dir)
-	if err != nil {
-		return nil, fmt.Errorf("open upper of %s: %w", u.Path, err)
 	}
 	if l.root, err = openRoot(u.Lower); err != nil {
 		w.note("what was in %s is not known: %v", u.Path, err)
@@ -140,6 +147,31 @@ func (w *walker) openLayer(u *Upper, all []Upper) (*layer, error) {
 		return nil, fmt.Errorf("stat upper of %s: %w", u.Path, err)
 	}
 	return l, nil
+}
+
+// isUntouched says whether certainly nothing changed in an overlay, which is how most are: its upper is empty, and is what it was itself. Without
+// an entry there is no hard link to look up in an index either.
+func isUntouched(u *Upper, up *dir, st *unix.Stat_t) bool {
+	var buf [1024]byte
+	if u.Start == nil || up.closed.Load() {
+		return false
+	}
+	for {
+		n, err := ignoringEINTR(func() (int, error) { return unix.Getdents(up.fd, buf[:]) })
+		if err != nil {
+			return false
+		}
+		if n <= 0 {
+			break
+		}
+		empty := true
+		eachName(buf[:n], func(string, uint64) { empty = false })
+		if !empty {
+			return false
+		}
+	}
+	state, err := rootStateOf(up, st, u.Prefix)
+	return err == nil && *state == *u.Start
 }
 
 // close releases the lower and the index.
