@@ -1,10 +1,11 @@
 package world
 
 import (
-	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -76,12 +77,13 @@ func New(spec Spec) (*World, error) {
 	return w, nil
 }
 
-// newID is wld_ and a UUIDv7 in hex.
+// newID is wld_ and a UUIDv7 in hex. No secret depends on it, and crypto/rand would start a timer, and with that the poller.
 //
 // Source: RFC 9562, section 5.7.
 func newID() string {
 	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails, see crypto/rand
+	binary.BigEndian.PutUint64(b[:8], rand.Uint64())
+	binary.BigEndian.PutUint64(b[8:], rand.Uint64())
 	ms := uint64(time.Now().UnixMilli())
 	for i := range 6 {
 		b[i] = byte(ms >> (40 - 8*i))
