@@ -16,6 +16,7 @@ type Host struct {
 
 	// What the kernel refuses. A seccomp filter does it, so it holds for all programs that body starts.
 	WithoutUserns   bool // user namespaces: EPERM, and clone3(2) does not exist, as in Docker's default profile
+	WithoutClone3   bool // clone3(2): ENOSYS, as in old kernels and many a container
 	WithoutMounts   bool // every system call that mounts: EPERM, as in Docker's default AppArmor profile
 	WithoutLandlock bool // Landlock: ENOSYS, as in an old kernel
 
@@ -121,6 +122,9 @@ func (h *Host) refused() []refusal {
 	if h.WithoutUserns {
 		all = append(all, refusal{unix.SYS_CLONE, unix.CLONE_NEWUSER, unix.EPERM}, refusal{unix.SYS_UNSHARE, unix.CLONE_NEWUSER, unix.EPERM},
 			refusal{unix.SYS_CLONE3, 0, unix.ENOSYS})
+	}
+	if h.WithoutClone3 {
+		all = append(all, refusal{unix.SYS_CLONE3, 0, unix.ENOSYS})
 	}
 	if h.WithoutMounts {
 		for _, nr := range []uint32{unix.SYS_MOUNT, unix.SYS_MOVE_MOUNT, unix.SYS_FSOPEN, unix.SYS_FSMOUNT, unix.SYS_OPEN_TREE, unix.SYS_MOUNT_SETATTR, unix.SYS_PIVOT_ROOT} {

@@ -337,7 +337,8 @@ func (r *run) collect() {
 	r.kernelLog()
 	if g := r.w.group; g != nil {
 		u := g.Usage()
-		r.res.Usage.MemoryPeak, r.res.Usage.OOMKills, r.res.Usage.GroupCPU = u.MemoryPeak, u.OOMKills, u.CPU
+		r.res.Usage.MemoryPeak, r.res.Usage.OOMKills = u.MemoryPeak, u.OOMKills
+		r.res.Usage.GroupCPU = max(0, u.CPU-r.before.User-r.before.System)
 	}
 	r.res.Degraded = r.w.degradations(r.res)
 	r.w.diff(r.res)

@@ -78,7 +78,10 @@ func interpret(st *state) {
 				continue
 			}
 		case OpFork:
-			st.command = forkInto(st, o)
+			if st.command = forkInto(st, o); st.command == 0 {
+				pc = o.OnErr // we are the second, with a copy of everything
+				continue
+			}
 		case OpPart:
 			readPart(st, o)
 			pc = 0
@@ -195,7 +198,8 @@ func fail(st *state, o *Op, e syscall.Errno) {
 }
 
 // forkInto makes the second process and returns its number. It shares our memory until it becomes the command, as after vfork(2), but we do
-// not wait for that; it has a state and a stack of its own. It is in the cgroup whose directory is open, and in ours if the kernel refuses that.
+// not wait for that; it has a state and a stack of its own. It is in the cgroup whose directory is open, and in ours if the kernel refuses that. Where there is no
+// clone3(2), it is a copy of us and goes on where we do, with 0.
 //
 //go:norace
 //go:nosplit
@@ -219,6 +223,13 @@ func forkInto(st *state, o *Op) uintptr {
 		report(st, MsgDegrade, o, syscall.Errno(-pid))
 		args.flags, args.cgroup = unix.CLONE_VM, 0
 		pid = forkOn(args, unsafe.Sizeof(*args), second)
+	}
+	if pid == -int(syscall.ENOSYS) {
+		copied, _, e := syscall.RawSyscall6(unix.SYS_CLONE, uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
+		pid = int(copied)
+		if e != 0 {
+			pid = -int(e)
+		}
 	}
 	if pid < 0 {
 		fail(st, o, syscall.Errno(-pid))
