@@ -48,6 +48,8 @@ type Config struct {
 	CaptureMax int64 // SUBSTRATE_CAPTURE_MAX: how many bytes of each stream are kept, default 64 KiB
 
 	Log string // SUBSTRATE_LOG
+
+	Problems []Problem // settings whose values make no sense, for whoever prints; nil if there are none
 }
 
 // MaxCallStack is the number of names that CallStack holds at most.

@@ -28,7 +28,7 @@ type caller struct {
 type vars map[string]string
 
 // Load reads environ, the environment in the form of [os.Environ]. Values that make
-// no sense count as not set.
+// no sense count as not set; those of settings stand in Problems.
 func Load(environ []string) Config {
 	uid := os.Geteuid()
 	return load(environ, caller{
@@ -40,11 +40,12 @@ func Load(environ []string) Config {
 // load is Load for a given caller.
 func load(environ []string, who caller) Config {
 	v := pick(environ)
+	s := settings{vars: v}
 	c := Config{
 		UID: who.uid, GID: who.gid, Root: who.root,
-		Fsync:   v.isTrue("SHIM_FSYNC"),
-		MaxMB:   v.number("TRACE_LOG_MAX_MB", 100),
-		Keep:    v.number("TRACE_LOG_KEEP", 3),
+		Fsync:   s.flag("SHIM_FSYNC"),
+		MaxMB:   s.count("TRACE_LOG_MAX_MB", 100),
+		Keep:    s.count("TRACE_LOG_KEEP", 3),
 		AgentID: v.text("SUBSTRATE_AGENT_ID", "human"),
 
 		SessionID:  v.token("SHIM_SESSION_ID"),
@@ -53,22 +54,23 @@ func load(environ []string, who caller) Config {
 		Caller:     v.text("SHIM_CALLER", ""),
 		CallStack:  SplitCallStack(v["SHIM_CALL_STACK"]),
 
-		NoShims:      v.isTrue("SUBSTRATE_NO_SHIMS"),
+		NoShims:      s.flag("SUBSTRATE_NO_SHIMS"),
 		Path:         v["PATH"],
 		OriginalPath: v["SHIM_ORIGINAL_PATH"],
-		Bypass:       v.isTrue("SHIM_BYPASS"),
+		Bypass:       s.flag("SHIM_BYPASS"),
 
 		InWorld:      v.isTrue("SUBSTRATE_IN_WORLD"),
-		UseWorld:     v.isTrue("SUBSTRATE_REPLAY_USE_WORLD"),
-		RequireWorld: v.isTrue("SUBSTRATE_REQUIRE_WORLD"),
+		UseWorld:     s.flag("SUBSTRATE_REPLAY_USE_WORLD"),
+		RequireWorld: s.flag("SUBSTRATE_REQUIRE_WORLD"),
 		Strategy:     v["SUBSTRATE_WORLD_STRATEGY"],
-		DiffMax:      v.number("SUBSTRATE_FS_DIFF_MAX", 10000),
-		WorldMax:     v.number("SUBSTRATE_WORLD_MAX", 2*runtime.NumCPU()),
-		NoRedact:     v.isFalse("SUBSTRATE_REDACT"),
-		Capture:      v.isTrue("SUBSTRATE_CAPTURE"),
-		CaptureMax:   int64(v.number("SUBSTRATE_CAPTURE_MAX", 64<<10)),
+		DiffMax:      s.count("SUBSTRATE_FS_DIFF_MAX", 10000),
+		WorldMax:     s.count("SUBSTRATE_WORLD_MAX", 2*runtime.NumCPU()),
+		NoRedact:     s.switchedOff("SUBSTRATE_REDACT"),
+		Capture:      s.flag("SUBSTRATE_CAPTURE"),
+		CaptureMax:   int64(s.count("SUBSTRATE_CAPTURE_MAX", 64<<10)),
 		Log:          v["SUBSTRATE_LOG"],
 	}
+	c.Problems = s.problems
 	c.Home = v["HOME"]
 	if c.Home == "" {
 		c.Home = who.home(who.uid)
@@ -218,11 +220,6 @@ func ours(name string) bool {
 
 // isTrue says whether the variable switches something on.
 func (v vars) isTrue(name string) bool { return v[name] == "1" || v[name] == "true" }
-
-// isFalse says whether the variable switches something off.
-func (v vars) isFalse(name string) bool {
-	return v[name] == "off" || v[name] == "0" || v[name] == "false" || v[name] == "no"
-}
 
 // text is the value of a variable, or otherwise if it is empty.
 func (v vars) text(name, otherwise string) string {

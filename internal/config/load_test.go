@@ -3,7 +3,10 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -208,6 +211,46 @@ func TestVariables(t *testing.T) {
 	c = load([]string{"HOME=/h", "TRACE_LOG_MAX_MB=x", "TRACE_LOG_KEEP=-1", "SHIM_DEPTH=", "SHIM_SESSION_ID=a b", "SHIM_PARENT_SPAN=\"}"}, user(7, false))
 	if c.MaxMB != 100 || c.Keep != 3 || c.Depth != 0 || c.AgentID != "human" || c.SessionID != "" || c.ParentSpan != "" {
 		t.Errorf("load of values without sense = %+v, want defaults", c)
+	}
+}
+
+// REC9, WLD10: a setting whose value makes no sense counts as not set, and is named with what it may be and what counts.
+func TestProblems(t *testing.T) {
+	const flag, number = "1 or 0", "a whole number from 0 on"
+	cores := strconv.Itoa(2 * runtime.NumCPU())
+	want := []Problem{
+		{"SHIM_FSYNC", "yes", flag, "0", false},
+		{"TRACE_LOG_MAX_MB", "-1", number, "100", false},
+		{"TRACE_LOG_KEEP", "x", number, "3", false},
+		{"SUBSTRATE_NO_SHIMS", "TRUE", flag, "0", false},
+		{"SHIM_BYPASS", "2", flag, "0", false},
+		{"SUBSTRATE_REPLAY_USE_WORLD", "on", flag, "0", true},
+		{"SUBSTRATE_REQUIRE_WORLD", " 1", flag, "0", true},
+		{"SUBSTRATE_FS_DIFF_MAX", "…", number, "10000", true},
+		{"SUBSTRATE_WORLD_MAX", "abc", number, cores, true},
+		{"SUBSTRATE_REDACT", "of", "on or off", "on", false},
+		{"SUBSTRATE_CAPTURE", "maybe", flag, "0", false},
+		{"SUBSTRATE_CAPTURE_MAX", "99999999999999999999", "a whole number up to 9223372036854775807", "65536", false},
+	}
+	env := []string{"HOME=/h"}
+	for _, p := range want {
+		env = append(env, p.Name+"="+p.Value)
+	}
+	plain := load(env[:1], user(7, false))
+	got := load(env, user(7, false))
+	if diff := cmp.Diff(want, got.Problems); diff != "" {
+		t.Errorf("problems differ (-want +got):\n%s", diff)
+	}
+	got.Problems = nil
+	if diff := cmp.Diff(plain, got); diff != "" {
+		t.Errorf("a value without sense does not count as not set (-not set +got):\n%s", diff)
+	}
+	for _, p := range want {
+		for _, value := range map[bool][]string{true: {"", "0", "12"}, false: {"", "1", "true", "0", "false", "no", "off"}}[strings.Contains(p.Want, "number")] {
+			if got := load([]string{p.Name + "=" + value}, user(7, false)).Problems; got != nil {
+				t.Errorf("problems of %s=%s: %+v", p.Name, value, got)
+			}
+		}
 	}
 }
 
