@@ -118,6 +118,9 @@ func (e *environ) note(v variable) bool {
 		mb, ok := decimal(v.value)
 		e.maxSize = mb << 20
 		return ok && mb > 0
+	case "TRACE_LOG_KEEP": // the ordinary route rotates; here only what makes no sense matters
+		_, ok := decimal(v.value)
+		return ok || v.value == ""
 	default:
 		if begins(v.name, "SHIM_") {
 			return e.noteShim(v)
@@ -150,6 +153,7 @@ func (e *environ) noteShim(v variable) bool {
 		return v.value != ""
 	case "BYPASS":
 		e.bypass = isTrue(v.value)
+		return isFlag(v.value)
 	case "TRACE_LOG":
 		e.log = v.value
 		return isClean(v.value)
@@ -165,6 +169,7 @@ func (e *environ) noteSubstrate(v variable) bool {
 		e.agent = v.value
 	case "NO_SHIMS":
 		e.noShims = isTrue(v.value)
+		return isFlag(v.value)
 	case "IN_WORLD":
 		e.inWorld = isTrue(v.value)
 	case "WORLD", "REPLAY_USE_WORLD", "REQUIRE_WORLD":
@@ -372,6 +377,13 @@ func isToken(s string) bool {
 }
 
 func isTrue(s string) bool { return s == "1" || s == "true" }
+
+// isFlag says whether s is a value that a switch may have. Of any other the user is told, on the ordinary route.
+//
+// Source: package config.
+func isFlag(s string) bool {
+	return s == "" || s == "0" || isTrue(s) || s == "no" || s == "off" || s == "false"
+}
 
 func begins(s, prefix string) bool { return len(s) >= len(prefix) && same(s[:len(prefix)], prefix) }
 

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -115,6 +116,7 @@ func TestStartLineIsTheOrdinaryOne(t *testing.T) { // REC1, REC5, SHM6
 		{[]string{"substrate", "-ec", "x"}, []string{"SHIM_CALL_STACK=a/b/c/d/e/f/g/h/i", "SHIM_ORIGINAL_PATH=/bin", "SUBSTRATE_AGENT_ID=bot", "SHELL=/usr/bin/sh"}},
 		{[]string{"env"}, nil},
 		{[]string{"substrate", "-c", "x"}, []string{"SHIM_DEPTH=32", "SHELL=/usr/bin/sh", "TRACE_LOG_MAX_MB=5", "TRACE_LOG_KEEP=1"}},
+		{[]string{"substrate", "-c", "x"}, []string{"TRACE_LOG_KEEP=", "SHIM_BYPASS=no", "SUBSTRATE_REQUIRE_WORLD=maybe"}},
 		{[]string{"/home/x/env", "a b", "it's", "", "~", "''", "a=b", "é", "-x", "\n"}, []string{"SHIM_ORIGINAL_PATH=/no/such:/usr/bin", "SHIM_CALL_STACK=//x/", "NOVALUE", "=odd"}},
 		{[]string{"env", "x"}, []string{"TERM=dumb", "LONG=" + strings.Repeat("x", 119), "LONG2=" + strings.Repeat("x", 55), "LONG3=" + strings.Repeat("x", 56), "LONG4=" + strings.Repeat("x", 64)}},
 	}
@@ -195,9 +197,17 @@ func TestNotThePlainCase(t *testing.T) {
 		"SUBSTRATE_EARLY=0", "SUBSTRATE_CAPTURE=1", "SUBSTRATE_LOG=debug", "SUBSTRATE_REDACT=off", "SHIM_FSYNC=1", "TRACE_LOG_MAX_MB=0", "TRACE_LOG_MAX_MB=x", "SHIM_TRACE_LOG=x",
 		"SHIM_TRACE_LOG=/a/../b", "SHIM_DEPTH=x", "SHIM_DEPTH=1234567", "SHIM_DEPTH=", "SHIM_SESSION_ID=a b", "SHIM_PARENT_SPAN=" + strings.Repeat("x", 129), "SHIM_ORIGINAL_PATH=",
 		"SHIM_CALLER=\xff", "LANG=twice", "LC_X=\xff", "\xff=1", "SHELL=bash", "SHIM_CALL_STACK=\xff", "RUST_LOG=password=x", "SUBSTRATE_CAPTURE=0",
+		"SHIM_BYPASS=maybe", "SHIM_BYPASS=TRUE", "TRACE_LOG_KEEP=-1", "TRACE_LOG_KEEP=x", "SUBSTRATE_CAPTURE_MAX=x",
 	} {
 		if got := startLine(t, false, []string{"substrate", "-c", "true"}, append(baseEnv(t, home), entry)); got != "" {
 			t.Errorf("%q: %s", entry, got)
+		}
+	}
+	for value, plain := range map[string]bool{"1": true, "true": true, "": true, "0": true, "off": true, "no": true, "false": true, "maybe": false, "yes": false} {
+		env := slices.DeleteFunc(baseEnv(t, home), func(entry string) bool { return strings.HasPrefix(entry, "SUBSTRATE_NO_SHIMS=") })
+		got := startLine(t, true, []string{"env"}, append(env, "SUBSTRATE_NO_SHIMS="+value))
+		if (got != "") != plain {
+			t.Errorf("SUBSTRATE_NO_SHIMS=%s: %q, want a line: %v", value, got, plain)
 		}
 	}
 	for _, home := range []string{"", "x", "/", "/a/", "/a//b", "/a/./b", "/.."} {
