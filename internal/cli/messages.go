@@ -6,6 +6,7 @@ import (
 	"os"
 	"syscall"
 
+	"substrate/fsdiff"
 	"substrate/internal/config"
 )
 
@@ -58,6 +59,21 @@ type app struct {
 // warn says that something is not as it should be, and that we go on.
 func (a *app) warn(format string, args ...any) {
 	message(a.stderr, "warning", fmt.Sprintf(format, args...))
+}
+
+// maxShownValue is how many characters of a variable's value a message shows.
+const maxShownValue = 60
+
+// warnSettings names the variables whose values make no sense, once in a run. With all false those are left out that only replays
+// and worlds look at: what they say changes nothing for a command that is recorded. A shim names none, since substrate
+// did before it, and each shim would again.
+func (a *app) warnSettings(all bool) {
+	for _, p := range a.cfg.Problems {
+		if all || !p.Worlds {
+			a.warn("%s=%s: want %s; counts as %s", p.Name, cut(fsdiff.Escape(p.Value), maxShownValue), p.Want, p.Used)
+		}
+	}
+	a.cfg.Problems = nil
 }
 
 // hint says what the user may do.

@@ -110,6 +110,11 @@ func newRoot(a *app) *cobra.Command {
 		SilenceUsage:          true,
 		Args:                  cobra.ArbitraryArgs,
 		RunE:                  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRun: func(cmd *cobra.Command, _ []string) {
+			if !isCompletion([]string{cmd.Name()}) { // a line is being typed
+				a.warnSettings(true)
+			}
+		},
 	}
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)

@@ -32,6 +32,7 @@ func (a *app) runShell() int {
 		a.hint("this session is not recorded; `substrate -c CMD` records a command")
 		return a.exec(inv, login)
 	}
+	a.warnSettings(false)
 	if !inv.SkipShims && shim.Ensure(a.cfg, a.env) {
 		inv.ShimDir = a.cfg.ShimDir
 	}

@@ -96,6 +96,9 @@ func (a *app) worldRun(args []string) error {
 	if len(fs.Args()) == 0 && !fs.Changed("command") {
 		return usagef("world run needs -- ARGV… or -c CMD")
 	}
+	if !a.cfg.InWorld { // there none of them means anything
+		a.warnSettings(true)
+	}
 	cfg := a.cfg
 	plan, err := a.worldPlan(&f, cfg, fs.Args(), fs.Changed("command"))
 	if err != nil {
