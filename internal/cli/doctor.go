@@ -9,7 +9,7 @@ import (
 
 // worldDoctorCommand is `world doctor`, also spelled --doctor.
 func worldDoctorCommand(a *app) *cobra.Command {
-	var asJSON bool
+	var asJSON, schema bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "what this machine can do for worlds, by trying, and what would help",
@@ -20,10 +20,14 @@ a replay gets. Nothing is left behind.
 The exit status is 1 only if neither overlay nor fuse can be used and SUBSTRATE_REPLAY_USE_WORLD=1 asks for worlds.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
+			if schema {
+				return a.print(string(doctor.Schema()))
+			}
 			return a.doctor(asJSON)
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	cmd.Flags().BoolVar(&schema, "json-schema", false, "print the JSON Schema of --json and exit")
 	return cmd
 }
 

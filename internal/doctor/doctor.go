@@ -9,6 +9,7 @@
 package doctor
 
 import (
+	_ "embed"
 	"strings"
 	"time"
 
@@ -17,6 +18,12 @@ import (
 
 // SchemaVersion is the value of doctor_schema_version in every Report.
 const SchemaVersion = 1
+
+//go:embed schema.json
+var schema []byte
+
+// Schema returns the JSON Schema (2020-12) of a Report.
+func Schema() []byte { return schema }
 
 // Status is how good an answer is.
 type Status string
@@ -144,12 +151,17 @@ var checks = []check{
 	{"directories", quick, askPlaces},
 }
 
-// Run makes all checks.
-func Run(h Host) *Report {
-	r := &Report{
+// newReport is a report before any check has answered.
+func newReport(h Host) *Report {
+	return &Report{
 		Version: SchemaVersion, Rejected: []Rejected{}, DmesgRestrict: -1, NfLogAllNetns: -1,
 		Capabilities: []string{}, Cgroup: Cgroup{Missing: []string{}}, Root: h.Root,
 	}
+}
+
+// Run makes all checks.
+func Run(h Host) *Report {
+	r := newReport(h)
 	for _, f := range runAll(h, checks) {
 		r.Checks = append(r.Checks, f.rows...)
 		if f.set != nil {

@@ -42,6 +42,7 @@ func row(t *testing.T, r *Report, name string) Row {
 func TestReport(t *testing.T) {
 	testenv.Leaks(t)
 	r := Run(here(t))
+	fits(t, r)
 	text, err := json.Marshal(r)
 	if err != nil {
 		t.Fatal(err)

@@ -53,7 +53,9 @@ func TestEnvironments(t *testing.T) {
 			testenv.In(t, env.host, func(t *testing.T) {
 				testenv.Leaks(t)
 				h := here(t)
-				text := normal(Run(h).Text(), h.Dirs)
+				r := Run(h)
+				fits(t, r)
+				text := normal(r.Text(), h.Dirs)
 				if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 					t.Fatal(err)
 				}

@@ -18,6 +18,7 @@ func TestAppArmor(t *testing.T) {
 		want = "enabled"
 	}
 	r := Run(here(t))
+	fits(t, r)
 	if r.AppArmor != want || !r.OverlayMountOK {
 		t.Errorf("apparmor is %q, want %q\n%s", r.AppArmor, want, r.Text())
 	}
@@ -29,6 +30,7 @@ func TestPlainMachine(t *testing.T) {
 		testenv.NeedVM(t, "a machine with cgroup v2 alone")
 	}
 	r := Run(here(t))
+	fits(t, r)
 	if !r.CgroupV2 || r.Cgroup.Mount != "/sys/fs/cgroup" || r.Container != "" {
 		t.Errorf("cgroup is %+v, container %q", r.Cgroup, r.Container)
 	}
