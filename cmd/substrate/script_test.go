@@ -100,7 +100,7 @@ func TestScripts(t *testing.T) {
 		Dir:   "testdata/script",
 		Setup: setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"both": cmdBoth, "input": cmdInput, "last": cmdLast, "spans": cmdSpans,
+			"both": cmdBoth, "fits": cmdFits, "input": cmdInput, "last": cmdLast, "spans": cmdSpans,
 		},
 		RequireUniqueNames: true,
 		Condition:          condition,

@@ -69,15 +69,9 @@ const (
 	rowFailed      = "failed"
 )
 
-// row is one span of a batch and what became of it. Its JSON is what --json prints.
+// row is one span of a batch.
 type row struct {
-	SpanID   string           `json:"span_id"`
-	Cmd      string           `json:"cmd"` // as the trace has it, without secrets
-	Status   string           `json:"status"`
-	Reason   string           `json:"reason,omitempty"` // why it was skipped or failed, what differs, or that only the exit code is the same
-	Unstable []string         `json:"unstable,omitempty"`
-	Replays  []*replay.Report `json:"replays"`
-
+	replay.BatchSpan
 	left int // replays to do
 }
 
@@ -184,7 +178,7 @@ func (b *batch) included(s *trace.Span) bool {
 
 // row makes the row of a span. What cannot be replayed says why at once, before anything is run.
 func (b *batch) row(span trace.Record) *row {
-	r := &row{SpanID: span.SpanID, Cmd: span.Cmd, Replays: []*replay.Report{}, left: b.flags.batch.times}
+	r := &row{replay.BatchSpan{SpanID: span.SpanID, Cmd: span.Cmd, Replays: []*replay.Report{}}, b.flags.batch.times}
 	whole, err := record.Reveal(b.cfg.Trace, span)
 	if err == nil {
 		_, err = replay.NewPlan(whole, replay.Options{Environ: b.a.env})

@@ -179,15 +179,7 @@ func reasonIn(stderr string) string {
 // print writes the table, or with --json one object, to standard output.
 func (b *batch) print() error {
 	if b.flags.json {
-		counts := map[string]int{rowSame: 0, rowDiffers: 0, rowNotRecorded: 0, rowUnstable: 0, rowSkipped: 0, rowFailed: 0}
-		for _, r := range b.rows {
-			counts[r.Status]++
-		}
-		return b.a.printJSON(struct {
-			Version int            `json:"replay_batch_schema_version"`
-			Spans   []*row         `json:"spans"`
-			Counts  map[string]int `json:"counts"`
-		}{1, append([]*row{}, b.rows...), counts})
+		return b.a.printJSON(b.object())
 	}
 	var text strings.Builder
 	width := 0
@@ -201,6 +193,19 @@ func (b *batch) print() error {
 		text.WriteString(r.text(width))
 	}
 	return b.a.print(text.String())
+}
+
+// object is what --json prints.
+func (b *batch) object() *replay.Batch {
+	o := &replay.Batch{
+		Version: replay.BatchSchemaVersion, Spans: []*replay.BatchSpan{},
+		Counts: map[string]int{rowSame: 0, rowDiffers: 0, rowNotRecorded: 0, rowUnstable: 0, rowSkipped: 0, rowFailed: 0},
+	}
+	for _, r := range b.rows {
+		o.Spans = append(o.Spans, &r.BatchSpan)
+		o.Counts[r.Status]++
+	}
+	return o
 }
 
 const tableLayout = "%-16s  %-12s  %s\n"

@@ -37,7 +37,7 @@ func (f *replayFlags) register(fs *pflag.FlagSet) {
 	fs.BoolVar(&f.verbose, "replay-verbose", false, "the same as --verbose")
 	fs.BoolVar(&f.strict, "check", false, "end with status 125 if the verdict is that something differs")
 	f.batch.register(fs)
-	fs.BoolVar(&f.schema, "json-schema", false, "print the JSON Schema of --json and exit")
+	fs.BoolVar(&f.schema, "json-schema", false, "print the JSON Schema of --json and exit; with --all, --since, --session or --times that of many replays")
 }
 
 // addReplay adds the subcommand replay.
@@ -62,11 +62,12 @@ otherwise, and a table of verdicts is printed. --times replays each several time
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if f.schema {
-				_, err := a.stdout.Write(replay.Schema())
-				return failed(err)
-			}
-			if f.batch.wanted() {
+			switch {
+			case f.schema && f.batch.wanted():
+				return a.print(string(replay.BatchSchema()))
+			case f.schema:
+				return a.print(string(replay.Schema()))
+			case f.batch.wanted():
 				return a.replayMany(f, cmd.Flags(), args)
 			}
 			return a.replay(f, args[0])

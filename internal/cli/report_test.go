@@ -135,12 +135,12 @@ func printed(t *testing.T, verbose bool) string {
 	return string(text)
 }
 
-// replaySchema compiles the schema of --json, and that of fs_diff, which it refers to.
-func replaySchema(t *testing.T) *jsonschema.Schema {
+// compiled is one of the schemas of --json, with those that it refers to.
+func compiled(t *testing.T, id string) *jsonschema.Schema {
 	t.Helper()
 	c := jsonschema.NewCompiler()
 	for id, text := range map[string][]byte{
-		"urn:substrate:schema:replay:1": replay.Schema(), "urn:substrate:schema:fs-diff:1": fsdiff.Schema,
+		"urn:substrate:schema:replay:1": replay.Schema(), "urn:substrate:schema:replay-batch:1": replay.BatchSchema(), "urn:substrate:schema:fs-diff:1": fsdiff.Schema,
 	} {
 		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
 		if err != nil {
@@ -150,7 +150,7 @@ func replaySchema(t *testing.T) *jsonschema.Schema {
 			t.Fatal(err)
 		}
 	}
-	schema, err := c.Compile("urn:substrate:schema:replay:1")
+	schema, err := c.Compile(id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +159,7 @@ func replaySchema(t *testing.T) *jsonschema.Schema {
 
 // RPL6: what --json prints is one line, fits the schema, and every field of the schema is in it.
 func TestReportJSON(t *testing.T) {
-	schema := replaySchema(t)
+	schema := compiled(t, "urn:substrate:schema:replay:1")
 	for name, o := range map[string]*outcome{
 		"new": sample(sampleResult(), nil), "replay": sample(sampleResult(), recorded(0)), "host": sample(&world.Result{}, recorded(0)),
 	} {
@@ -195,7 +195,7 @@ func TestReportJSON(t *testing.T) {
 
 // The schema can say no.
 func TestReplaySchemaRefuses(t *testing.T) {
-	schema := replaySchema(t)
+	schema := compiled(t, "urn:substrate:schema:replay:1")
 	o := sample(sampleResult(), nil)
 	o.report.StdoutPath, o.report.StderrPath = "/t/out", "/t/err"
 	o.report.SpanID = "../../etc"

@@ -1,0 +1,100 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"substrate/internal/replay"
+	"substrate/trace"
+)
+
+// sampleBatch has a row of each status.
+func sampleBatch() *batch {
+	report := func(stdout string) *replay.Report {
+		o := sample(sampleResult(), recorded(0))
+		o.report.StdoutPath, o.report.StderrPath = "/t/out", "/t/err"
+		o.report.Verdict = &trace.Verdict{Result: rowSame, Exit: rowSame, Stdout: stdout, Stderr: rowNotRecorded, Files: rowNotRecorded}
+		if stdout != rowSame && stdout != rowNotRecorded {
+			o.report.Verdict.Result = rowDiffers
+		}
+		return o.report
+	}
+	b := &batch{}
+	add := func(reports ...*replay.Report) *row {
+		r := &row{BatchSpan: replay.BatchSpan{SpanID: "spn_" + "0123456789abcdef0123456789abcdef", Cmd: "x", Replays: reports}}
+		r.sum()
+		b.rows = append(b.rows, r)
+		return r
+	}
+	nothing := report(rowNotRecorded)
+	nothing.Verdict.Result, nothing.Verdict.Exit = rowNotRecorded, rowNotRecorded
+	other := report(rowSame)
+	other.Exit = 1
+	add(report(rowSame))
+	add(report(rowNotRecorded))
+	add(report("recorded 6 bytes, now 7"))
+	add(nothing)
+	add(report(rowSame), other)
+	skipped := add()
+	skipped.Replays, skipped.Status, skipped.Reason = []*replay.Report{}, rowSkipped, "gone"
+	failed := add(report(rowSame))
+	failed.Status, failed.Reason = rowFailed, "not run: interrupt"
+	return b
+}
+
+// RPL12: what --json prints of many replays fits its schema, whatever became of them, and the schema can say no.
+func TestBatchJSON(t *testing.T) {
+	schema := compiled(t, "urn:substrate:schema:replay-batch:1")
+	refusal := func(text []byte) error {
+		t.Helper()
+		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return schema.Validate(doc)
+	}
+	object := sampleBatch().object()
+	for _, status := range []string{rowSame, rowDiffers, rowNotRecorded, rowUnstable, rowSkipped, rowFailed} {
+		if object.Counts[status] == 0 {
+			t.Errorf("no row is %q", status)
+		}
+	}
+	text, err := json.Marshal(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := refusal(text); err != nil {
+		t.Errorf("%v\n%s", err, text)
+	}
+	empty, err := json.Marshal((&batch{}).object())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := refusal(empty); err != nil {
+		t.Errorf("%v\n%s", err, empty)
+	}
+	for from, to := range map[string]string{
+		`"replay_batch_schema_version":1`:                 `"replay_batch_schema_version":2`,
+		`"status":"same"`:                                 `"status":"fine"`,
+		`"status":"unstable"`:                             `"status":"same"`,
+		`"reason":"not run: interrupt",`:                  ``,
+		`"status":"skipped","reason":"gone"`:              `"status":"not recorded"`,
+		`"status":"failed"`:                               `"status":"skipped"`,
+		`"replays":[]`:                                    `"replays":null`,
+		`"replay_schema_version":1`:                       `"replay_schema_version":2`,
+		`"counts":{"differs":1,"failed":1,`:               `"counts":{"differs":1,`,
+		`"cmd":"x","status":"differs"`:                    `"cmd":"x","left":1,"status":"differs"`,
+		`"spans":[{"span_id":"spn_0123456789abcdef012345`: `"spans":[{"cmd":"x","span":"spn_0123456789abcdef012345`,
+	} {
+		odd := bytes.Replace(text, []byte(from), []byte(to), 1)
+		if bytes.Equal(odd, text) {
+			t.Fatalf("no %s in %s", from, text)
+		}
+		if refusal(odd) == nil {
+			t.Errorf("the schema accepts %s in the place of %s", to, from)
+		}
+	}
+}
