@@ -71,12 +71,12 @@ func (r *Reader) find(ref string) (*Span, error) {
 	}
 	span, err := r.findIn(ref, true)
 	switch {
-	case err == nil && !span.Incomplete(), errors.Is(err, ErrAmbiguous):
-		return span, err
+	case err == nil && !span.Incomplete():
+		return span, nil
 	case err == nil:
 		return r.findIn(span.ID(), false) // an index may not know the end of the command
-	case errors.Is(err, ErrNotFound), errors.Is(err, errStale):
-		return r.findIn(ref, false)
+	case errors.Is(err, ErrNotFound), errors.Is(err, ErrAmbiguous), errors.Is(err, errStale):
+		return r.findIn(ref, false) // nor all that fit
 	}
 	return nil, err
 }
