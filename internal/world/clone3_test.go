@@ -12,7 +12,7 @@ import (
 )
 
 // WLD5: where clone3 is refused the processes of a world are made by clone(2), and wait until they are in their cgroup.
-func TestWithoutClone3(t *testing.T) {
+func TestViewWithoutClone3(t *testing.T) {
 	run := func(t *testing.T) {
 		if _, _, errno := unix.RawSyscall(unix.SYS_CLONE3, 0, 0, 0); errno != unix.ENOSYS {
 			t.Fatalf("clone3: %v, want it refused", errno)

@@ -118,6 +118,8 @@ func forkOn(args *cloneArgs, size uintptr, st *state) int
 //go:noinline
 func forkOld(region *Region) (pid uintptr, errno syscall.Errno) {
 	const since5 = unix.CLONE_CLEAR_SIGHAND | unix.CLONE_SETTLS // one does not exist here, of the other we have our own
+	syscall.ForkLock.Lock()                                     // another may be about to fork without the heap, which this child needs
+	defer syscall.ForkLock.Unlock()
 	flags := uintptr(region.state[0].clone.flags)&^since5 | uintptr(syscall.SIGCHLD)
 	beforeFork()
 	pid, _, errno = syscall.RawSyscall6(unix.SYS_CLONE, flags, 0, uintptr(unsafe.Pointer(&region.pidFD)), 0, 0, 0)
