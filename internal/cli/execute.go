@@ -88,7 +88,7 @@ type execution struct {
 	result          *world.Result
 	setup, teardown time.Duration  // of the world; 0 on the host
 	world           *world.World   // that was made; nil on the host
-	signals         *world.Signals // that go to the command of a world; nil on the host
+	signals         *world.Signals // that go to the command
 	warned          []string       // messages of degradations that have been printed
 }
 
@@ -100,7 +100,8 @@ func (e *execution) run() error {
 	}
 	// From here to the end of the command no signal may end us: the span must be completed
 	// and the world removed (RPL10).
-	defer e.catchSignals()()
+	e.signals = world.CatchSignals()
+	defer e.signals.Release()
 	defer e.closeWorld()
 	rec := record.New(e.cfg, func(err error) { e.a.warn("%v", err) })
 	span := rec.Begin(e.recorded())
@@ -203,7 +204,7 @@ func (e *execution) execute(id string) (*world.Result, error) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = e.stdin, e.stdout, e.stderr
 	cmd.TTY, cmd.Timeout = e.tty, e.flags.timeout
 	if !e.isolate {
-		return world.RunHost(cmd)
+		return world.RunHost(cmd, e.signals)
 	}
 	return e.inWorld(id, cmd)
 }
@@ -276,17 +277,6 @@ func (e *execution) worldName(id string) string {
 		id = e.plan.ReplayOf
 	}
 	return world.NameOf(id)
-}
-
-// catchSignals keeps signals that are meant for the command from ending this process, until the function that it returns is called.
-func (e *execution) catchSignals() (release func()) {
-	if e.isolate {
-		e.signals = world.CatchSignals()
-		return e.signals.Release
-	}
-	sigs := make(chan os.Signal, 8) // who runs the command asks for them too
-	notifyForwarded(sigs)
-	return func() { signal.Stop(sigs) }
 }
 
 // notifyForwarded asks for the signals that the command must get. What the caller of

@@ -176,7 +176,7 @@ func (e *execution) straight() error {
 	}
 	cmd := e.plan.Command()
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Timeout = e.a.stdin, e.a.stdout, e.a.stderr, e.flags.timeout
-	res, err := world.RunHost(cmd)
+	res, err := world.RunHost(cmd, nil)
 	if err != nil {
 		return failed(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -209,6 +210,36 @@ func TestSignalBeforeRun(t *testing.T) {
 			if _, err := os.Stat(a.work + "/ran"); err == nil {
 				t.Errorf("%s: the command ran", strategy)
 			}
+		}
+	})
+}
+
+// RPL10: the same holds for a signal to the process itself, also where the runtime has it already because there was something to wait for.
+func TestSignalToProcessBeforeRun(t *testing.T) {
+	asRootAndUser(t, func(t *testing.T) {
+		for _, strategy := range []string{"", "direct", "host"} {
+			a := newArena(t)
+			a.spec.Signals, a.spec.Strategy = CatchSignals(), strings.TrimPrefix(strategy, "host")
+			run := func(cmd Command) (*Result, error) { return RunHost(cmd, a.spec.Signals) }
+			if strategy != "host" {
+				w, err := New(a.spec)
+				must(t, err)
+				defer w.Close()
+				run = w.Run
+			}
+			queue := a.spec.Signals.wait()
+			must(t, unix.Kill(os.Getpid(), unix.SIGTERM))
+			for len(queue) == 0 {
+				time.Sleep(time.Millisecond)
+			}
+			cmd := sh("sleep 10")
+			cmd.Dir = a.work
+			res, err := run(cmd)
+			var stopped *Interrupted
+			if !errors.As(err, &stopped) || stopped.Signal != unix.SIGTERM {
+				t.Errorf("%s: Run = %+v, %v, want Interrupted", strategy, res, err)
+			}
+			a.spec.Signals.Release()
 		}
 	})
 }

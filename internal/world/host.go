@@ -12,9 +12,15 @@ import (
 // Forwarded are the signals that reach the command when they are sent to us (RPL10).
 var Forwarded = onhost.Forwarded
 
-// RunHost runs a command on the host, without isolation; see [onhost.Run]. The result has no diff and no network events.
-func RunHost(c Command) (*Result, error) {
-	ended, err := onhost.Run(onHost(&c))
+// RunHost runs a command on the host, without isolation; see [onhost.Run]. The result has no diff and no network events. After a signal that
+// has come already it does not, and gives [Interrupted].
+func RunHost(c Command, sigs *Signals) (*Result, error) {
+	cmd := onHost(&c)
+	cmd.Signals = sigs.wait()
+	if sig := sigs.held(); sig != 0 {
+		return nil, &Interrupted{Signal: sig, What: "start the command"}
+	}
+	ended, err := onhost.Run(cmd)
 	if ended == nil {
 		return nil, err
 	}
@@ -53,6 +59,7 @@ func (w *World) runOnHost(view worldfs.OnHost, cmd *Command) (*Result, error) {
 		w.noGroup(w.noDivide) // systemd could be asked only for a process that waits
 	}
 	c := onHost(cmd)
+	c.Signals = w.spec.Signals.wait()
 	c.Dir = view.WorkDir(cmd.Dir)
 	c.Env = view.Env(c.Env)
 	c.Confine, c.EndAll = func() error { return errors.Join(w.interrupted(), view.Confine(cmd.Stdout, cmd.Stderr)) }, true

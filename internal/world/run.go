@@ -79,11 +79,8 @@ func (w *World) Run(cmd Command) (*Result, error) {
 // attempt is Run with the view that there is.
 func (w *World) attempt(cmd *Command) (*Result, error) {
 	view, ok := w.view.(worldfs.OnHost)
-	if ok {
-		w.spec.Signals.wait() // it asks for them itself
-	}
-	defer w.spec.Signals.follow(w)()
 	if !ok {
+		defer w.spec.Signals.follow(w)()
 		return w.runView(cmd)
 	}
 	if err := w.dropProcess(); err != nil {

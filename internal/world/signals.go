@@ -16,8 +16,8 @@ type Signals struct {
 	queue   chan os.Signal // nil until somebody has to wait for one
 }
 
-// CatchSignals begins to catch them, until Release, for the one world that gets it in its [Spec]. What the caller of this program ignores
-// stays ignored.
+// CatchSignals begins to catch them, until Release, for the one world that gets it in its [Spec], or for [RunHost]. What the caller of this
+// program ignores stays ignored.
 func CatchSignals() *Signals { return &Signals{release: inherited.Hold(caught()...)} }
 
 func caught() (sigs []syscall.Signal) {
@@ -56,12 +56,20 @@ func (s *Signals) wait() <-chan os.Signal {
 	return s.queue
 }
 
-// held is the signal that came before the command was there, 0 for none.
+// held is a signal that came before the command was there, 0 for none.
 func (s *Signals) held() syscall.Signal {
-	if s == nil || s.queue != nil {
+	switch {
+	case s == nil:
+		return 0
+	case s.queue == nil:
+		return inherited.Held()
+	}
+	select {
+	case sig := <-s.queue:
+		return sig.(syscall.Signal)
+	default:
 		return 0
 	}
-	return inherited.Held()
 }
 
 // passTo sends to the process what has come and what comes; with 0 it is dropped.

@@ -44,9 +44,10 @@ type Command struct {
 	Stdin   *os.File // nil for /dev/null
 	Stdout  *os.File // nil for /dev/null
 	Stderr  *os.File
-	Timeout time.Duration // 0 for none: SIGTERM to all descendants, after Grace SIGKILL
-	Grace   time.Duration // 0 means 2 s
-	EndAll  bool          // kill what is left of the descendants when the command has ended
+	Timeout time.Duration    // 0 for none: SIGTERM to all descendants, after Grace SIGKILL
+	Grace   time.Duration    // 0 means 2 s
+	Signals <-chan os.Signal // those of Forwarded, from before the command is there; nil to catch them here
+	EndAll  bool             // kill what is left of the descendants when the command has ended
 
 	Cgroup  int          // descriptor of the cgroup that the command starts in, if InGroup
 	InGroup bool         // without clone3(2) the command gets there a moment after its start
@@ -88,13 +89,12 @@ func Run(c Command) (*Ended, error) {
 		res.ExecErr, res.Exit = err, execStatus(err)
 		return res, nil
 	}
-	sigs := make(chan os.Signal, 8)
-	for _, s := range Forwarded {
-		if !signal.Ignored(s) && !inherited.IsIgnored(s.(syscall.Signal)) { // what nohup ignores stays ignored
-			signal.Notify(sigs, s)
-		}
+	sigs := c.Signals
+	if sigs == nil {
+		own := catch()
+		defer signal.Stop(own)
+		sigs = own
 	}
-	defer signal.Stop(sigs)
 	term := openTerminal()
 	defer term.close()
 
@@ -111,6 +111,17 @@ func Run(c Command) (*Ended, error) {
 	res.Outside = c.outside
 	term.give(pid)
 	return res, supervise(pid, &c, sigs, term, res)
+}
+
+// catch begins to catch the signals that are passed on.
+func catch() chan os.Signal {
+	sigs := make(chan os.Signal, 8)
+	for _, s := range Forwarded {
+		if !signal.Ignored(s) && !inherited.IsIgnored(s.(syscall.Signal)) { // what nohup ignores stays ignored
+			signal.Notify(sigs, s)
+		}
+	}
+	return sigs
 }
 
 // start executes the command with exactly three descriptors and its own umask.

@@ -55,6 +55,7 @@ func runChild(spec string) int {
 type commandText struct {
 	Command
 	Confine *struct{}
+	Signals *struct{}
 }
 
 // outcomeOf is the part of a result that the tests look at.
