@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"substrate/internal/testenv"
 	"substrate/internal/world/cgroup"
 )
@@ -52,4 +54,21 @@ func oldWorld(spec Spec) error {
 		err = errors.New("not status 3 in an overlay: " + res.Strategy)
 	}
 	return errors.Join(err, w.Close())
+}
+
+// RPL10, WLD4: no process of a world is in the caller's session. A terminal would send its signals to the first process as well as to the
+// supervisor, who passes them on too, so that the command got each twice; and root's command could set the priority of the whole session
+// through /proc/1/autogroup.
+func TestOwnSession(t *testing.T) {
+	asRootAndUser(t, func(t *testing.T) {
+		a := newArena(t)
+		ours, err := unix.Getsid(0)
+		must(t, err)
+		a.run(sh("echo ready; sleep 0.3"), func(w *World) {
+			theirs, err := unix.Getsid(w.proc.PID())
+			if err != nil || theirs == ours {
+				t.Errorf("the first process is in session %d, %v; ours is %d", theirs, err, ours)
+			}
+		})
+	})
 }
