@@ -102,6 +102,7 @@ func (w *World) settle() error {
 	default:
 		base.Group = w.group.FD()
 	}
+	w.countFirst()
 	if w.group != nil {
 		w.observe("cgroup", "ok", true)
 	}

@@ -35,10 +35,17 @@ func (w *World) limit() {
 		w.limited("memory", g.SetMemory(l.Memory))
 	}
 	if l.PIDs > 0 {
-		w.limited("pids", g.SetPIDs(l.PIDs+1)) // ours is the first process
+		w.limited("pids", g.SetPIDs(l.PIDs))
 	}
 	if l.CPUs > 0 {
 		w.limited("cpu", g.SetCPUs(l.CPUs))
+	}
+}
+
+// countFirst leaves room in the limit for the first process, where that is in the cgroup too.
+func (w *World) countFirst() {
+	if n := w.spec.Limits.PIDs; n > 0 && w.grouped {
+		_ = w.group.SetPIDs(n + 1) // what keeps it from that has been said
 	}
 }
 

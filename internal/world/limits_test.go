@@ -112,6 +112,25 @@ func TestMemoryLimitTight(t *testing.T) {
 	}
 }
 
+// CGR2: the first process counts only where it is in the cgroup.
+func TestPIDsLimitCounts(t *testing.T) {
+	g, err := cgroup.New(t.TempDir() + "/group") // a directory will do: nothing enters it
+	must(t, err)
+	g.Missing = nil
+	must(t, os.WriteFile(g.Path+"/pids.max", nil, 0o600))
+	w := &World{spec: Spec{Limits: Limits{PIDs: 4}}, group: g}
+	for _, grouped := range []bool{false, true} {
+		w.limit()
+		w.grouped = grouped
+		w.countFirst()
+		text, err := os.ReadFile(g.Path + "/pids.max")
+		must(t, err)
+		if want := map[bool]string{false: "4", true: "5"}[grouped]; string(text) != want {
+			t.Errorf("pids.max is %s, want %s with the first process in the group: %v", text, want, grouped)
+		}
+	}
+}
+
 // CGR2: pids.max acts, and the world's own first process does not count.
 func TestPIDsLimitActs(t *testing.T) {
 	needControllers(t)
