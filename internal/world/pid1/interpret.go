@@ -198,8 +198,9 @@ func fail(st *state, o *Op, e syscall.Errno) {
 }
 
 // forkInto makes the second process and returns its number. It shares our memory until it becomes the command, as after vfork(2), but we do
-// not wait for that; it has a state and a stack of its own. It is in the cgroup whose directory is open, and in ours if the kernel refuses that. Where there is no
-// clone3(2), it is a copy of us and goes on where we do, with 0.
+// not wait for that; it has a state and a stack of its own. It is in the cgroup whose directory is open, and in ours if the kernel refuses that
+// for another reason than want of processes or memory, which are limited there. Where there is no clone3(2), it is a copy of us and goes on
+// where we do, with 0.
 //
 //go:norace
 //go:nosplit
@@ -219,7 +220,7 @@ func forkInto(st *state, o *Op) uintptr {
 		args.flags, args.cgroup = args.flags|unix.CLONE_INTO_CGROUP, uint64(fd)
 	}
 	pid := forkOn(args, unsafe.Sizeof(*args), second)
-	if pid < 0 && fd != 0 {
+	if pid < 0 && fd != 0 && pid != -int(syscall.EAGAIN) && pid != -int(syscall.ENOMEM) {
 		report(st, MsgDegrade, o, syscall.Errno(-pid))
 		args.flags, args.cgroup = unix.CLONE_VM, 0
 		pid = forkOn(args, unsafe.Sizeof(*args), second)
@@ -232,6 +233,7 @@ func forkInto(st *state, o *Op) uintptr {
 		}
 	}
 	if pid < 0 {
+		o.Step = StepStart
 		fail(st, o, syscall.Errno(-pid))
 	}
 	return uintptr(pid)
