@@ -15,10 +15,11 @@ type Host struct {
 	User bool // body runs as the ordinary user of [AsUser], else as root
 
 	// What the kernel refuses. A seccomp filter does it, so it holds for all programs that body starts.
-	WithoutUserns   bool // user namespaces: EPERM, and clone3(2) does not exist, as in Docker's default profile
-	WithoutClone3   bool // clone3(2): ENOSYS, as in old kernels and many a container
-	WithoutMounts   bool // every system call that mounts: EPERM, as in Docker's default AppArmor profile
-	WithoutLandlock bool // Landlock: ENOSYS, as in an old kernel
+	WithoutUserns     bool // user namespaces: EPERM, and clone3(2) does not exist, as in Docker's default profile
+	WithoutClone3     bool // clone3(2): ENOSYS, as in an old kernel and in a world
+	WithoutCloseRange bool // close_range(2): EPERM, as in a container whose profile does not know it
+	WithoutMounts     bool // every system call that mounts: EPERM, as in Docker's default AppArmor profile
+	WithoutLandlock   bool // Landlock: ENOSYS, as in an old kernel
 
 	WithoutCapabilities bool // uid 0 with nothing in the bounding set
 
@@ -125,6 +126,9 @@ func (h *Host) refused() []refusal {
 	}
 	if h.WithoutClone3 {
 		all = append(all, refusal{unix.SYS_CLONE3, 0, unix.ENOSYS})
+	}
+	if h.WithoutCloseRange {
+		all = append(all, refusal{unix.SYS_CLOSE_RANGE, 0, unix.EPERM})
 	}
 	if h.WithoutMounts {
 		for _, nr := range []uint32{unix.SYS_MOUNT, unix.SYS_MOVE_MOUNT, unix.SYS_FSOPEN, unix.SYS_FSMOUNT, unix.SYS_OPEN_TREE, unix.SYS_MOUNT_SETATTR, unix.SYS_PIVOT_ROOT} {

@@ -16,26 +16,26 @@ import (
 // WLD4, CGR2: where clone3(2) does not exist, as in a container with an older seccomp profile, a world is made all the same,
 // also several at once, and root's is in its cgroup.
 func TestWithoutClone3(t *testing.T) {
-	for _, user := range []bool{false, true} {
-		name := map[bool]string{false: "root", true: "user"}[user]
-		t.Run(name, func(t *testing.T) {
-			if user {
-				testenv.NeedUserns(t)
+	bothOn(t, testenv.Host{WithoutClone3: true}, func(t *testing.T) {
+		base := testenv.TempDir(t)
+		failed := make(chan error, 4)
+		for range cap(failed) {
+			go func() { failed <- oldWorld(testSpec(t, base)) }()
+		}
+		for range cap(failed) {
+			if err := <-failed; err != nil {
+				t.Error(err)
 			}
-			testenv.In(t, testenv.Host{User: user, WithoutClone3: true}, func(t *testing.T) {
-				base := testenv.TempDir(t)
-				failed := make(chan error, 4)
-				for range cap(failed) {
-					go func() { failed <- oldWorld(testSpec(t, base)) }()
-				}
-				for range cap(failed) {
-					if err := <-failed; err != nil {
-						t.Error(err)
-					}
-				}
-			})
-		})
-	}
+		}
+	})
+}
+
+// bothOn is asRootAndUser on a host that has less than this one.
+func bothOn(t *testing.T, h testenv.Host, body func(t *testing.T)) {
+	t.Helper()
+	t.Run("root", func(t *testing.T) { testenv.In(t, h, body) })
+	h.User = true
+	t.Run("user", func(t *testing.T) { testenv.NeedUserns(t); testenv.In(t, h, body) })
 }
 
 // oldWorld runs a command that looks for its cgroup and leaves a process behind.
@@ -54,6 +54,20 @@ func oldWorld(spec Spec) error {
 		err = errors.New("not status 3 in an overlay: " + res.Strategy)
 	}
 	return errors.Join(err, w.Close())
+}
+
+// WLD4, RPL4: the command gets descriptors 0, 1 and 2 and nothing else, also where close_range(2) is refused: from a directory that the
+// caller left open it would reach the host.
+func TestInheritedDescriptor(t *testing.T) {
+	bothOn(t, testenv.Host{WithoutCloseRange: true}, func(t *testing.T) {
+		a := newArena(t)
+		fd, err := unix.Open(a.dir, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+		must(t, err)
+		defer unix.Close(fd)
+		if out, res := a.run(sh("cd /proc/self/fd && echo *")); out != "0 1 2 3\n" || res.Exit != 0 { // 3 is what the shell lists
+			t.Errorf("open in the command: %q, status %d", out, res.Exit)
+		}
+	})
 }
 
 // RPL10, WLD4: no process of a world is in the caller's session. A terminal would send its signals to the first process as well as to the

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"syscall"
 	"unsafe"
 
@@ -39,6 +40,9 @@ func afterForkInChild()
 // Birth bears a first process, in a user namespace of its own with user, whose descendants can have the capabilities in bounds and no others. As it dies with the thread that bears it, the calling goroutine is locked
 // to its thread until it calls [Born.Reap], unless that is the main thread, which lasts as long as the program.
 func Birth(user bool, bounds uint64) (*Born, error) {
+	if err := hideInherited(); err != nil {
+		return nil, err
+	}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("make the report socket: %w", err)
@@ -54,6 +58,25 @@ func Birth(user bool, bounds uint64) (*Born, error) {
 	}
 	_ = unix.Close(pair[0])
 	return nil, err
+}
+
+// hideInherited keeps from the command what our caller left open. The first process closes that with close_range(2), and where that is
+// refused it is marked here, to be closed when the command is executed.
+func hideInherited() error {
+	const none = ^uint(0) >> 32 // above all descriptors
+	if unix.CloseRange(none, none, 0) == nil {
+		return nil
+	}
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return fmt.Errorf("list open descriptors: %w", err)
+	}
+	for _, e := range entries {
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 {
+			unix.CloseOnExec(fd)
+		}
+	}
+	return nil
 }
 
 // fork makes the process.
