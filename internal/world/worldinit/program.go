@@ -89,7 +89,11 @@ func (p *program) send(b *pid1.Born, fds ...int) error {
 }
 
 // step begins a step: the ops that follow belong to it until the next call.
-func (p *program) step(name string) { p.steps = append(p.steps, name) }
+func (p *program) step(name string) {
+	if p.steps[len(p.steps)-1] != name { // an op has one byte for the number of its step
+		p.steps = append(p.steps, name)
+	}
+}
 
 // done makes the child tell the supervisor, at that moment, that the current step ended well.
 func (p *program) done() { p.add(pid1.Op{Kind: pid1.OpStep}) }

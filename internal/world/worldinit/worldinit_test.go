@@ -152,3 +152,16 @@ func covers(t *testing.T, maps string, address uintptr) bool {
 	}
 	return false
 }
+
+// WLD3: each of many FUSE mounts is waited for, and all are one step.
+func TestManyFuseMounts(t *testing.T) {
+	p := newProgram(make([]byte, 1<<20))
+	s := &Setup{Staging: "/"}
+	for i := range 300 {
+		s.Mounts = append(s.Mounts, mount.Mount{Kind: mount.Fuse, Step: "fuse", Target: fmt.Sprintf("/%d", i)})
+	}
+	s.awaitServed(p)
+	if len(p.ops) != len(s.Mounts) || p.err != nil {
+		t.Errorf("%d ops, %v; want %d", len(p.ops), p.err, len(s.Mounts))
+	}
+}
