@@ -2,8 +2,11 @@ package world
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -67,6 +70,26 @@ func TestInheritedDescriptor(t *testing.T) {
 		if out, res := a.run(sh("cd /proc/self/fd && echo *")); out != "0 1 2 3\n" || res.Exit != 0 { // 3 is what the shell lists
 			t.Errorf("open in the command: %q, status %d", out, res.Exit)
 		}
+	})
+}
+
+// WLD4: a second process that is killed before it is the command is no end of the command.
+func TestSecondProcessKilled(t *testing.T) {
+	asRootAndUser(t, func(t *testing.T) {
+		a := newArena(t)
+		w, err := New(a.spec)
+		must(t, err)
+		text, pid := []byte(nil), w.proc.PID()
+		for len(text) == 0 {
+			text, err = os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+			must(t, err)
+		}
+		second, err := strconv.Atoi(strings.TrimSpace(string(text)))
+		must(t, errors.Join(err, unix.Kill(second, unix.SIGKILL)))
+		if res, err := w.Run(sh("true")); !errors.Is(err, errKilled) {
+			t.Errorf("Run = %+v, %v; want an error", res, err)
+		}
+		must(t, w.Close())
 	})
 }
 

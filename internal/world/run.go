@@ -38,7 +38,8 @@ type run struct {
 	seen   netlog.Distinct
 	stub   egress.Stub
 	lost   bool // the kernel dropped reports of blocked packets
-	died   bool // the first process was killed
+	begun  bool // the second process was about to become the command
+	died   bool // the first process was killed, or the second before it was the command
 	buf    []byte
 	tty    *terminal
 
@@ -170,6 +171,9 @@ func (r *run) message() (bool, error) {
 		r.stands()
 		r.begins(m)
 	case pid1.MsgExit:
+		if !r.begun {
+			return true, r.gone()
+		}
 		r.exited(m)
 		r.w.ended = true
 		return true, nil
@@ -292,6 +296,7 @@ func (r *run) armTimeout() {
 
 // begins is called when the world stands and the command is about to be started: its time runs from here.
 func (r *run) begins(m pid1.Message) {
+	r.begun = true
 	r.w.listen()
 	r.before.User, r.before.System = time.Duration(m.Utime)*time.Microsecond, time.Duration(m.Stime)*time.Microsecond
 	r.res.Started = time.Now()
