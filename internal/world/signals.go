@@ -18,7 +18,14 @@ type Signals struct {
 
 // CatchSignals begins to catch them, until Release, for the one world that gets it in its [Spec], or for [RunHost]. What the caller of this
 // program ignores stays ignored.
-func CatchSignals() *Signals { return &Signals{release: inherited.Hold(caught()...)} }
+func CatchSignals() *Signals {
+	for _, s := range Forwarded {
+		if n, ok := s.(syscall.Signal); ok && inherited.IsIgnored(n) {
+			signal.Ignore(n) // the runtime has put a handler of its own there, which would end us
+		}
+	}
+	return &Signals{release: inherited.Hold(caught()...)}
+}
 
 func caught() (sigs []syscall.Signal) {
 	for _, s := range Forwarded {
