@@ -11,6 +11,7 @@ import (
 
 	"substrate/internal/probe"
 	"substrate/internal/world/netns"
+	"substrate/internal/world/pid1"
 	"substrate/internal/world/worldfs"
 )
 
@@ -261,6 +262,11 @@ func holds(tree, path string) bool {
 func (w *World) fallThrough(failure *setupFailure) error {
 	err := w.dropProcess()
 	closeFD(&w.memory)
+	w.mu.Lock()
+	if w.early == pid1.SignalTermAll {
+		w.early = 0 // the set-up took too long; the next one has its own time
+	}
+	w.mu.Unlock()
 	if w.spec.Root {
 		err = errors.Join(err, netns.Unbind(w.netnsName()))
 	}
