@@ -22,7 +22,7 @@ func TestOOMKills(t *testing.T) {
 	env := []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH")}
 	const hog = "dd if=/dev/zero of=/dev/null bs=150M count=1; exit 5"
 	a := testApp(t)
-	a.env = env
+	a.env, a.cfg = env, config.Load(env)
 	if err := a.worldRun([]string{"--memory", "64M", "-c", hog}); err != nil || a.status != 5 {
 		t.Fatalf("worldRun = %v, status %d\n%s", err, a.status, written(t, a.stderr))
 	}
@@ -30,7 +30,7 @@ func TestOOMKills(t *testing.T) {
 		t.Errorf("the report is %q", got)
 	}
 	a = testApp(t)
-	a.env = env
+	a.env, a.cfg = env, config.Load(env)
 	if err := a.worldRun([]string{"--memory", "64M", "--json", "-c", hog}); err != nil {
 		t.Fatal(err)
 	}
