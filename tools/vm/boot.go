@@ -35,12 +35,26 @@ type outcome struct {
 	Elapsed time.Duration
 }
 
-// boot runs jobs on one start of the machine. It returns an outcome for each, and the end of the
-// console if the machine did not come to its end.
+// firstWord is what a machine may take until its first job begins; mostly that is some seconds. Emulated processors have been seen to
+// wait for each other for ever while the kernel starts, on a host that had other work.
+const firstWord = 2 * time.Minute
+
+// boot runs jobs on one start of the machine, or on a second if it did not come to the first of them. It returns an outcome for each, and the
+// end of the console if the machine did not come to its end.
 func (m *machine) boot(name, parameters string, jobs []job.Job) ([]outcome, error) {
+	outcomes, begun, err := m.start(name, parameters, jobs)
+	if !begun && len(jobs) > 0 {
+		fmt.Fprintf(os.Stderr, "boot with %q: no job began in %s; once more\n", parameters, firstWord)
+		outcomes, _, err = m.start(name, parameters, jobs)
+	}
+	return outcomes, err
+}
+
+// start is one start of the machine, and says whether a job began.
+func (m *machine) start(name, parameters string, jobs []job.Job) (outcomes []outcome, begun bool, err error) {
 	initrd, console := filepath.Join(m.work, name+".cpio"), filepath.Join(m.work, name+".console")
 	if err := initramfs(initrd, m.guest, m.modules, jobs); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), m.limit)
 	defer cancel()
@@ -54,22 +68,23 @@ func (m *machine) boot(name, parameters string, jobs []job.Job) ([]outcome, erro
 	qemu.Stderr = os.Stderr
 	lines, err := qemu.StdoutPipe()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if err := qemu.Start(); err != nil {
-		return nil, fmt.Errorf("start qemu: %w", err)
+		return nil, false, fmt.Errorf("start qemu: %w", err)
 	}
-	outcomes, over := read(lines, jobs)
+	silence := time.AfterFunc(firstWord, cancel)
+	outcomes, over := read(lines, jobs, func() { begun = true; silence.Stop() })
 	err = qemu.Wait()
 	if !over {
 		text, _ := os.ReadFile(console)
 		err = fmt.Errorf("the machine did not come to its end (%v, limit %s); its console ends with:\n%s", err, m.limit, text[max(0, len(text)-2000):])
 	}
-	return outcomes, err
+	return outcomes, begun, err
 }
 
-// read sorts what the guest writes.
-func read(in io.Reader, jobs []job.Job) (outcomes []outcome, over bool) {
+// read sorts what the guest writes. It calls begun when a job begins.
+func read(in io.Reader, jobs []job.Job, begun func()) (outcomes []outcome, over bool) {
 	for _, j := range jobs {
 		outcomes = append(outcomes, outcome{job: j, Status: -1})
 	}
@@ -83,6 +98,7 @@ func read(in io.Reader, jobs []job.Job) (outcomes []outcome, over bool) {
 		case strings.HasPrefix(text, job.Begin):
 			at, _ = strconv.Atoi(text[len(job.Begin):])
 			began = time.Now()
+			begun()
 		case strings.HasPrefix(text, job.End):
 			if _, err := fmt.Sscanf(text[len(job.End):], "%d %d", &n, &status); err == nil && n == at {
 				outcomes[at].Status, outcomes[at].Elapsed = status, time.Since(began)

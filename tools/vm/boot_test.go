@@ -12,7 +12,11 @@ import (
 func TestRead(t *testing.T) {
 	jobs := []job.Job{{Name: "a"}, {Name: "b"}, {Name: "c"}}
 	text := "noise of the start\n" + job.Begin + "0\nout\nend 0 0\n\n" + job.End + "0 3\nbetween\n" + job.Begin + "1\nhalf"
-	got, over := read(strings.NewReader(text), jobs)
+	begun := 0
+	got, over := read(strings.NewReader(text), jobs, func() { begun++ })
+	if begun != 2 {
+		t.Errorf("%d jobs began, want 2", begun)
+	}
 	if over {
 		t.Error("the machine came to its end")
 	}
@@ -22,7 +26,7 @@ func TestRead(t *testing.T) {
 			t.Errorf("job %d: output %q, status %d; want %q, %d", i, o.Output, o.Status, want[i].Output, want[i].Status)
 		}
 	}
-	if _, over := read(strings.NewReader(job.Over+"\n"), nil); !over {
+	if _, over := read(strings.NewReader(job.Over+"\n"), nil, func() {}); !over {
 		t.Error("the end was not seen")
 	}
 }
