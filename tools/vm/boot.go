@@ -35,23 +35,23 @@ type outcome struct {
 	Elapsed time.Duration
 }
 
-// firstWord is what a machine may take until its first job begins; mostly that is some seconds. Emulated processors have been seen to
-// wait for each other for ever while the kernel starts, on a host that had other work.
+// firstWord is what a machine may take until its first job begins; mostly that is some seconds.
 const firstWord = 2 * time.Minute
 
-// boot runs jobs on one start of the machine, or on a second if it did not come to the first of them. It returns an outcome for each, and the
-// end of the console if the machine did not come to its end.
+// boot runs jobs on one start of the machine, or on a second if the first did not come to its end: on a host that has other work, emulated
+// processors have been seen to wait for each other for ever, in the start of the kernel and later. It returns an outcome for each job, and the
+// end of the console if the machine did not come to its end the second time either.
 func (m *machine) boot(name, parameters string, jobs []job.Job) ([]outcome, error) {
-	outcomes, begun, err := m.start(name, parameters, jobs)
-	if !begun && len(jobs) > 0 {
-		fmt.Fprintf(os.Stderr, "boot with %q: no job began in %s; once more\n", parameters, firstWord)
+	outcomes, over, err := m.start(name, parameters, jobs)
+	if !over {
+		fmt.Fprintf(os.Stderr, "boot with %q: %v\nonce more\n", parameters, err)
 		outcomes, _, err = m.start(name, parameters, jobs)
 	}
 	return outcomes, err
 }
 
-// start is one start of the machine, and says whether a job began.
-func (m *machine) start(name, parameters string, jobs []job.Job) (outcomes []outcome, begun bool, err error) {
+// start is one start of the machine, and says whether it came to its end.
+func (m *machine) start(name, parameters string, jobs []job.Job) (outcomes []outcome, over bool, err error) {
 	initrd, console := filepath.Join(m.work, name+".cpio"), filepath.Join(m.work, name+".console")
 	if err := initramfs(initrd, m.guest, m.modules, jobs); err != nil {
 		return nil, false, err
@@ -61,7 +61,7 @@ func (m *machine) start(name, parameters string, jobs []job.Job) (outcomes []out
 	qemu := exec.CommandContext(ctx, "qemu-system-x86_64",
 		"-machine", "pc", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", strconv.Itoa(m.memory),
 		"-kernel", m.kernel, "-initrd", initrd,
-		"-append", "console=ttyS0 quiet panic=-1 reboot=t tsc=reliable no_timer_check "+parameters,
+		"-append", "console=ttyS0 quiet panic=-1 softlockup_panic=1 reboot=t tsc=reliable no_timer_check "+parameters,
 		"-drive", "file="+m.disk+",format=raw,if=virtio,snapshot=on,cache=unsafe",
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-nic", "none",
 		"-serial", "file:"+console, "-serial", "stdio")
@@ -74,13 +74,13 @@ func (m *machine) start(name, parameters string, jobs []job.Job) (outcomes []out
 		return nil, false, fmt.Errorf("start qemu: %w", err)
 	}
 	silence := time.AfterFunc(firstWord, cancel)
-	outcomes, over := read(lines, jobs, func() { begun = true; silence.Stop() })
+	outcomes, over = read(lines, jobs, func() { silence.Stop() })
 	err = qemu.Wait()
 	if !over {
 		text, _ := os.ReadFile(console)
 		err = fmt.Errorf("the machine did not come to its end (%v, limit %s); its console ends with:\n%s", err, m.limit, text[max(0, len(text)-2000):])
 	}
-	return outcomes, begun, err
+	return outcomes, over, err
 }
 
 // read sorts what the guest writes. It calls begun when a job begins.
