@@ -59,7 +59,7 @@ type World struct {
 }
 
 // New makes a world: its name and lock, its directories, its cgroup, and its first process, which is bound to the calling
-// thread: the goroutine is locked to that until [World.Close], which it must call.
+// thread: unless that is the main thread, the goroutine is locked to it until [World.Close], which it must call.
 //
 // Errors wrap [probe.ErrUnsupported] if this host cannot have such a world.
 func New(spec Spec) (*World, error) {

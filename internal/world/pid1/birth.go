@@ -37,8 +37,9 @@ func afterFork()
 //go:linkname afterForkInChild syscall.runtime_AfterForkInChild
 func afterForkInChild()
 
-// Birth bears a first process, in a user namespace of its own with user, whose descendants can have the capabilities in bounds and no others. As it dies with the thread that bears it, the calling goroutine is locked
-// to its thread until it calls [Born.Reap], unless that is the main thread, which lasts as long as the program.
+// Birth bears a first process, in a user namespace of its own with user, whose descendants can have the capabilities in bounds and no others.
+// As it dies with the thread that bears it, the calling goroutine is locked to its thread until it calls [Born.Reap], unless that is the main
+// thread, which lasts as long as the program.
 func Birth(user bool, bounds uint64) (*Born, error) {
 	if err := hideInherited(); err != nil {
 		return nil, err

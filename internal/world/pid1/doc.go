@@ -9,7 +9,7 @@
 // makes a network namespace, which takes as long as all the rest, and then waits. Each further part comes as bytes over its socket and
 // is put where the supervisor has written it in its own memory, so that the pointers in it are right: both have reserved the same piece
 // of the address space, and neither can write to the other's. So the first process can be born before anything is known of the
-// world, even before the Go runtime starts (package early), and makes itself ready while the supervisor does.
+// world, and makes itself ready while the supervisor does.
 //
 // It soon makes a second process, which is in the world's cgroup, builds the file view and becomes the command. The first stays as pid 1
 // of the world: it reaps, passes signals on, and reports the command's end.
