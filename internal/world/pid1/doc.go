@@ -5,7 +5,7 @@
 // list of ops, every system call that they shall make, with pointers to memory that was filled beforehand too, and they do nothing but
 // work through that list ([Region], interpret).
 //
-// The list comes in parts. When the first process is born it knows the first part, which is the same for every world ([Begin]): it
+// The list comes in parts. When the first process is born it knows the first part, which is the same for every world (firstPart): it
 // makes a network namespace, which takes as long as all the rest, and then waits. Each further part comes as bytes over its socket and
 // is put where the supervisor has written it in its own memory, so that the pointers in it are right: both have reserved the same piece
 // of the address space, and neither can write to the other's. So the first process can be born before anything is known of the
