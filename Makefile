@@ -5,7 +5,7 @@ SHELL := /bin/bash
 GO    ?= go
 BIN   ?= bin
 
-# -E names the first instruction of the programs: see internal/inherited.
+# -E names the first instruction of the programs: see internal/procstate.
 ENTRY   ?= substrate_entry
 # VERSION is that of internal/version unless a release sets another.
 LDFLAGS := -s -w $(if $(ENTRY),-E $(ENTRY)) $(if $(VERSION),-X substrate/internal/version.Version=$(VERSION))

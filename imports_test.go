@@ -27,8 +27,8 @@ type rule struct {
 // rules is the table of ARCHITECTURE.md. A new line, or a new name in one, is a change of the design: change both.
 var rules = map[string]rule{
 	"bench":              {tests: []string{"internal/world"}},
-	"cmd/substrate":      {ours: []string{"internal/cli", "internal/early"}},
-	"cmd/substrate-shim": {ours: []string{"internal/shim", "internal/early"}},
+	"cmd/substrate":      {ours: []string{"internal/cli", "internal/prestart"}},
+	"cmd/substrate-shim": {ours: []string{"internal/shim", "internal/prestart"}},
 
 	// Level 0
 	"fsdiff":             {},
@@ -36,28 +36,28 @@ var rules = map[string]rule{
 	"internal/probe":     {unix: []string{"*"}},
 	"internal/config":    {},
 	"internal/logs":      {},
-	"internal/inherited": {unix: []string{"*"}},
+	"internal/procstate": {unix: []string{"*"}},
 	"internal/redact":    {},
 	"internal/version":   {},
 
 	// Level 1
-	"internal/early":         {ours: []string{"internal/inherited", "internal/redact", "internal/version"}, tests: []string{"trace", "internal/config", "internal/record"}},
-	"internal/record":        {ours: []string{"trace", "fsdiff", "internal/config", "internal/logs", "internal/redact"}},
-	"internal/capture":       {ours: []string{"internal/record"}, unix: []string{"*"}},
-	"internal/metrics":       {ours: []string{"trace"}, tests: []string{"fsdiff"}},
-	"internal/tracecheck":    {ours: []string{"trace", "fsdiff"}, forTest: true},
-	"internal/world/netlink": {unix: []string{"*"}},
-	"internal/world/mount":   {ours: []string{"internal/probe"}, unix: []string{"*"}},
-	"internal/world/cgroup":  {ours: []string{"internal/probe"}, unix: []string{"*"}},
-	"internal/world/netns":   {ours: []string{"internal/probe", "internal/world/netlink"}, unix: []string{"*"}},
-	"internal/world/nft":     {ours: []string{"internal/probe", "internal/world/netlink"}, unix: []string{"*"}, tests: []string{"internal/world/netns", "internal/world/netlog"}},
-	"internal/world/netlog":  {ours: []string{"internal/probe", "internal/world/netlink"}, unix: []string{"*"}},
-	"internal/world/egress":  {ours: []string{"internal/probe"}, unix: []string{"*"}, tests: []string{"internal/world/netns", "internal/world/netlog", "internal/world/netlink", "internal/world/nft"}},
+	"internal/prestart":          {ours: []string{"internal/procstate", "internal/redact", "internal/version"}, tests: []string{"trace", "internal/config", "internal/record"}},
+	"internal/record":            {ours: []string{"trace", "fsdiff", "internal/config", "internal/logs", "internal/redact"}},
+	"internal/capture":           {ours: []string{"internal/record"}, unix: []string{"*"}},
+	"internal/metrics":           {ours: []string{"trace"}, tests: []string{"fsdiff"}},
+	"internal/tracecheck":        {ours: []string{"trace", "fsdiff"}, forTest: true},
+	"internal/world/net/netlink": {unix: []string{"*"}},
+	"internal/world/mount":       {ours: []string{"internal/probe"}, unix: []string{"*"}},
+	"internal/world/cgroup":      {ours: []string{"internal/probe"}, unix: []string{"*"}},
+	"internal/world/net/netns":   {ours: []string{"internal/probe", "internal/world/net/netlink"}, unix: []string{"*"}},
+	"internal/world/net/nft":     {ours: []string{"internal/probe", "internal/world/net/netlink"}, unix: []string{"*"}, tests: []string{"internal/world/net/netns", "internal/world/net/netlog"}},
+	"internal/world/net/netlog":  {ours: []string{"internal/probe", "internal/world/net/netlink"}, unix: []string{"*"}},
+	"internal/world/net/dns":     {ours: []string{"internal/probe"}, unix: []string{"*"}, tests: []string{"internal/world/net/netns", "internal/world/net/netlog", "internal/world/net/netlink", "internal/world/net/nft"}},
 
 	"internal/world/pid1":     {unix: []string{"*"}},
 	"internal/world/landlock": {ours: []string{"internal/probe"}, unix: []string{"*"}},
 
-	"internal/world/onhost": {ours: []string{"internal/inherited"}, unix: []string{"*"}},
+	"internal/world/onhost": {ours: []string{"internal/procstate"}, unix: []string{"*"}},
 
 	// Level 2: the plan itself asks the kernel nothing
 	"internal/world/layout": {ours: []string{"internal/world/mount"}, unix: []string{"host.go", "shadow.go"}},
@@ -68,8 +68,8 @@ var rules = map[string]rule{
 	},
 	"internal/world/worldinit": {
 		ours: []string{
-			"internal/world/pid1", "internal/world/mount", "internal/world/cgroup", "internal/world/netns", "internal/world/nft", "internal/world/netlog",
-			"internal/world/netlink", "internal/world/egress",
+			"internal/world/pid1", "internal/world/mount", "internal/world/cgroup", "internal/world/net/netns", "internal/world/net/nft", "internal/world/net/netlog",
+			"internal/world/net/netlink", "internal/world/net/dns",
 		},
 		unix: []string{"*"},
 	},
@@ -77,24 +77,24 @@ var rules = map[string]rule{
 	// Level 4: knows nothing of spans
 	"internal/world": {
 		ours: []string{
-			"fsdiff", "internal/probe", "internal/inherited", "internal/world/mount", "internal/world/cgroup", "internal/world/netns",
-			"internal/world/nft", "internal/world/netlog", "internal/world/netlink", "internal/world/egress", "internal/world/layout",
+			"fsdiff", "internal/probe", "internal/procstate", "internal/world/mount", "internal/world/cgroup", "internal/world/net/netns",
+			"internal/world/net/nft", "internal/world/net/netlog", "internal/world/net/netlink", "internal/world/net/dns", "internal/world/layout",
 			"internal/world/worldfs", "internal/world/pid1", "internal/world/worldinit", "internal/world/onhost", "internal/world/landlock",
 		},
 		unix: []string{"*"},
 	},
 
 	// Level 5
-	"internal/shim":   {ours: []string{"trace", "internal/record", "internal/config", "internal/logs", "internal/inherited", "internal/version"}, unix: []string{"*"}},
-	"internal/shell":  {ours: []string{"trace", "fsdiff", "internal/record", "internal/capture", "internal/world", "internal/config", "internal/inherited"}, unix: []string{"*"}},
-	"internal/replay": {ours: []string{"trace", "fsdiff", "internal/record", "internal/world", "internal/config", "internal/inherited"}, unix: []string{"*"}, tests: []string{"internal/world/netlog"}},
+	"internal/shim":   {ours: []string{"trace", "internal/record", "internal/config", "internal/logs", "internal/procstate", "internal/version"}, unix: []string{"*"}},
+	"internal/shell":  {ours: []string{"trace", "fsdiff", "internal/record", "internal/capture", "internal/world", "internal/config", "internal/procstate"}, unix: []string{"*"}},
+	"internal/replay": {ours: []string{"trace", "fsdiff", "internal/record", "internal/world", "internal/config", "internal/procstate"}, unix: []string{"*"}, tests: []string{"internal/world/net/netlog"}},
 	"internal/doctor": {ours: []string{"internal/probe", "internal/world", "internal/world/cgroup"}, unix: []string{"*"}},
 
 	// Level 6
 	"internal/cli": {ours: []string{
-		"trace", "fsdiff", "internal/config", "internal/logs", "internal/probe", "internal/record", "internal/redact", "internal/capture", "internal/tracecheck", "internal/metrics", "internal/inherited", "internal/version",
+		"trace", "fsdiff", "internal/config", "internal/logs", "internal/probe", "internal/record", "internal/redact", "internal/capture", "internal/tracecheck", "internal/metrics", "internal/procstate", "internal/version",
 		"internal/world", "internal/shell", "internal/shim", "internal/replay", "internal/doctor",
-	}, tests: []string{"internal/world/netlog"}},
+	}, tests: []string{"internal/world/net/netlog"}},
 
 	// For tests
 	"internal/testenv": {unix: []string{"*"}, forTest: true},
@@ -102,7 +102,7 @@ var rules = map[string]rule{
 		ours: []string{"fsdiff", "internal/world/worldfs/worldfstest/oracle"}, unix: []string{"*"}, forTest: true,
 	},
 	"internal/world/worldfs/worldfstest/oracle": {unix: []string{"*"}, forTest: true},
-	"internal/world/netns/netnstest":            {unix: []string{"*"}, forTest: true},
+	"internal/world/net/netns/netnstest":        {unix: []string{"*"}, forTest: true},
 	"internal/replay/corpus":                    {forTest: true, tests: []string{"internal/redact"}},
 }
 
@@ -118,7 +118,7 @@ var heavy = map[string][]string{
 	"github.com/google/nftables": nil, // the rules are bytes that package nft prepares; tests compare
 	"github.com/santhosh-tekuri/jsonschema/v6": {"internal/tracecheck"},
 	"pgregory.net/rapid":                       nil,
-	"testing":                                  {"internal/testenv", "internal/world/worldfs/worldfstest", "internal/world/worldfs/worldfstest/oracle", "internal/world/netns/netnstest", "internal/replay/corpus"},
+	"testing":                                  {"internal/testenv", "internal/world/worldfs/worldfstest", "internal/world/worldfs/worldfstest/oracle", "internal/world/net/netns/netnstest", "internal/replay/corpus"},
 }
 
 // source is one Go file of the module.

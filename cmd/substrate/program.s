@@ -1,5 +1,5 @@
 #include "textflag.h"
 
-// Which program this is, for the first instructions of package early.
+// Which program this is, for the first instructions of package prestart.
 DATA substrate_program(SB)/8, $0
 GLOBL substrate_program(SB), RODATA|NOPTR, $8

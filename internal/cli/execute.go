@@ -17,8 +17,8 @@ import (
 
 	"substrate/internal/capture"
 	"substrate/internal/config"
-	"substrate/internal/inherited"
 	"substrate/internal/probe"
+	"substrate/internal/procstate"
 	"substrate/internal/record"
 	"substrate/internal/replay"
 	"substrate/internal/world"
@@ -283,7 +283,7 @@ func (e *execution) worldName(id string) string {
 // this program ignores stays ignored.
 func notifyForwarded(sigs chan<- os.Signal) {
 	for _, s := range world.Forwarded {
-		if !signal.Ignored(s) && !inherited.IsIgnored(s.(syscall.Signal)) {
+		if !signal.Ignored(s) && !procstate.IsIgnored(s.(syscall.Signal)) {
 			signal.Notify(sigs, s)
 		}
 	}

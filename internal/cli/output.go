@@ -8,7 +8,7 @@ import (
 
 	"substrate/internal/capture"
 	"substrate/internal/config"
-	"substrate/internal/inherited"
+	"substrate/internal/procstate"
 	"substrate/internal/record"
 	"substrate/internal/replay"
 	"substrate/trace"
@@ -48,7 +48,7 @@ func (e *execution) captured() bool {
 
 // unlessClosed is f, or nil if the caller had closed its descriptor.
 func unlessClosed(f *os.File, fd int) *os.File {
-	if inherited.Closed(fd) {
+	if procstate.Closed(fd) {
 		return nil
 	}
 	return f

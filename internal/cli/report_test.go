@@ -16,7 +16,7 @@ import (
 	"substrate/fsdiff"
 	"substrate/internal/replay"
 	"substrate/internal/world"
-	"substrate/internal/world/netlog"
+	"substrate/internal/world/net/netlog"
 	"substrate/trace"
 )
 

@@ -7,7 +7,7 @@ import (
 	"syscall"
 	"unsafe"
 
-	"substrate/internal/inherited"
+	"substrate/internal/procstate"
 	"substrate/internal/record"
 	"substrate/internal/shell"
 	"substrate/internal/shim"
@@ -41,7 +41,7 @@ func (a *app) runShell() int {
 	if err != nil {
 		return a.report(&failure{err: err, status: status})
 	}
-	inherited.EndAsInterrupted()
+	procstate.EndAsInterrupted()
 	return status
 }
 

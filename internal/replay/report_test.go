@@ -9,7 +9,7 @@ import (
 
 	"substrate/fsdiff"
 	"substrate/internal/world"
-	"substrate/internal/world/netlog"
+	"substrate/internal/world/net/netlog"
 	"substrate/trace"
 )
 

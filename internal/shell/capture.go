@@ -5,7 +5,7 @@ import (
 
 	"substrate/internal/capture"
 	"substrate/internal/config"
-	"substrate/internal/inherited"
+	"substrate/internal/procstate"
 	"substrate/internal/record"
 	"substrate/trace"
 )
@@ -26,7 +26,7 @@ func (inv Invocation) tap(cfg config.Config, rec *record.Recorder) *capture.Tap 
 
 // unlessClosed is f, or nil if the caller had closed its descriptor.
 func unlessClosed(f *os.File, fd int) *os.File {
-	if inherited.Closed(fd) {
+	if procstate.Closed(fd) {
 		return nil
 	}
 	return f

@@ -17,7 +17,7 @@ import (
 
 	"substrate/internal/capture"
 	"substrate/internal/config"
-	"substrate/internal/inherited"
+	"substrate/internal/procstate"
 	"substrate/internal/record"
 	"substrate/trace"
 )
@@ -43,7 +43,7 @@ const stdinCmd = "<stdin>"
 // The signals of this process are passed on to the shell from now on, for good.
 func Run(cfg config.Config, rec *record.Recorder, inv Invocation, env []string) (status int, err error) {
 	path, lookErr := inv.shellPath(cfg, env)
-	inherited.CatchSignals()
+	procstate.CatchSignals()
 	span := rec.Begin(inv.command(path, env))
 	done := trace.Completion{Exit: statusNotFound}
 	defer func() {
@@ -60,8 +60,8 @@ func Run(cfg config.Config, rec *record.Recorder, inv Invocation, env []string) 
 		done.Exit = startStatus(err)
 		return done.Exit, fmt.Errorf("start %s: %w", path, err)
 	}
-	inherited.PassSignalsTo(pid)
-	end, err := inherited.Wait(pid)
+	procstate.PassSignalsTo(pid)
+	end, err := procstate.Wait(pid)
 	if err != nil {
 		done.Exit = statusFailure
 		return done.Exit, fmt.Errorf("wait for the shell: %w", err)
@@ -71,7 +71,7 @@ func Run(cfg config.Config, rec *record.Recorder, inv Invocation, env []string) 
 }
 
 // usage is the part of an ending that a span calls usage.
-func usage(end inherited.Ending) trace.Usage {
+func usage(end procstate.Ending) trace.Usage {
 	return trace.Usage{UserMS: end.UserMS, SysMS: end.SysMS, MaxRSSKB: end.MaxRSSKB}
 }
 
@@ -80,9 +80,9 @@ func usage(end inherited.Ending) trace.Usage {
 func (inv Invocation) start(path string, env, plain []string, tap *capture.Tap) (pid int, err error) {
 	argv := inv.argv(path)
 	start := func() error {
-		pid, err = inherited.Start(path, argv, env)
+		pid, err = procstate.Start(path, argv, env)
 		if errors.Is(err, syscall.E2BIG) {
-			pid, err = inherited.Start(path, argv, plain)
+			pid, err = procstate.Start(path, argv, plain)
 		}
 		return err
 	}
@@ -104,7 +104,7 @@ func Exec(cfg config.Config, inv Invocation, env []string, login bool) (status i
 	if login {
 		argv[0] = "-" + argv[0]
 	}
-	err = inherited.Exec(path, argv, env)
+	err = procstate.Exec(path, argv, env)
 	return startStatus(err), fmt.Errorf("start %s: %w", path, err)
 }
 

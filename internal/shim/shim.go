@@ -15,8 +15,8 @@ import (
 	"syscall"
 
 	"substrate/internal/config"
-	"substrate/internal/inherited"
 	"substrate/internal/logs"
+	"substrate/internal/procstate"
 	"substrate/internal/record"
 	"substrate/trace"
 )
@@ -48,7 +48,7 @@ func Main() int {
 		return become(name, path, lookErr, argv, env)
 	}
 	status := recorded(cfg, name, path, lookErr, argv, env)
-	inherited.EndAsKilled()
+	procstate.EndAsKilled()
 	return status
 }
 
@@ -57,16 +57,16 @@ func become(name, path string, lookErr error, argv, env []string) int {
 	if lookErr != nil {
 		return refuse(name, lookErr)
 	}
-	err := inherited.Exec(path, withOwnName(path, argv), env)
+	err := procstate.Exec(path, withOwnName(path, argv), env)
 	if errors.Is(err, syscall.ENOEXEC) {
-		err = inherited.Exec(scriptShell, scriptArgv(path, argv), env)
+		err = procstate.Exec(scriptShell, scriptArgv(path, argv), env)
 	}
 	return refuse(name, &os.PathError{Op: "start", Path: path, Err: err})
 }
 
 // recorded runs the program as a span.
 func recorded(cfg config.Config, name, path string, lookErr error, argv, env []string) (status int) {
-	inherited.CatchSignals()
+	procstate.CatchSignals()
 	if cfg.Log != "" {
 		startLogs(cfg.Log)
 		logs.For("shim").Debug("run", "name", name, "path", path, "depth", cfg.Depth, "caller", cfg.Caller, "error", lookErr)
@@ -90,8 +90,8 @@ func recorded(cfg config.Config, name, path string, lookErr error, argv, env []s
 	if err != nil {
 		return refuse(name, &os.PathError{Op: "start", Path: path, Err: err})
 	}
-	inherited.PassSignalsTo(pid)
-	end, err := inherited.Wait(pid)
+	procstate.PassSignalsTo(pid)
+	end, err := procstate.Wait(pid)
 	if err != nil {
 		complain("wait for " + name + ": " + err.Error())
 		return statusFailure
@@ -140,12 +140,12 @@ func scriptArgv(path string, argv []string) []string {
 // start starts the program at path. If our few variables are what makes the environment too
 // long, the program gets the one that it would have had without us.
 func start(path string, argv, env, plain []string) (pid int, err error) {
-	pid, err = inherited.Start(path, argv, env)
+	pid, err = procstate.Start(path, argv, env)
 	switch {
 	case errors.Is(err, syscall.ENOEXEC):
-		return inherited.Start(scriptShell, scriptArgv(path, argv), env)
+		return procstate.Start(scriptShell, scriptArgv(path, argv), env)
 	case errors.Is(err, syscall.E2BIG):
-		return inherited.Start(path, argv, plain)
+		return procstate.Start(path, argv, plain)
 	}
 	return pid, err
 }

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"substrate/internal/probe"
-	"substrate/internal/world/netns"
+	"substrate/internal/world/net/netns"
 	"substrate/internal/world/pid1"
 	"substrate/internal/world/worldfs"
 )

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"substrate/internal/world/cgroup"
-	"substrate/internal/world/netns"
+	"substrate/internal/world/net/netns"
 )
 
 // Listed is a world that was found on the host.

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"substrate/internal/world/netlog"
+	"substrate/internal/world/net/netlog"
 )
 
 // NET3: a list that had no room for all says so.

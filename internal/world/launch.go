@@ -12,9 +12,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"substrate/internal/inherited"
 	"substrate/internal/probe"
-	"substrate/internal/world/netns"
+	"substrate/internal/procstate"
+	"substrate/internal/world/net/netns"
 	"substrate/internal/world/worldfs"
 	"substrate/internal/world/worldinit"
 )
@@ -172,7 +172,7 @@ func (r *run) command() (worldinit.Command, error) {
 	c := r.cmd
 	out := worldinit.Command{
 		Paths: candidates(c), Argv: c.Argv, Env: c.Env, Dir: c.Dir, Umask: c.Umask,
-		TTY: c.TTY, Ignored: inherited.Ignored(), NoFile: noFile(),
+		TTY: c.TTY, Ignored: procstate.Ignored(), NoFile: noFile(),
 	}
 	for i, f := range []*os.File{c.Stdin, c.Stdout, c.Stderr} {
 		var err error
@@ -185,8 +185,8 @@ func (r *run) command() (worldinit.Command, error) {
 			return out, fmt.Errorf("pass descriptor %d to the command: %w", i, err)
 		}
 	}
-	if inherited.Known() {
-		blocked := inherited.Blocked()
+	if procstate.Known() {
+		blocked := procstate.Blocked()
 		out.Blocked = &blocked
 	}
 	out.Stdin = reopen(out.Stdio[0])

@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"net/netip"
 
-	"substrate/internal/world/egress"
-	"substrate/internal/world/netlog"
-	"substrate/internal/world/netns"
-	"substrate/internal/world/nft"
+	"substrate/internal/world/net/dns"
+	"substrate/internal/world/net/netlog"
+	"substrate/internal/world/net/netns"
+	"substrate/internal/world/net/nft"
 	"substrate/internal/world/worldinit"
 )
 
@@ -27,6 +27,6 @@ func (w *World) network() (worldinit.Network, error) {
 	return worldinit.Network{
 		Links: netns.Batch(v6), LinksOnly: netns.LoopbackOnly(),
 		Rules: table.Batch(), Log: netlog.Bind(logGroup),
-		DNS: egress.Sockaddr(netip.AddrPortFrom(netns.Addr4, dnsPort)),
+		DNS: dns.Sockaddr(netip.AddrPortFrom(netns.Addr4, dnsPort)),
 	}, nil
 }

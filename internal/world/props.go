@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"substrate/internal/world/netns"
+	"substrate/internal/world/net/netns"
 )
 
 // props are what every world needs on the host and what never changes: they lie in the run-time

@@ -12,9 +12,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"substrate/internal/inherited"
-	"substrate/internal/world/egress"
-	"substrate/internal/world/netlog"
+	"substrate/internal/procstate"
+	"substrate/internal/world/net/dns"
+	"substrate/internal/world/net/netlog"
 	"substrate/internal/world/pid1"
 	"substrate/internal/world/worldfs"
 	"substrate/internal/world/worldinit"
@@ -36,7 +36,7 @@ type run struct {
 	nameAt time.Time // when the network namespace gets its name; zero for never
 	null   int       // /dev/null if the command has that, -1 without
 	seen   netlog.Distinct
-	stub   egress.Stub
+	stub   dns.Stub
 	lost   bool // the kernel dropped reports of blocked packets
 	begun  bool // the second process was about to become the command
 	died   bool // the first process was killed, or the second before it was the command
@@ -467,7 +467,7 @@ func (r *run) close() {
 
 // noFile is the soft limit of open files that the caller had, if the Go runtime has raised it.
 func noFile() *unix.Rlimit {
-	cur, hard, ok := inherited.NoFile()
+	cur, hard, ok := procstate.NoFile()
 	if !ok {
 		return nil
 	}

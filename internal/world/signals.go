@@ -5,11 +5,11 @@ import (
 	"os/signal"
 	"syscall"
 
-	"substrate/internal/inherited"
+	"substrate/internal/procstate"
 )
 
 // Signals are those that would end this process and are meant for the command of its world (RPL10). They are passed on from
-// within their handler, see package inherited: os/signal would start two threads, which is as much as a tenth of a short world.
+// within their handler, see package procstate: os/signal would start two threads, which is as much as a tenth of a short world.
 // Only who has to wait for one gets it from there.
 type Signals struct {
 	release func()
@@ -20,16 +20,16 @@ type Signals struct {
 // program ignores stays ignored.
 func CatchSignals() *Signals {
 	for _, s := range Forwarded {
-		if n, ok := s.(syscall.Signal); ok && inherited.IsIgnored(n) {
+		if n, ok := s.(syscall.Signal); ok && procstate.IsIgnored(n) {
 			signal.Ignore(n) // the runtime has put a handler of its own there, which would end us
 		}
 	}
-	return &Signals{release: inherited.Hold(caught()...)}
+	return &Signals{release: procstate.Hold(caught()...)}
 }
 
 func caught() (sigs []syscall.Signal) {
 	for _, s := range Forwarded {
-		if n, ok := s.(syscall.Signal); ok && !signal.Ignored(s) && !inherited.IsIgnored(n) {
+		if n, ok := s.(syscall.Signal); ok && !signal.Ignored(s) && !procstate.IsIgnored(n) {
 			sigs = append(sigs, n)
 		}
 	}
@@ -56,7 +56,7 @@ func (s *Signals) wait() <-chan os.Signal {
 			signal.Notify(s.queue, n) // which leaves our handlers where they are
 		}
 		s.release()
-		if held := inherited.Held(); held != 0 {
+		if held := procstate.Held(); held != 0 {
 			s.queue <- held
 		}
 	}
@@ -69,7 +69,7 @@ func (s *Signals) held() syscall.Signal {
 	case s == nil:
 		return 0
 	case s.queue == nil:
-		return inherited.Held()
+		return procstate.Held()
 	}
 	select {
 	case sig := <-s.queue:
@@ -82,7 +82,7 @@ func (s *Signals) held() syscall.Signal {
 // passTo sends to the process what has come and what comes; with 0 it is dropped.
 func (s *Signals) passTo(pid int) {
 	if s != nil && s.queue == nil {
-		inherited.PassSignalsTo(pid)
+		procstate.PassSignalsTo(pid)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"substrate/fsdiff"
-	"substrate/internal/world/netlog"
+	"substrate/internal/world/net/netlog"
 	"substrate/internal/world/worldfs"
 )
 

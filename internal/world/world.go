@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"substrate/internal/world/cgroup"
-	"substrate/internal/world/netns"
+	"substrate/internal/world/net/netns"
 	"substrate/internal/world/worldfs"
 	"substrate/internal/world/worldinit"
 )

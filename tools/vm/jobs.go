@@ -23,9 +23,9 @@ var tests = []struct {
 	env        []string
 }{
 	{pkg: "internal/world/cgroup", run: "^Test([^S]|ScopeWithout)", root: true}, // TestScope needs systemd
-	{pkg: "internal/world/nft", run: ".", root: true},
-	{pkg: "internal/world/netns", run: ".", root: true},
-	{pkg: "internal/world/netlog", run: ".", root: true},
+	{pkg: "internal/world/net/nft", run: ".", root: true},
+	{pkg: "internal/world/net/netns", run: ".", root: true},
+	{pkg: "internal/world/net/netlog", run: ".", root: true},
 	{pkg: "internal/world/worldfs", run: "^Test(KernelOverlay|Random)AsRoot$", root: true, env: []string{"SUBSTRATE_SEEDS=50"}},
 	{pkg: "internal/world/worldfs", run: "^Test(KernelOverlay|Random)AsUser$", user: true, env: []string{"SUBSTRATE_SEEDS=50"}},
 	{

@@ -22,7 +22,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"substrate/internal/inherited"
+	"substrate/internal/procstate"
 )
 
 // defaultGrace is the time between SIGTERM and SIGKILL if the command names none.
@@ -117,7 +117,7 @@ func Run(c Command) (*Ended, error) {
 func catch() chan os.Signal {
 	sigs := make(chan os.Signal, 8)
 	for _, s := range Forwarded {
-		if !signal.Ignored(s) && !inherited.IsIgnored(s.(syscall.Signal)) { // what nohup ignores stays ignored
+		if !signal.Ignored(s) && !procstate.IsIgnored(s.(syscall.Signal)) { // what nohup ignores stays ignored
 			signal.Notify(sigs, s)
 		}
 	}

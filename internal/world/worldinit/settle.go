@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"substrate/internal/world/netlog"
+	"substrate/internal/world/net/netlog"
 	"substrate/internal/world/pid1"
 )
 

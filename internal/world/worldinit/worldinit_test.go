@@ -14,9 +14,9 @@ import (
 
 	"substrate/internal/testenv"
 	"substrate/internal/world/mount"
-	"substrate/internal/world/netlog"
-	"substrate/internal/world/netns"
-	"substrate/internal/world/nft"
+	"substrate/internal/world/net/netlog"
+	"substrate/internal/world/net/netns"
+	"substrate/internal/world/net/nft"
 	"substrate/internal/world/pid1"
 )
 

@@ -1,5 +1,0 @@
-package early
-
-import "syscall"
-
-const sysFstatat = syscall.SYS_NEWFSTATAT

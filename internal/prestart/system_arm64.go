@@ -1,0 +1,5 @@
+package prestart
+
+import "syscall"
+
+const sysFstatat = syscall.SYS_FSTATAT

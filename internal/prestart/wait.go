@@ -1,0 +1,130 @@
+package prestart
+
+import "syscall"
+
+// signals waits for a child with all signals blocked, and takes them one by one. So there is
+// no handler: what the caller ignores stays ignored, here and in the child, and nothing has to be put back.
+type signals struct {
+	before uint64 // what the caller had blocked
+	wanted uint64 // what is taken here
+	early  uint64 // what came before there was a child
+	chosen uint64
+	usage  syscall.Rusage
+	info   [128]byte // siginfo_t
+	action [4]uint64 // struct kernel_sigaction
+	old    [4]uint64
+}
+
+// Offsets in siginfo_t, and a value.
+//
+// Source: sigaction(2); waitid(2).
+const (
+	infoCode = 8
+	infoPID  = 16
+)
+
+// set is the set that holds sig alone.
+func set(sig int) uint64 { return 1 << uint(sig-1) }
+
+// block begins to hold signals back. It says no if the caller ignores SIGCHLD: children of
+// such a process leave no status.
+func (s *signals) block() bool {
+	if call(syscall.SYS_RT_SIGACTION, uintptr(syscall.SIGCHLD), 0, address(&s.old), setSize) != 0 || s.old[0] == sigIgn {
+		return false
+	}
+	s.chosen = ^uint64(0)
+	call(syscall.SYS_RT_SIGPROCMASK, sigSetMask, address(&s.chosen), address(&s.before), setSize)
+	s.wanted = ^s.before&^(set(int(syscall.SIGCONT))|set(int(syscall.SIGWINCH))|set(int(syscall.SIGURG))) | set(int(syscall.SIGCHLD))
+	return true
+}
+
+// unblock puts back what was before block.
+func (s *signals) unblock() {
+	call(syscall.SYS_RT_SIGPROCMASK, sigSetMask, address(&s.before), 0, setSize)
+}
+
+// forget takes a signal that our own writing caused, so that unblock does not end us.
+func (s *signals) forget(sig int) {
+	var now syscall.Timespec
+	s.chosen = set(sig)
+	call(syscall.SYS_RT_SIGTIMEDWAIT, address(&s.chosen), address(&s.info), address(&now), setSize)
+}
+
+// noteEarly notes what has come while there is no child that the terminal could send it to as well.
+func (s *signals) noteEarly() {
+	call(syscall.SYS_RT_SIGPENDING, address(&s.early), setSize, 0, 0)
+}
+
+// wait waits until the child has ended, and gives its wait status, or -errno. Meanwhile it passes signals on, and
+// stops and goes on with the child, as procstate.Wait and procstate.PassSignalsTo do.
+func (s *signals) wait(pid int) int {
+	for {
+		sig := call(syscall.SYS_RT_SIGTIMEDWAIT, address(&s.wanted), address(&s.info), 0, setSize)
+		if sig > 0 && sig != int(syscall.SIGCHLD) {
+			s.pass(sig, pid)
+			continue
+		}
+		var status int32
+		got := retry(syscall.SYS_WAIT4, uintptr(pid), address(&status), syscall.WNOHANG|syscall.WUNTRACED, address(&s.usage))
+		switch {
+		case got < 0:
+			return got
+		case got == 0: // another child, or it goes on
+		case status&0xff == 0x7f:
+			s.stopBy(int(status>>8) & 0xff)
+			s.goOn(pid)
+		default:
+			return int(status)
+		}
+	}
+}
+
+// pass sends a signal on to the child, unless the child got it too, because the terminal sent it, or we ignore it.
+func (s *signals) pass(sig, pid int) {
+	fromKernel := s.int32(infoCode) > 0 && s.early&set(sig) == 0
+	s.early &^= set(sig)
+	switch syscall.Signal(sig) {
+	case syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU:
+		if fromKernel {
+			return
+		}
+	}
+	if call(syscall.SYS_RT_SIGACTION, uintptr(sig), 0, address(&s.old), setSize) == 0 && s.old[0] == sigIgn {
+		return
+	}
+	call(syscall.SYS_KILL, uintptr(pid), uintptr(sig), 0, 0)
+}
+
+// int32 is a field of the siginfo_t.
+func (s *signals) int32(at int) int32 {
+	return int32(uint32(s.info[at]) | uint32(s.info[at+1])<<8 | uint32(s.info[at+2])<<16 | uint32(s.info[at+3])<<24)
+}
+
+// stopBy stops this process by a signal, so that the shell above sees its job stop. It returns when
+// the process goes on.
+func (s *signals) stopBy(sig int) {
+	call(syscall.SYS_RT_SIGACTION, uintptr(sig), address(&s.action), address(&s.old), setSize) // the default
+	call(syscall.SYS_KILL, uintptr(call(syscall.SYS_GETPID, 0, 0, 0, 0)), uintptr(sig), 0, 0)
+	s.chosen = set(sig)
+	call(syscall.SYS_RT_SIGPROCMASK, sigUnblock, address(&s.chosen), 0, setSize) // here
+	call(syscall.SYS_RT_SIGPROCMASK, sigBlock, address(&s.chosen), 0, setSize)
+	call(syscall.SYS_RT_SIGACTION, uintptr(sig), address(&s.old), 0, setSize)
+}
+
+// endBy ends this process by a signal, without a core. It returns if the kernel spares us, as inherited.endBy says.
+func (s *signals) endBy(sig int) {
+	call(syscall.SYS_PRCTL, syscall.PR_SET_DUMPABLE, 0, 0, 0)
+	s.stopBy(sig)
+}
+
+// goOn lets the child go on unless it does already: most often both of us were sent
+// SIGCONT, and a program that has a handler for it should see it once.
+func (s *signals) goOn(pid int) {
+	for i := infoPID; i < infoPID+4; i++ {
+		s.info[i] = 0
+	}
+	r := call(syscall.SYS_WAITID, waitByPID, uintptr(pid), address(&s.info), waitGoesOn|syscall.WNOHANG)
+	if r != 0 || s.int32(infoPID) == 0 {
+		call(syscall.SYS_KILL, uintptr(pid), uintptr(syscall.SIGCONT), 0, 0)
+	}
+}
