@@ -201,7 +201,7 @@ func TestNeedsNoRuntime(t *testing.T) {
 		if out, err := build.CombinedOutput(); err != nil {
 			t.Fatalf("go build: %v\n%s", err, out)
 		}
-		code, err := exec.Command("go", "tool", "objdump", "-s", `^substrate/internal/(early|redact)\.`, bin).Output()
+		code, err := exec.Command("go", "tool", "objdump", "-s", `^substrate/internal/(prestart|redact)\.`, bin).Output()
 		if err != nil {
 			t.Fatal(err)
 		}
