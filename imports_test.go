@@ -3,6 +3,8 @@
 package substrate_test
 
 import (
+	"flag"
+	"fmt"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -16,94 +18,69 @@ import (
 
 const module = "substrate"
 
-// rule says what a package may import.
-type rule struct {
-	ours    []string // packages of this module, without the module path
-	unix    []string // files that may import golang.org/x/sys/unix; "*" for all
-	tests   []string // what its tests may import besides
-	forTest bool     // may be imported by tests only, unless ours of another rule names it
+// room is one package: where it stands, what it is for, and what it may import.
+type room struct {
+	level   int      // it imports only rooms of lower levels
+	pkg     string   // its directory
+	job     string   // what it does, for the table of ARCHITECTURE.md
+	ours    []string // packages of this module that it imports, without the module path
+	unix    []string // files that import golang.org/x/sys/unix; "*" for any
+	tests   []string // what its tests import besides
+	forTest bool     // only tests import it, unless ours of another room names it
 }
 
-// rules is the table of ARCHITECTURE.md. A new line, or a new name in one, is a change of the design: change both.
-var rules = map[string]rule{
-	"bench":              {tests: []string{"internal/world"}},
-	"cmd/substrate":      {ours: []string{"internal/cli", "internal/prestart"}},
-	"cmd/substrate-shim": {ours: []string{"internal/shim", "internal/prestart"}},
+// house is the table of levels. A new room or a new import is a change of the design. Run
+// `go test -run TestLevelTable . -update` to write the table into ARCHITECTURE.md.
+var house = []room{
+	{level: 0, pkg: "fsdiff", job: "PUBLIC: one change of a file, and a list of them as JSON"},
+	{level: 0, pkg: "internal/version", job: "the version of the programs"},
+	{level: 0, pkg: "internal/logs", job: "SUBSTRATE_LOG: the steps of the program on standard error"},
+	{level: 0, pkg: "internal/probe", job: "asks the host by trying; an answer has a name, a reason and a remedy", unix: []string{"*"}},
+	{level: 0, pkg: "internal/config", job: "the environment and every path that depends on it, read once"},
+	{level: 0, pkg: "internal/procstate", job: "what the caller gave this process, before the Go runtime changes it; starts children"},
+	{level: 0, pkg: "internal/redact", job: "finds secrets in commands"},
+	{level: 1, pkg: "trace", job: "PUBLIC: records, spans, append, read, find; the schema", ours: []string{"fsdiff"}},
+	{level: 1, pkg: "internal/prestart", job: "the plain case of -c and of a shim, before the Go runtime starts", ours: []string{"internal/procstate", "internal/redact", "internal/version"}, tests: []string{"trace", "internal/config", "internal/record"}},
+	{level: 2, pkg: "internal/record", job: "one execution becomes one span", ours: []string{"trace", "fsdiff", "internal/config", "internal/logs", "internal/redact"}},
+	{level: 2, pkg: "internal/metrics", job: "numbers for Prometheus, computed from the trace", ours: []string{"trace"}, tests: []string{"fsdiff"}},
+	{level: 2, pkg: "internal/tracecheck", job: "compares traces with the schemas", ours: []string{"trace", "fsdiff"}, forTest: true},
+	{level: 3, pkg: "internal/capture", job: "stands between a command and where it prints", ours: []string{"internal/record"}, unix: []string{"*"}},
 
-	// Level 0
-	"fsdiff":             {},
-	"trace":              {ours: []string{"fsdiff"}},
-	"internal/probe":     {unix: []string{"*"}},
-	"internal/config":    {},
-	"internal/logs":      {},
-	"internal/procstate": {unix: []string{"*"}},
-	"internal/redact":    {},
-	"internal/version":   {},
+	{level: 0, pkg: "internal/world/net/netlink", job: "netlink messages as bytes", unix: []string{"*"}},
+	{level: 1, pkg: "internal/world/net/netns", job: "addresses, routes and names of network namespaces", ours: []string{"internal/world/net/netlink"}, unix: []string{"*"}},
+	{level: 1, pkg: "internal/world/net/nft", job: "firewall rules as a value, and as one netlink batch", ours: []string{"internal/world/net/netlink"}, unix: []string{"*"}, tests: []string{"internal/world/net/netns", "internal/world/net/netlog"}},
+	{level: 1, pkg: "internal/world/net/netlog", job: "reads blocked packets from NFLOG", ours: []string{"internal/world/net/netlink"}, unix: []string{"*"}},
+	{level: 1, pkg: "internal/world/net/dns", job: "answers every name with NXDOMAIN and remembers it", unix: []string{"*"}, tests: []string{"internal/world/net/netns", "internal/world/net/netlog", "internal/world/net/netlink", "internal/world/net/nft"}},
+	{level: 1, pkg: "internal/world/mount", job: "mounts as values; one file applies them", unix: []string{"*"}},
+	{level: 1, pkg: "internal/world/cgroup", job: "cgroups, their limits and their usage", ours: []string{"internal/probe"}, unix: []string{"*"}},
+	{level: 1, pkg: "internal/world/landlock", job: "what a command may write to where there are no namespaces", ours: []string{"internal/probe"}, unix: []string{"*"}},
+	{level: 1, pkg: "internal/world/onhost", job: "runs a command without namespaces", ours: []string{"internal/procstate"}, unix: []string{"*"}},
+	{level: 1, pkg: "internal/world/pid1", job: "what the processes of a world execute until the command runs", unix: []string{"*"}},
+	{level: 2, pkg: "internal/world/layout", job: "decides which directory gets which mount", ours: []string{"internal/world/mount"}, unix: []string{"host.go", "shadow.go"}},
+	{level: 2, pkg: "internal/world/worldinit", job: "prepares what pid1 executes", ours: []string{"internal/world/pid1", "internal/world/mount", "internal/world/net/netlog"}, unix: []string{"*"}, tests: []string{"internal/world/net/netns", "internal/world/net/nft"}},
+	{level: 3, pkg: "internal/world/worldfs", job: "the strategies and their diffs", ours: []string{"fsdiff", "internal/probe", "internal/world/mount", "internal/world/layout", "internal/world/landlock"}, unix: []string{"*"}},
+	{level: 5, pkg: "internal/world", job: "Spec, New, Run, Close; chooses the strategy; knows nothing of spans", ours: []string{
+		"fsdiff", "internal/probe", "internal/procstate", "internal/world/cgroup", "internal/world/landlock", "internal/world/net/dns", "internal/world/net/netlog",
+		"internal/world/net/netns", "internal/world/net/nft", "internal/world/onhost", "internal/world/pid1", "internal/world/worldfs", "internal/world/worldinit",
+	}, unix: []string{"*"}},
 
-	// Level 1
-	"internal/prestart":          {ours: []string{"internal/procstate", "internal/redact", "internal/version"}, tests: []string{"trace", "internal/config", "internal/record"}},
-	"internal/record":            {ours: []string{"trace", "fsdiff", "internal/config", "internal/logs", "internal/redact"}},
-	"internal/capture":           {ours: []string{"internal/record"}, unix: []string{"*"}},
-	"internal/metrics":           {ours: []string{"trace"}, tests: []string{"fsdiff"}},
-	"internal/tracecheck":        {ours: []string{"trace", "fsdiff"}, forTest: true},
-	"internal/world/net/netlink": {unix: []string{"*"}},
-	"internal/world/mount":       {ours: []string{"internal/probe"}, unix: []string{"*"}},
-	"internal/world/cgroup":      {ours: []string{"internal/probe"}, unix: []string{"*"}},
-	"internal/world/net/netns":   {ours: []string{"internal/probe", "internal/world/net/netlink"}, unix: []string{"*"}},
-	"internal/world/net/nft":     {ours: []string{"internal/probe", "internal/world/net/netlink"}, unix: []string{"*"}, tests: []string{"internal/world/net/netns", "internal/world/net/netlog"}},
-	"internal/world/net/netlog":  {ours: []string{"internal/probe", "internal/world/net/netlink"}, unix: []string{"*"}},
-	"internal/world/net/dns":     {ours: []string{"internal/probe"}, unix: []string{"*"}, tests: []string{"internal/world/net/netns", "internal/world/net/netlog", "internal/world/net/netlink", "internal/world/net/nft"}},
-
-	"internal/world/pid1":     {unix: []string{"*"}},
-	"internal/world/landlock": {ours: []string{"internal/probe"}, unix: []string{"*"}},
-
-	"internal/world/onhost": {ours: []string{"internal/procstate"}, unix: []string{"*"}},
-
-	// Level 2: the plan itself asks the kernel nothing
-	"internal/world/layout": {ours: []string{"internal/world/mount"}, unix: []string{"host.go", "shadow.go"}},
-
-	// Level 3
-	"internal/world/worldfs": {
-		ours: []string{"fsdiff", "internal/probe", "internal/world/mount", "internal/world/layout", "internal/world/landlock"}, unix: []string{"*"},
-	},
-	"internal/world/worldinit": {
-		ours: []string{
-			"internal/world/pid1", "internal/world/mount", "internal/world/cgroup", "internal/world/net/netns", "internal/world/net/nft", "internal/world/net/netlog",
-			"internal/world/net/netlink", "internal/world/net/dns",
-		},
-		unix: []string{"*"},
-	},
-
-	// Level 4: knows nothing of spans
-	"internal/world": {
-		ours: []string{
-			"fsdiff", "internal/probe", "internal/procstate", "internal/world/mount", "internal/world/cgroup", "internal/world/net/netns",
-			"internal/world/net/nft", "internal/world/net/netlog", "internal/world/net/netlink", "internal/world/net/dns", "internal/world/layout",
-			"internal/world/worldfs", "internal/world/pid1", "internal/world/worldinit", "internal/world/onhost", "internal/world/landlock",
-		},
-		unix: []string{"*"},
-	},
-
-	// Level 5
-	"internal/shim":   {ours: []string{"trace", "internal/record", "internal/config", "internal/logs", "internal/procstate", "internal/version"}, unix: []string{"*"}},
-	"internal/shell":  {ours: []string{"trace", "fsdiff", "internal/record", "internal/capture", "internal/world", "internal/config", "internal/procstate"}, unix: []string{"*"}},
-	"internal/replay": {ours: []string{"trace", "fsdiff", "internal/record", "internal/world", "internal/config", "internal/procstate"}, unix: []string{"*"}, tests: []string{"internal/world/net/netlog"}},
-	"internal/doctor": {ours: []string{"internal/probe", "internal/world", "internal/world/cgroup"}, unix: []string{"*"}},
-
-	// Level 6
-	"internal/cli": {ours: []string{
-		"trace", "fsdiff", "internal/config", "internal/logs", "internal/probe", "internal/record", "internal/redact", "internal/capture", "internal/tracecheck", "internal/metrics", "internal/procstate", "internal/version",
-		"internal/world", "internal/shell", "internal/shim", "internal/replay", "internal/doctor",
+	{level: 6, pkg: "internal/shim", job: "what runs behind the links on PATH; deploys, compares and removes them", ours: []string{"trace", "internal/config", "internal/logs", "internal/procstate", "internal/record", "internal/version"}, unix: []string{"*"}},
+	{level: 6, pkg: "internal/shell", job: "-c, a script, a pipe", ours: []string{"trace", "internal/capture", "internal/config", "internal/procstate", "internal/record"}},
+	{level: 6, pkg: "internal/replay", job: "plans a replay, compares it with what was recorded", ours: []string{"trace", "fsdiff", "internal/record", "internal/world"}, tests: []string{"internal/world/net/netlog"}},
+	{level: 7, pkg: "internal/doctor", job: "reports what this host supports, and what would help", ours: []string{"internal/probe", "internal/world", "internal/world/cgroup"}, unix: []string{"*"}},
+	{level: 8, pkg: "internal/cli", job: "flags, a call, its result; exit statuses", ours: []string{
+		"trace", "fsdiff", "internal/config", "internal/logs", "internal/probe", "internal/record", "internal/redact", "internal/capture", "internal/tracecheck", "internal/metrics",
+		"internal/procstate", "internal/version", "internal/world", "internal/shell", "internal/shim", "internal/replay", "internal/doctor",
 	}, tests: []string{"internal/world/net/netlog"}},
+	{level: 9, pkg: "cmd/substrate", job: "main: calls cli, exits with its result", ours: []string{"internal/cli", "internal/prestart"}},
+	{level: 9, pkg: "cmd/substrate-shim", job: "main: calls shim, exits with its result", ours: []string{"internal/shim", "internal/prestart"}},
 
-	// For tests
-	"internal/testenv": {unix: []string{"*"}, forTest: true},
-	"internal/world/worldfs/worldfstest": {
-		ours: []string{"fsdiff", "internal/world/worldfs/worldfstest/oracle"}, unix: []string{"*"}, forTest: true,
-	},
-	"internal/world/worldfs/worldfstest/oracle": {unix: []string{"*"}, forTest: true},
-	"internal/world/net/netns/netnstest":        {unix: []string{"*"}, forTest: true},
-	"internal/replay/corpus":                    {forTest: true, tests: []string{"internal/redact"}},
+	{level: 0, pkg: "internal/testenv", job: "root, user namespaces and leak checks for tests", unix: []string{"*"}, forTest: true},
+	{level: 0, pkg: "internal/world/net/netns/netnstest", job: "a network namespace for a test", forTest: true},
+	{level: 0, pkg: "internal/world/worldfs/worldfstest/oracle", job: "walks a tree, independently of what it checks", unix: []string{"*"}, forTest: true},
+	{level: 1, pkg: "internal/world/worldfs/worldfstest", job: "the suite that every strategy must pass", ours: []string{"fsdiff", "internal/world/worldfs/worldfstest/oracle"}, unix: []string{"*"}, forTest: true},
+	{level: 9, pkg: "internal/replay/corpus", job: "hundreds of snippets, recorded and replayed", forTest: true, tests: []string{"internal/redact"}},
+	{level: 9, pkg: "bench", job: "the end-to-end benchmarks", tests: []string{"internal/world"}},
 }
 
 // heavy are imports that cost start-up time or size; all but the named packages do without them. Tests may have them.
@@ -175,61 +152,137 @@ func importsOf(t *testing.T, s source) []string {
 	return paths
 }
 
-// A layer hands a finished value to the next and never reaches back: no file imports beyond the table.
+// roomOf finds the room of a package.
+func roomOf(pkg string) *room {
+	for i := range house {
+		if house[i].pkg == pkg {
+			return &house[i]
+		}
+	}
+	return nil
+}
+
+// A room hands a finished value to the next and never reaches back: no file imports beyond the
+// table, and the table allows nothing that no file imports.
 func TestImports(t *testing.T) {
+	used := map[string]map[string]bool{} // by package, what its files import; "test " in front for tests
 	for _, s := range sources(t) {
-		r, known := rules[s.pkg]
-		if !known && s.pkg != "." {
+		if s.pkg == "." {
+			continue
+		}
+		r := roomOf(s.pkg)
+		if r == nil {
 			t.Errorf("%s: package %s is not in the table of imports_test.go", s.path(), s.pkg)
 			continue
+		}
+		if used[s.pkg] == nil {
+			used[s.pkg] = map[string]bool{}
 		}
 		for _, path := range importsOf(t, s) {
 			if why := r.forbids(s, path); why != "" {
 				t.Errorf("%s imports %s: %s", s.path(), path, why)
 			}
+			path = strings.TrimPrefix(path, module+"/")
+			if s.isTest() {
+				path = "test " + path
+			} else if path == unixPkg {
+				used[s.pkg]["unix "+s.name] = true
+			}
+			used[s.pkg][path] = true
+		}
+	}
+	for _, r := range house {
+		if used[r.pkg] == nil {
+			t.Errorf("package %s of the table has no Go file", r.pkg)
+		}
+		for _, ours := range r.ours {
+			if to := roomOf(ours); to == nil || to.level >= r.level {
+				t.Errorf("package %s of level %d may import %s, which is not on a lower level", r.pkg, r.level, ours)
+			}
+			if !used[r.pkg][ours] {
+				t.Errorf("package %s may import %s, but does not: take it out of the table", r.pkg, ours)
+			}
+		}
+		for _, ours := range r.tests {
+			if !used[r.pkg]["test "+ours] {
+				t.Errorf("tests of %s may import %s, but do not: take it out of the table", r.pkg, ours)
+			}
+		}
+		for _, file := range r.unix {
+			if file == "*" && !used[r.pkg][unixPkg] || file != "*" && !used[r.pkg]["unix "+file] {
+				t.Errorf("package %s may import %s in %s, but does not: take it out of the table", r.pkg, unixPkg, file)
+			}
 		}
 	}
 }
 
+const unixPkg = "golang.org/x/sys/unix"
+
 // forbids returns why a file may not import path, "" if it may.
-func (r rule) forbids(s source, path string) string {
+func (r *room) forbids(s source, path string) string {
 	if where, isHeavy := heavy[path]; isHeavy && !s.isTest() && !slices.Contains(where, s.pkg) {
 		return "too heavy for this package; only these may: " + strings.Join(where, ", ")
 	}
-	if path == "golang.org/x/sys/unix" && !s.isTest() && !slices.Contains(r.unix, "*") && !slices.Contains(r.unix, s.name) {
+	if path == unixPkg && !s.isTest() && !slices.Contains(r.unix, "*") && !slices.Contains(r.unix, s.name) {
 		return "system calls are made in other packages or files; see the table of imports_test.go"
 	}
 	ours, isOurs := strings.CutPrefix(path, module+"/")
 	if !isOurs || ours == s.pkg || slices.Contains(r.ours, ours) {
 		return ""
 	}
+	to := roomOf(ours)
+	forTest := to != nil && to.forTest
 	switch {
-	case s.isTest() && (rules[ours].forTest || slices.Contains(r.tests, ours)):
+	case s.isTest() && (forTest || slices.Contains(r.tests, ours)):
 		return ""
-	case rules[ours].forTest:
+	case forTest:
 		return "that package is for tests"
 	default:
 		return "the table of imports_test.go allows only: " + strings.Join(r.ours, ", ")
 	}
 }
 
-// The table names no package that is not there, so that it cannot rot.
-func TestImportTableIsCurrent(t *testing.T) {
-	there := map[string]bool{}
-	for _, s := range sources(t) {
-		there[s.pkg] = true
+var update = flag.Bool("update", false, "write the table of levels into ARCHITECTURE.md")
+
+// The table of levels in ARCHITECTURE.md is the one above.
+func TestLevelTable(t *testing.T) {
+	const page, begin, end = "ARCHITECTURE.md", "<!-- levels: written by imports_test.go -->\n", "<!-- end of levels -->\n"
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for pkg, r := range rules {
-		for _, ours := range r.ours {
-			if _, known := rules[ours]; !known {
-				t.Errorf("table of imports_test.go: %s may import %s, which has no line", pkg, ours)
-			}
-		}
-		if !there[pkg] && !planned[pkg] {
-			t.Errorf("table of imports_test.go: package %s has no Go file", pkg)
-		}
+	before, rest, found := strings.Cut(string(text), begin)
+	was, after, foundEnd := strings.Cut(rest, end)
+	if !found || !foundEnd {
+		t.Fatalf("%s has no %q … %q", page, begin, end)
+	}
+	want := levelTable()
+	if was == want {
+		return
+	}
+	if !*update {
+		t.Fatalf("the table of levels in %s is not that of imports_test.go: go test -run TestLevelTable . -update", page)
+	}
+	if err := os.WriteFile(page, []byte(before+begin+want+end+after), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
 
-// planned are packages of the design that later changes fill.
-var planned = map[string]bool{"internal/doctor": true}
+// levelTable is house as a Markdown table, the lowest level first, without rooms for tests.
+func levelTable() string {
+	rooms := slices.DeleteFunc(slices.Clone(house), func(r room) bool { return r.forTest && r.pkg != "internal/tracecheck" || r.pkg == "bench" })
+	slices.SortStableFunc(rooms, func(a, b room) int { return a.level - b.level })
+	var b strings.Builder
+	b.WriteString("| level | package | job | imports of ours |\n|---|---|---|---|\n")
+	for _, r := range rooms {
+		var ours []string
+		for _, o := range r.ours {
+			ours = append(ours, short(o))
+		}
+		fmt.Fprintf(&b, "| %d | %s | %s | %s |\n", r.level, short(r.pkg), r.job, strings.Join(ours, ", "))
+	}
+	return b.String()
+}
+
+// short is the path of a package as the table shows it.
+func short(pkg string) string { return strings.TrimPrefix(pkg, "internal/") }
