@@ -1,4 +1,4 @@
-// package procstate hands on to a program what this process was given.
+// Package procstate hands on to a program what this process was given.
 //
 // The Go runtime changes it: a handler is installed for nearly every signal, so that a
 // signal which the caller ignores is no longer ignored by the programs that we start;
