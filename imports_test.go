@@ -41,10 +41,11 @@ var house = []room{
 	{level: 0, pkg: "internal/redact", job: "finds secrets in commands"},
 	{level: 1, pkg: "trace", job: "PUBLIC: records, spans, append, read, find; the schema", ours: []string{"fsdiff"}},
 	{level: 1, pkg: "internal/prestart", job: "the plain case of -c and of a shim, before the Go runtime starts", ours: []string{"internal/procstate", "internal/redact", "internal/version"}, tests: []string{"trace", "internal/config", "internal/record"}},
-	{level: 2, pkg: "internal/record", job: "one execution becomes one span", ours: []string{"trace", "fsdiff", "internal/config", "internal/logs", "internal/redact"}},
+	{level: 2, pkg: "internal/vault", job: "the secrets that were taken out of spans, beside the trace", ours: []string{"trace", "fsdiff", "internal/redact"}},
+	{level: 3, pkg: "internal/record", job: "one execution becomes one span", ours: []string{"trace", "internal/config", "internal/logs", "internal/redact", "internal/vault"}, tests: []string{"fsdiff"}},
 	{level: 2, pkg: "internal/metrics", job: "numbers for Prometheus, computed from the trace", ours: []string{"trace"}, tests: []string{"fsdiff"}},
 	{level: 2, pkg: "internal/tracecheck", job: "compares traces with the schemas", ours: []string{"trace", "fsdiff"}, forTest: true},
-	{level: 3, pkg: "internal/capture", job: "stands between a command and where it prints", ours: []string{"internal/record"}, unix: []string{"*"}},
+	{level: 4, pkg: "internal/capture", job: "stands between a command and where it prints", ours: []string{"internal/record"}, unix: []string{"*"}},
 
 	{level: 0, pkg: "internal/world/net/netlink", job: "netlink messages as bytes", unix: []string{"*"}},
 	{level: 1, pkg: "internal/world/net/netns", job: "addresses, routes and names of network namespaces", ours: []string{"internal/world/net/netlink"}, unix: []string{"*"}},
@@ -69,7 +70,7 @@ var house = []room{
 	{level: 6, pkg: "internal/replay", job: "plans a replay, compares it with what was recorded", ours: []string{"trace", "fsdiff", "internal/record", "internal/world"}, tests: []string{"internal/world/net/netlog"}},
 	{level: 7, pkg: "internal/doctor", job: "reports what this host supports, and what would help", ours: []string{"internal/probe", "internal/world", "internal/world/cgroup"}, unix: []string{"*"}},
 	{level: 8, pkg: "internal/cli", job: "flags, a call, its result; exit statuses", ours: []string{
-		"trace", "fsdiff", "internal/config", "internal/logs", "internal/probe", "internal/record", "internal/redact", "internal/capture", "internal/tracecheck", "internal/metrics",
+		"trace", "fsdiff", "internal/config", "internal/logs", "internal/probe", "internal/record", "internal/redact", "internal/capture", "internal/vault", "internal/tracecheck", "internal/metrics",
 		"internal/procstate", "internal/version", "internal/world", "internal/shell", "internal/shim", "internal/replay", "internal/doctor",
 	}, tests: []string{"internal/world/net/netlog"}},
 	{level: 9, pkg: "cmd/substrate", job: "main: calls cli, exits with its result", ours: []string{"internal/cli", "internal/prestart"}},

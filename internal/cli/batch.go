@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"substrate/internal/config"
-	"substrate/internal/record"
 	"substrate/internal/replay"
+	"substrate/internal/vault"
 	"substrate/trace"
 )
 
@@ -179,7 +179,7 @@ func (b *batch) included(s *trace.Span) bool {
 // row makes the row of a span. What cannot be replayed says why at once, before anything is run.
 func (b *batch) row(span trace.Record) *row {
 	r := &row{replay.BatchSpan{SpanID: span.SpanID, Cmd: span.Cmd, Replays: []*replay.Report{}}, b.flags.batch.times}
-	whole, err := record.Reveal(b.cfg.Trace, span)
+	whole, err := vault.Reveal(b.cfg.Trace, span)
 	if err == nil {
 		_, err = replay.NewPlan(whole, replay.Options{Environ: b.a.env})
 	}

@@ -21,6 +21,7 @@ import (
 	"substrate/internal/procstate"
 	"substrate/internal/record"
 	"substrate/internal/replay"
+	"substrate/internal/vault"
 	"substrate/internal/world"
 	"substrate/trace"
 )
@@ -324,7 +325,7 @@ func hidden(cfg config.Config) []string {
 	var paths []string
 	store := []string{cfg.Dir}
 	if cfg.Trace != "" {
-		store = append(store, cfg.Trace, record.VaultPath(cfg.Trace), record.CaptureDir(cfg.Trace), outputDir(cfg))
+		store = append(store, cfg.Trace, vault.Path(cfg.Trace), record.CaptureDir(cfg.Trace), outputDir(cfg))
 		if !below(cfg.Dir, cfg.Trace) {
 			store = append(store, trace.Beside(cfg.Trace)...)
 		}
@@ -454,7 +455,7 @@ func execText(program string, err error) string {
 func withRemedy(err error) error {
 	var refused *replay.Error
 	var missing *probe.Error
-	var lost *record.MissingError
+	var lost *vault.MissingError
 	var stopped *world.Interrupted
 	switch {
 	case errors.As(err, &stopped):

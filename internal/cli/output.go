@@ -11,6 +11,7 @@ import (
 	"substrate/internal/procstate"
 	"substrate/internal/record"
 	"substrate/internal/replay"
+	"substrate/internal/vault"
 	"substrate/trace"
 )
 
@@ -122,7 +123,7 @@ func (e *execution) previous() *trace.Record {
 	if err != nil || last == nil {
 		return nil
 	}
-	whole, err := record.Reveal(e.cfg.Trace, *last)
+	whole, err := vault.Reveal(e.cfg.Trace, *last)
 	if err != nil {
 		return nil
 	}

@@ -14,6 +14,7 @@ import (
 	"substrate/internal/record"
 	"substrate/internal/redact"
 	"substrate/internal/replay"
+	"substrate/internal/vault"
 	"substrate/trace"
 )
 
@@ -95,7 +96,7 @@ func (a *app) replay(f replayFlags, ref string) error {
 		return withRemedy(err)
 	}
 	shown := span.Cmd
-	if span, err = record.Reveal(cfg.Trace, span); err != nil {
+	if span, err = vault.Reveal(cfg.Trace, span); err != nil {
 		return withRemedy(err)
 	}
 	plan, err := replay.NewPlan(span, replay.Options{Env: f.env, Environ: a.env, Stdin: f.stdin})

@@ -11,9 +11,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
+	"substrate/internal/vault"
 	"substrate/trace"
 )
 
@@ -42,7 +42,7 @@ func (s *Span) maskFile(f *os.File) error {
 	if err != nil || !found {
 		return err
 	}
-	tmp, err := replacement(f.Name())
+	tmp, err := vault.Replacement(f.Name())
 	if err != nil {
 		return err
 	}
@@ -81,37 +81,12 @@ func (s *Span) maskTo(w io.Writer, f *os.File) (found bool, err error) {
 	}
 }
 
-// Files of what commands printed are kept for so long.
-const keepFor = 30 * 24 * time.Hour
-
 // Tidy removes what commands printed more than 30 days ago from one of the directories beside a trace. It looks once a
 // day. What cannot be removed stays.
 func Tidy(dir string) {
-	if due(filepath.Join(dir, ".tidied")) {
-		tidy(dir, time.Now().Add(-keepFor))
+	if vault.OnceADay(filepath.Join(dir, ".tidied")) {
+		tidy(dir, time.Now().Add(-vault.KeepFor))
 	}
-}
-
-// due says whether a day has passed since it last said so. The time of the file mark is when that was.
-func due(mark string) bool {
-	if st, err := os.Stat(mark); err == nil && time.Since(st.ModTime()) < 24*time.Hour {
-		return false
-	}
-	f, err := os.OpenFile(mark, os.O_WRONLY|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
-	if err != nil {
-		return false
-	}
-	now := time.Now()
-	return f.Close() == nil && os.Chtimes(mark, now, now) == nil
-}
-
-// replacement makes the file that is to replace the one at path. One that a crash left is removed first.
-func replacement(path string) (*os.File, error) {
-	path += ".tmp"
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 }
 
 // tidy removes the files that were last changed before a time.

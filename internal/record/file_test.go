@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"substrate/internal/vault"
 	"substrate/trace"
 )
 
@@ -45,7 +46,7 @@ func TestKeepFile(t *testing.T) { // REC10, RPL6
 
 func TestTidy(t *testing.T) { // REC7, RPL6: what commands printed is not kept for ever
 	dir := t.TempDir()
-	old := time.Now().Add(-keepFor - time.Hour)
+	old := time.Now().Add(-vault.KeepFor - time.Hour)
 	write := func(name string, at time.Time) {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, nil, 0o600); err != nil {

@@ -19,6 +19,7 @@ import (
 	"substrate/internal/config"
 	"substrate/internal/logs"
 	"substrate/internal/redact"
+	"substrate/internal/vault"
 	"substrate/trace"
 )
 
@@ -105,7 +106,7 @@ func (r *Recorder) Begin(c Command) *Span {
 	s.names = append(append([]string(nil), r.cfg.CallStack...), c.name())
 	if !r.cfg.NoRedact {
 		s.secrets.Variables(c.Env)
-		redacting(&s.secrets).begin(&s.record)
+		vault.Redact(&s.secrets, &s.record)
 		s.keepSecrets(0)
 	}
 	r.write(&s.record)
@@ -123,11 +124,9 @@ func (s *Span) keepSecrets(known int) {
 	r := s.recorder
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := writeVault(VaultPath(r.cfg.Trace), s.record.SpanID, known+1, values[known:], r.cfg.Fsync); err != nil {
+	if err := vault.Keep(r.cfg.Trace, s.record.SpanID, known+1, values[known:], r.cfg.Fsync); err != nil {
 		r.warnOnce(fmt.Errorf("the secrets of this command are not kept, so it cannot be replayed: %w", err))
-		return
 	}
-	tidyVault(r.cfg.Trace)
 }
 
 // hasPlace says whether files may be put beside the trace. If that is no file, such as /dev/null, nothing is recorded, and
@@ -172,7 +171,7 @@ func (s *Span) End(done trace.Completion) trace.Completion {
 		}
 		if !s.recorder.cfg.NoRedact {
 			known := len(s.secrets.Values())
-			redacting(&s.secrets).end(&done)
+			vault.RedactEnd(&s.secrets, &done)
 			s.keepSecrets(known)
 		}
 		s.record.EventType = trace.EventComplete

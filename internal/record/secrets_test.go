@@ -2,11 +2,9 @@ package record
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
@@ -14,6 +12,7 @@ import (
 
 	"substrate/fsdiff"
 	"substrate/internal/config"
+	"substrate/internal/vault"
 	"substrate/trace"
 )
 
@@ -64,11 +63,11 @@ func TestSecretsGoToTheVault(t *testing.T) { // REC10
 			t.Errorf("the trace holds %s:\n%s", secret, text)
 		}
 	}
-	if st, err := os.Stat(VaultPath(cfg.Trace)); err != nil || st.Mode() != 0o600 {
+	if st, err := os.Stat(vault.Path(cfg.Trace)); err != nil || st.Mode() != 0o600 {
 		t.Errorf("vault: %v, %v, want mode 0600", st.Mode(), err)
 	}
 	for _, line := range linesOf(t, cfg) {
-		got, err := Reveal(cfg.Trace, line)
+		got, err := vault.Reveal(cfg.Trace, line)
 		if err != nil || line.Secrets == 0 {
 			t.Fatalf("Reveal of a line with %d secrets: %v", line.Secrets, err)
 		}
@@ -100,11 +99,11 @@ func TestRedactOff(t *testing.T) { // REC10
 	c := secretive()
 	New(cfg, noWarning(t)).Begin(c).End(trace.Completion{})
 	line := linesOf(t, cfg)[1]
-	got, err := Reveal(cfg.Trace, line)
+	got, err := vault.Reveal(cfg.Trace, line)
 	if line.Cmd != c.Cmd || got.Cmd != c.Cmd || err != nil {
 		t.Errorf("cmd %q, revealed %q, %v, want %q", line.Cmd, got.Cmd, err, c.Cmd)
 	}
-	if _, err := os.Stat(VaultPath(cfg.Trace)); err == nil {
+	if _, err := os.Stat(vault.Path(cfg.Trace)); err == nil {
 		t.Error("there is a vault")
 	}
 }
@@ -117,8 +116,7 @@ func TestVaultThatCannotBeWritten(t *testing.T) { // REC9, REC10
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := testConfig(t)
-			vault := VaultPath(cfg.Trace)
-			if err := spoil(vault); err != nil {
+			if err := spoil(vault.Path(cfg.Trace)); err != nil {
 				t.Fatal(err)
 			}
 			warnings := 0
@@ -128,8 +126,8 @@ func TestVaultThatCannotBeWritten(t *testing.T) { // REC9, REC10
 			if err != nil || strings.Contains(string(text), planted) || strings.Count(string(text), "\n") != 2 || warnings != 1 {
 				t.Errorf("after %d warnings the trace is %q, %v", warnings, text, err)
 			}
-			_, err = Reveal(cfg.Trace, linesOf(t, cfg)[0])
-			var missing *MissingError
+			_, err = vault.Reveal(cfg.Trace, linesOf(t, cfg)[0])
+			var missing *vault.MissingError
 			if !errors.As(err, &missing) || missing.Placeholder != "‹secret:1›" && missing.Placeholder != "‹secret:2›" || !strings.Contains(err.Error(), missing.Placeholder) {
 				t.Errorf("Reveal = %v", err)
 			}
@@ -152,40 +150,11 @@ func TestNothingBesideWhatIsNoFile(t *testing.T) { // REC9, REC10
 	}
 }
 
-func TestVaultOfParallelWriters(t *testing.T) { // REC10
-	cfg := testConfig(t)
-	vault := VaultPath(cfg.Trace)
-	if err := os.WriteFile(vault, []byte(`{"vault_schema_version":1,"span_id":"torn","val`), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	var all sync.WaitGroup
-	for i := range 16 {
-		all.Go(func() {
-			id := fmt.Sprintf("spn_%032d", i)
-			for n := range 20 {
-				if err := writeVault(vault, id, n+1, []string{fmt.Sprint("value ", i, n, "\xff")}, false); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	all.Wait()
-	for i := range 16 {
-		values, err := readVault(vault, fmt.Sprintf("spn_%032d", i))
-		if len(values) != 20 || err != nil || values[7] != fmt.Sprint("value ", i, 6, "\xff") {
-			t.Errorf("span %d has %d values: %v", i, len(values), err)
-		}
-	}
-	if st, err := os.Stat(vault); err != nil || st.Mode() != 0o600 {
-		t.Errorf("vault: %v, %v, want mode 0600", st.Mode(), err)
-	}
-}
-
 // A command without secrets costs no system call more than before, and no copy.
 func TestNoVaultWithoutSecrets(t *testing.T) { // REC10
 	cfg := testConfig(t)
 	New(cfg, noWarning(t)).Begin(Command{Component: trace.ComponentShell, Cmd: "mkdir -p demo", Cwd: "/", Env: os.Environ()}).End(trace.Completion{})
-	if _, err := os.Stat(VaultPath(cfg.Trace)); err == nil {
+	if _, err := os.Stat(vault.Path(cfg.Trace)); err == nil {
 		t.Error("there is a vault")
 	}
 	if line := linesOf(t, cfg)[0]; line.Cmd != "mkdir -p demo" || line.Secrets != 0 {

@@ -1,4 +1,9 @@
-package record
+// Package vault keeps the secrets that were taken out of spans, beside the trace.
+//
+// The vault is one file: a JSON object a line, appended under a lock. Only its owner can read
+// it, and only a replay reads it. [Redact] and [RedactEnd] take the values out of the lines of a
+// span, [Keep] writes them, [Reveal] puts them back. Package redact finds them in the text.
+package vault
 
 import (
 	"bufio"
@@ -16,19 +21,16 @@ import (
 	"unicode/utf8"
 )
 
-// The vault is the file that holds what was taken out of spans: one JSON object a line, appended under a
-// lock, read only by a replay. Nobody but its owner can read it.
-
-// VaultPath is where the secrets of the trace at tracePath are kept: beside it.
-func VaultPath(tracePath string) string {
+// Path is where the secrets of the trace at tracePath are kept: beside it.
+func Path(tracePath string) string {
 	return filepath.Join(filepath.Dir(tracePath), "vault.jsonl")
 }
 
-// vaultVersion is the value of vault_schema_version in every line.
-const vaultVersion = 1
+// schemaVersion is the value of vault_schema_version in every line.
+const schemaVersion = 1
 
-// vaultLine is what one line says: the values of a span, from ‹secret:First› on.
-type vaultLine struct {
+// entry is one line: the values of a span, from ‹secret:First› on.
+type entry struct {
 	Version int      `json:"vault_schema_version"`
 	SpanID  string   `json:"span_id"`
 	First   int      `json:"first"`
@@ -36,15 +38,26 @@ type vaultLine struct {
 	B64     []string `json:"values_b64,omitempty"` // all of them, if one is not UTF-8
 }
 
-// errNotOurs is why a file is not taken for a vault.
+// errNotOurs is the error for a file that may not serve as a vault.
 var errNotOurs = errors.New("not a regular file of this user")
 
 // lockWait is how long a writer waits for the lock on the vault.
 const lockWait = 5 * time.Second
 
-// writeVault appends the values of a span, the first of which has the number first.
-func writeVault(path, spanID string, first int, values []string, sync bool) error {
-	line := vaultLine{Version: vaultVersion, SpanID: spanID, First: first, Values: values}
+// Keep appends the values of a span to the vault of the trace at tracePath. The first of them has
+// the number first. With sync it returns after they are on the disk. Once a day it also drops the
+// secrets of spans that are gone; see tidy.
+func Keep(tracePath, spanID string, first int, values []string, sync bool) error {
+	if err := write(Path(tracePath), spanID, first, values, sync); err != nil {
+		return err
+	}
+	tidy(tracePath)
+	return nil
+}
+
+// write appends the values of a span to the vault at path.
+func write(path, spanID string, first int, values []string, sync bool) error {
+	line := entry{Version: schemaVersion, SpanID: spanID, First: first, Values: values}
 	for _, v := range values {
 		if !utf8.ValidString(v) {
 			line.Values, line.B64 = nil, encoded(values)
@@ -55,7 +68,7 @@ func writeVault(path, spanID string, first int, values []string, sync bool) erro
 	if err != nil {
 		return fmt.Errorf("encode a line of the vault: %w", err)
 	}
-	f, err := lockedVault(path)
+	f, err := openLocked(path)
 	if err != nil {
 		return fmt.Errorf("open the vault: %w", err)
 	}
@@ -79,12 +92,12 @@ func encoded(values []string) []string {
 	return out
 }
 
-// lockedVault opens the vault and takes the lock on it. If another process replaced the file meanwhile it is
-// opened again.
-func lockedVault(path string) (*os.File, error) {
+// openLocked opens the vault and locks it. It opens it again if another process replaced the file
+// in between. Closing the file releases the lock.
+func openLocked(path string) (*os.File, error) {
 	const tries = 100
 	for range tries {
-		f, err := openVault(path)
+		f, err := openPrivate(path)
 		if err != nil {
 			return nil, err
 		}
@@ -105,9 +118,10 @@ func lockedVault(path string) (*os.File, error) {
 	return nil, fmt.Errorf("%s is replaced again and again", path)
 }
 
-// openVault opens the vault for appending, and makes it, and its directory, if there is none. A link, and a
-// file of somebody else, is refused: in a directory where others can write it would give secrets away.
-func openVault(path string) (*os.File, error) {
+// openPrivate opens the vault for appending. It makes the file and its directory if they are
+// missing. It refuses a link and another user's file: in a directory where others can write, they
+// would give secrets away.
+func openPrivate(path string) (*os.File, error) {
 	const flags = os.O_RDWR | os.O_APPEND | os.O_CREATE | syscall.O_NOFOLLOW | syscall.O_NONBLOCK
 	f, err := os.OpenFile(path, flags, 0o600)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -125,7 +139,7 @@ func openVault(path string) (*os.File, error) {
 	return f, nil
 }
 
-// private makes sure that f is a file that only its owner, who is us, can read.
+// private makes sure that f is a regular file of this user that nobody else can read.
 func private(f *os.File) error {
 	info, err := f.Stat()
 	if err != nil {
@@ -141,8 +155,8 @@ func private(f *os.File) error {
 	return nil
 }
 
-// appendLine writes a line with one write(2), on a fresh line if a crash tore the last one. The caller has the lock, which
-// closing the file lets go.
+// appendLine writes a line with one write(2). It starts a fresh line if a crash tore the last one.
+// The caller holds the lock.
 func appendLine(f *os.File, line []byte) error {
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
@@ -161,7 +175,7 @@ func appendLine(f *os.File, line []byte) error {
 	return err
 }
 
-// lock takes the exclusive lock on f. Where the file system has no locks it goes on without.
+// lock takes the exclusive lock on f. It succeeds without one if the file system has no locks.
 func lock(f *os.File) error {
 	for begin := time.Now(); ; time.Sleep(time.Millisecond) {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
@@ -178,8 +192,8 @@ func lock(f *os.File) error {
 	}
 }
 
-// readVault collects the values of a span. The error says why the vault could not be read to its end.
-func readVault(path, spanID string) (map[int]string, error) {
+// read collects the values of a span. The error is why the vault could not be read to its end.
+func read(path, spanID string) (map[int]string, error) {
 	values := map[int]string{}
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -204,9 +218,9 @@ func readVault(path, spanID string) (map[int]string, error) {
 	}
 }
 
-// take adds the values of a line if it belongs to the span. Torn and foreign lines have none.
+// take adds the values of a line if it belongs to the span. It ignores torn and foreign lines.
 func take(values map[int]string, text []byte, spanID string) {
-	var line vaultLine
+	var line entry
 	if json.Unmarshal(text, &line) != nil || line.SpanID != spanID {
 		return
 	}

@@ -1,4 +1,4 @@
-package record
+package vault
 
 import (
 	"fmt"
@@ -9,9 +9,9 @@ import (
 	"substrate/trace"
 )
 
-// transform changes every string of a record that can hold a part of what somebody typed. What it is
-// given is never changed: lists, maps and diffs are copied first. Not touched are strings that substrate
-// makes itself, such as ids, times and hashes, and names of variables.
+// transform changes every string of a record that can hold a part of what somebody typed. It
+// copies lists, maps and diffs before it changes them. It leaves alone what substrate makes
+// itself, such as ids, times and hashes, and the names of variables.
 type transform struct {
 	text  func(string) string
 	words func([]string) []string
@@ -19,7 +19,7 @@ type transform struct {
 
 // begin changes what a start line says.
 func (t transform) begin(r *trace.Record) {
-	// The lists first: their words are whole, so what is found there is exact.
+	// The lists come first: their words are whole, so a secret found there is exact.
 	r.Argv, r.ShellArgs = t.words(r.Argv), t.words(r.ShellArgs)
 	for _, s := range []*string{&r.Cmd, &r.ResolvedPath, &r.Shell, &r.Cwd, &r.AgentID, &r.Caller} {
 		*s = t.text(*s)
@@ -110,7 +110,7 @@ func (t transform) diff(d *fsdiff.Diff) *fsdiff.Diff {
 	return &out
 }
 
-// before changes the link target of what was there before; nil stays nil.
+// before changes the link target of the state before a change; nil stays nil.
 func (t transform) before(m *fsdiff.Meta) *fsdiff.Meta {
 	if m == nil {
 		return nil
@@ -124,10 +124,17 @@ func (t transform) before(m *fsdiff.Meta) *fsdiff.Meta {
 	return &out
 }
 
-// redacting is the transform that takes secrets out.
+// Redact takes the secrets out of what a start line says. It replaces the lists and maps that r
+// holds and does not change them.
+func Redact(secrets *redact.Redactor, r *trace.Record) { redacting(secrets).begin(r) }
+
+// RedactEnd takes the secrets out of what a complete line adds, as [Redact] does.
+func RedactEnd(secrets *redact.Redactor, c *trace.Completion) { redacting(secrets).end(c) }
+
 func redacting(r *redact.Redactor) transform { return transform{text: r.Text, words: r.Words} }
 
-// restoring is the transform that puts values back; it notes the first placeholder that has none.
+// restoring is the transform that puts values back. It sets missing to the first placeholder
+// without a value.
 func restoring(values map[int]string, missing *string) transform {
 	text := func(s string) string {
 		out, lost := redact.Restore(s, values)
@@ -141,7 +148,7 @@ func restoring(values map[int]string, missing *string) transform {
 	return t
 }
 
-// MissingError says that a secret which was taken out of a span is not to be had any more.
+// MissingError reports that a secret which was taken out of a span is lost.
 type MissingError struct {
 	SpanID      string
 	Placeholder string
@@ -160,14 +167,14 @@ func (e *MissingError) Error() string {
 // Unwrap returns the cause.
 func (e *MissingError) Unwrap() error { return e.Err }
 
-// Reveal gives the span back with its secrets in place, as it was before they were taken out. The trace at
-// tracePath is where span was found; the vault lies beside it. The error is a [*MissingError].
+// Reveal returns the span as it was before its secrets were taken out. The caller found it in the
+// trace at tracePath. The error is a [*MissingError].
 func Reveal(tracePath string, span trace.Record) (trace.Record, error) {
 	if span.Secrets == 0 {
 		return span, nil
 	}
-	vault := VaultPath(tracePath)
-	values, readErr := readVault(vault, span.SpanID)
+	path := Path(tracePath)
+	values, readErr := read(path, span.SpanID)
 	missing := ""
 	t := restoring(values, &missing)
 	t.begin(&span)
@@ -177,7 +184,7 @@ func Reveal(tracePath string, span trace.Record) (trace.Record, error) {
 		span.Completion = &done
 	}
 	if missing != "" {
-		return span, &MissingError{SpanID: span.SpanID, Placeholder: missing, Vault: vault, Err: readErr}
+		return span, &MissingError{SpanID: span.SpanID, Placeholder: missing, Vault: path, Err: readErr}
 	}
 	return span, nil
 }
