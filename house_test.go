@@ -29,7 +29,7 @@ var manyFields = map[string]bool{
 	"internal/world.World":           true,
 	"internal/world.run":             true,
 	"internal/world/onhost.Command":  true,
-	"internal/world/pid1.state":      true,
+	"internal/world/boot.state":      true,
 	"internal/world/worldfs.Request": true,
 	"internal/world/worldfs.copier":  true,
 	"trace.Completion":               true,
@@ -51,9 +51,8 @@ var methodsWithoutValues = map[string]int{
 	"internal/world/layout":      11,
 	"internal/world/net/netlink": 2,
 	"internal/world/onhost":      2,
-	"internal/world/pid1":        4,
 	"internal/world/worldfs":     15,
-	"internal/world/worldinit":   4,
+	"internal/world/boot":        8,
 	"trace":                      1,
 }
 
@@ -91,12 +90,11 @@ var wideComments = map[string]bool{
 	"internal/world/net/netns/netnstest":        true,
 	"internal/world/net/nft":                    true,
 	"internal/world/onhost":                     true,
-	"internal/world/pid1":                       true,
+	"internal/world/boot":                       true,
 	"internal/world/worldfs":                    true,
 	"internal/world/worldfs/worldfstest":        true,
 	"internal/world/worldfs/worldfstest/oracle": true,
-	"internal/world/worldinit":                  true,
-	"trace":                                     true,
+	"trace": true,
 }
 
 // largePackages may have more lines than maxPackageLines.
@@ -105,6 +103,7 @@ var largePackages = map[string]bool{
 	"internal/redact":        true, // its prefilter is a table
 	"internal/prestart":      true,
 	"internal/world/worldfs": true,
+	"internal/world/boot":    true,
 }
 
 // A struct is small enough to be seen as one thing.

@@ -56,13 +56,12 @@ var house = []room{
 	{level: 1, pkg: "internal/world/cgroup", job: "cgroups, their limits and their usage", ours: []string{"internal/probe"}, unix: []string{"*"}},
 	{level: 1, pkg: "internal/world/landlock", job: "what a command may write to where there are no namespaces", ours: []string{"internal/probe"}, unix: []string{"*"}},
 	{level: 1, pkg: "internal/world/onhost", job: "runs a command without namespaces", ours: []string{"internal/procstate"}, unix: []string{"*"}},
-	{level: 1, pkg: "internal/world/pid1", job: "what the processes of a world execute until the command runs", unix: []string{"*"}},
 	{level: 2, pkg: "internal/world/layout", job: "decides which directory gets which mount", ours: []string{"internal/world/mount"}, unix: []string{"host.go", "shadow.go"}},
-	{level: 2, pkg: "internal/world/worldinit", job: "prepares what pid1 executes", ours: []string{"internal/world/pid1", "internal/world/mount", "internal/world/net/netlog"}, unix: []string{"*"}, tests: []string{"internal/world/net/netns", "internal/world/net/nft"}},
+	{level: 3, pkg: "internal/world/boot", job: "what the processes of a world execute until the command", ours: []string{"internal/world/mount", "internal/world/net/netlog"}, unix: []string{"*"}, tests: []string{"internal/world/net/netns", "internal/world/net/nft"}},
 	{level: 3, pkg: "internal/world/worldfs", job: "the strategies and their diffs", ours: []string{"fsdiff", "internal/probe", "internal/world/mount", "internal/world/layout", "internal/world/landlock"}, unix: []string{"*"}},
 	{level: 5, pkg: "internal/world", job: "Spec, New, Run, Close; chooses the strategy; knows nothing of spans", ours: []string{
-		"fsdiff", "internal/probe", "internal/procstate", "internal/world/cgroup", "internal/world/landlock", "internal/world/net/dns", "internal/world/net/netlog",
-		"internal/world/net/netns", "internal/world/net/nft", "internal/world/onhost", "internal/world/pid1", "internal/world/worldfs", "internal/world/worldinit",
+		"fsdiff", "internal/probe", "internal/procstate", "internal/world/boot", "internal/world/cgroup", "internal/world/landlock", "internal/world/net/dns", "internal/world/net/netlog",
+		"internal/world/net/netns", "internal/world/net/nft", "internal/world/onhost", "internal/world/worldfs",
 	}, unix: []string{"*"}},
 
 	{level: 6, pkg: "internal/shim", job: "what runs behind the links on PATH; deploys, compares and removes them", ours: []string{"trace", "internal/config", "internal/logs", "internal/procstate", "internal/record", "internal/version"}, unix: []string{"*"}},

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"substrate/internal/probe"
+	"substrate/internal/world/boot"
 	"substrate/internal/world/net/netns"
-	"substrate/internal/world/pid1"
 	"substrate/internal/world/worldfs"
 )
 
@@ -263,7 +263,7 @@ func (w *World) fallThrough(failure *setupFailure) error {
 	err := w.dropProcess()
 	closeFD(&w.memory)
 	w.mu.Lock()
-	if w.early == pid1.SignalTermAll {
+	if w.early == boot.SignalTermAll {
 		w.early = 0 // the set-up took too long; the next one has its own time
 	}
 	w.mu.Unlock()

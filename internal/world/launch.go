@@ -14,9 +14,9 @@ import (
 
 	"substrate/internal/probe"
 	"substrate/internal/procstate"
+	"substrate/internal/world/boot"
 	"substrate/internal/world/net/netns"
 	"substrate/internal/world/worldfs"
-	"substrate/internal/world/worldinit"
 )
 
 // noNetns is the degradation of a world with the host's network (RPL9).
@@ -63,7 +63,7 @@ func (w *World) bear() error {
 	if w.proc != nil {
 		return nil
 	}
-	proc, err := worldinit.Start(!w.spec.Root)
+	proc, err := boot.Start(!w.spec.Root)
 	if err != nil {
 		return err
 	}
@@ -87,7 +87,7 @@ func (w *World) settle() error {
 		return nil
 	}
 	w.settled = true
-	base := &worldinit.Base{UID: os.Geteuid(), GID: os.Getegid(), Group: -1, Verbose: w.spec.Observe != nil}
+	base := &boot.Base{UID: os.Geteuid(), GID: os.Getegid(), Group: -1, Verbose: w.spec.Observe != nil}
 	switch {
 	case w.noDivide != nil:
 		w.enterScope(w.proc.PID())
@@ -117,7 +117,7 @@ func (w *World) settle() error {
 	if base.Network, err = w.network(); err != nil {
 		return err
 	}
-	err = w.proc.Settle(base)
+	err = w.proc.Configure(base)
 	w.made("process", "")
 	return err
 }
@@ -157,9 +157,9 @@ func (r *run) nameNet() int {
 }
 
 // setup writes down the file view and the command.
-func (r *run) setup() (*worldinit.Setup, error) {
+func (r *run) setup() (*boot.Setup, error) {
 	mounts := r.w.view.Mounts()
-	s := &worldinit.Setup{
+	s := &boot.Setup{
 		Staging: r.w.props.staging, Mounts: mounts.List, Memory: mounts.Memory, Verbose: r.w.spec.Observe != nil,
 	}
 	var err error
@@ -168,9 +168,9 @@ func (r *run) setup() (*worldinit.Setup, error) {
 }
 
 // command turns the Command into descriptors and strings.
-func (r *run) command() (worldinit.Command, error) {
+func (r *run) command() (boot.Command, error) {
 	c := r.cmd
-	out := worldinit.Command{
+	out := boot.Command{
 		Paths: candidates(c), Argv: c.Argv, Env: c.Env, Dir: c.Dir, Umask: c.Umask,
 		TTY: c.TTY, Ignored: procstate.Ignored(), NoFile: noFile(),
 	}
@@ -208,7 +208,7 @@ func (r *run) devNull() (int, error) {
 // reopen says how the first process opens a file that is standard input once more inside the world, or nil if fd
 // is no file that could be written through it: opened anew by /dev/stdin or /proc/self/fd/0, a descriptor of the
 // host leads to the host's file.
-func reopen(fd int) *worldinit.Reopen {
+func reopen(fd int) *boot.Reopen {
 	var st, there unix.Stat_t
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
 	if err != nil || flags&unix.O_ACCMODE != unix.O_RDONLY || unix.Fstat(fd, &st) != nil {
@@ -217,7 +217,7 @@ func reopen(fd int) *worldinit.Reopen {
 	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Nlink == 0 {
 		return nil
 	}
-	r := &worldinit.Reopen{}
+	r := &boot.Reopen{}
 	path, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
 	if err == nil && unix.Stat(path, &there) == nil && there.Dev == st.Dev && there.Ino == st.Ino {
 		r.Path = path

@@ -13,11 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"substrate/internal/procstate"
+	"substrate/internal/world/boot"
 	"substrate/internal/world/net/dns"
 	"substrate/internal/world/net/netlog"
-	"substrate/internal/world/pid1"
 	"substrate/internal/world/worldfs"
-	"substrate/internal/world/worldinit"
 )
 
 // defaultGrace is the time between SIGTERM and SIGKILL after a timeout.
@@ -29,7 +28,7 @@ type run struct {
 	cmd *Command
 	res *Result
 
-	proc   *worldinit.Process
+	proc   *boot.Process
 	log    int       // NFLOG socket, -1 without
 	dns    int       // socket of the stub resolver, -1 without
 	ns     int       // the network namespace of a root's world, -1 without
@@ -146,7 +145,7 @@ func (r *run) supervise() error {
 // message takes one message of the first process and says whether it was the last.
 func (r *run) message() (bool, error) {
 	m, fds, err := r.proc.Receive()
-	if errors.Is(err, worldinit.ErrGone) {
+	if errors.Is(err, boot.ErrGone) {
 		return true, r.gone()
 	}
 	if err != nil {
@@ -154,23 +153,23 @@ func (r *run) message() (bool, error) {
 	}
 	step := r.proc.Step(m)
 	switch m.Kind {
-	case pid1.MsgStep:
+	case boot.MsgStep:
 		r.w.observe(step, "ok", true)
-	case pid1.MsgDegrade:
+	case boot.MsgDegrade:
 		r.without(m)
-	case pid1.MsgFail:
+	case boot.MsgFail:
 		return true, r.w.setupError(step, syscall.Errno(m.Errno))
-	case pid1.MsgExec:
+	case boot.MsgExec:
 		r.execFailed(syscall.Errno(m.Errno))
-	case pid1.MsgFuse:
+	case boot.MsgFuse:
 		return false, r.serve(fds)
-	case pid1.MsgNet:
+	case boot.MsgNet:
 		r.takeNet(fds)
-	case pid1.MsgBegin:
+	case boot.MsgBegin:
 		r.takeView(fds)
 		r.stands()
 		r.begins(m)
-	case pid1.MsgExit:
+	case boot.MsgExit:
 		if !r.begun {
 			return true, r.gone()
 		}
@@ -200,7 +199,7 @@ func (r *run) gone() error {
 
 var errKilled = errors.New("the first process of the world was killed")
 
-func (r *run) exited(m pid1.Message) {
+func (r *run) exited(m boot.Message) {
 	ws := unix.WaitStatus(m.Status)
 	switch {
 	case r.res.ExecErr != nil: // the status is already known
@@ -231,11 +230,11 @@ func (r *run) execFailed(errno syscall.Errno) {
 func (r *run) takeNet(fds []int) {
 	for i, fd := range fds {
 		switch {
-		case i == worldinit.FDLog && r.log < 0 && isSocket(fd, unix.AF_NETLINK):
+		case i == boot.FDLog && r.log < 0 && isSocket(fd, unix.AF_NETLINK):
 			r.log = fd
-		case i == worldinit.FDDNS && r.dns < 0 && isSocket(fd, unix.AF_INET):
+		case i == boot.FDDNS && r.dns < 0 && isSocket(fd, unix.AF_INET):
 			r.dns = fd
-		case i == worldinit.FDNet && r.ns < 0 && r.w.spec.Root && isNamespace(fd):
+		case i == boot.FDNet && r.ns < 0 && r.w.spec.Root && isNamespace(fd):
 			r.ns = fd
 			r.nameAt = time.Now().Add(nameAfter)
 		default:
@@ -248,9 +247,9 @@ func (r *run) takeNet(fds []int) {
 func (r *run) takeView(fds []int) {
 	for i, fd := range fds {
 		switch {
-		case i == worldinit.FDUpper && r.w.view.Mounts().Memory != nil:
+		case i == boot.FDUpper && r.w.view.Mounts().Memory != nil:
 			r.w.memory = fd
-		case i == worldinit.FDMaster && r.cmd.TTY:
+		case i == boot.FDMaster && r.cmd.TTY:
 			r.tty = newTerminal(fd, r.cmd.Stdin, r.cmd.Stdout)
 		default:
 			_ = unix.Close(fd)
@@ -287,7 +286,7 @@ func (r *run) armTimeout() {
 		r.mu.Lock()
 		r.timedOut = true
 		r.mu.Unlock()
-		_ = r.w.Signal(pid1.SignalTermAll)
+		_ = r.w.Signal(boot.SignalTermAll)
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.timer = time.AfterFunc(grace, func() { _ = r.w.Signal(unix.SIGKILL) })
@@ -295,7 +294,7 @@ func (r *run) armTimeout() {
 }
 
 // begins is called when the world stands and the command is about to be started: its time runs from here.
-func (r *run) begins(m pid1.Message) {
+func (r *run) begins(m boot.Message) {
 	r.begun = true
 	r.w.listen()
 	r.before.User, r.before.System = time.Duration(m.Utime)*time.Microsecond, time.Duration(m.Stime)*time.Microsecond
@@ -371,10 +370,10 @@ func (r *run) degrade(name, message string, asked bool) {
 }
 
 // without records what the world has to do without.
-func (r *run) without(m pid1.Message) {
+func (r *run) without(m boot.Message) {
 	step, err := r.proc.Step(m), syscall.Errno(m.Errno)
 	switch {
-	case m.Step == pid1.StepNetns:
+	case m.Step == boot.StepNetns:
 		r.w.observe(step, err.Error(), false)
 		r.degrade("netns", noNetns, true)
 	case step == "cgroup":

@@ -15,10 +15,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"substrate/internal/world/boot"
 	"substrate/internal/world/cgroup"
 	"substrate/internal/world/net/netns"
 	"substrate/internal/world/worldfs"
-	"substrate/internal/world/worldinit"
 )
 
 // World is one world. It is used from one goroutine, but for [World.Signal].
@@ -52,7 +52,7 @@ type World struct {
 	grouped bool // the first process is in the cgroup too, not only the command
 
 	mu    sync.Mutex // guards what follows against Signal from other goroutines
-	proc  *worldinit.Process
+	proc  *boot.Process
 	early syscall.Signal // came before listens; 0 for none
 
 	listens bool // the first process has all signals blocked by now, and so keeps them for the command
@@ -367,7 +367,7 @@ func (w *World) interrupted() error {
 }
 
 // use makes p the first process.
-func (w *World) use(p *worldinit.Process) {
+func (w *World) use(p *boot.Process) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.proc, w.listens = p, false

@@ -1,4 +1,4 @@
-package worldinit
+package boot
 
 import (
 	"encoding/binary"
@@ -8,7 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"substrate/internal/world/mount"
-	"substrate/internal/world/pid1"
 )
 
 // Base is what a world needs before its file view is known.
@@ -94,11 +93,11 @@ func (pr *Process) Execute(s *Setup) error {
 	if s.Command.TTY {
 		s.openPTY(p, fds[FDMaster])
 	}
-	p.step(pid1.Steps[pid1.StepNetns])
+	p.step(Steps[StepNetns])
 	p.call(unix.SYS_READ, FromReg(pr.ready), addr(p.bytes(8)), Num(8))
 	dropCapabilities(p, pr.user)
 	p.step("start")
-	pr.sendFDs(pid1.MsgBegin, fds[:viewFDs])
+	pr.sendFDs(MsgBegin, fds[:viewFDs])
 	if err := s.command(p); err != nil {
 		return err
 	}
@@ -127,7 +126,7 @@ func (pr *Process) sendFDs(kind int32, fds []Reg) {
 	for i, r := range fds {
 		p.poke(rights, unix.CmsgLen(0)+4*i, r)
 	}
-	p.add(pid1.Op{Kind: pid1.OpUsage, Args: [6]uintptr{addr(msg).val}})
+	p.add(Op{Kind: OpUsage, Args: [6]uintptr{addr(msg).val}})
 	p.call(unix.SYS_SENDMSG, Num(pr.born.Peer()), p.message(msg, rights), Num(unix.MSG_NOSIGNAL))
 }
 
@@ -195,7 +194,7 @@ func (s *Setup) command(p *program) error {
 	blocked, err := c.blocked()
 	mask := p.data(binary.NativeEndian.AppendUint64(nil, blocked))
 	p.call(unix.SYS_RT_SIGPROCMASK, Num(unix.SIG_SETMASK), mask, Num(0), Num(8))
-	p.add(pid1.Op{Kind: pid1.OpExec, Args: [6]uintptr{p.strings(c.Paths), p.strings(c.Argv), p.strings(c.Env)}})
+	p.add(Op{Kind: OpExec, Args: [6]uintptr{p.strings(c.Paths), p.strings(c.Argv), p.strings(c.Env)}})
 	return err
 }
 

@@ -1,4 +1,4 @@
-package pid1
+package boot
 
 import (
 	"os"
@@ -52,7 +52,7 @@ func TestNeedsNoRuntime(t *testing.T) {
 // needNoRuntime looks at the instructions that the compiler made.
 func needNoRuntime(t *testing.T, bin string) {
 	t.Helper()
-	code, err := exec.Command("go", "tool", "objdump", "-s", `^substrate/internal/world/pid1\.`, bin).Output()
+	code, err := exec.Command("go", "tool", "objdump", "-s", `^substrate/internal/world/boot\.`, bin).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func needNoRuntime(t *testing.T, bin string) {
 	}
 }
 
-const pkg = "substrate/internal/world/pid1."
+const pkg = "substrate/internal/world/boot."
 
 // ours gives the names of this package without it.
 func ours(name string) string { return strings.TrimSuffix(strings.TrimPrefix(name, pkg), ".abi0") }

@@ -1,4 +1,4 @@
-package worldinit
+package boot
 
 import (
 	"encoding/binary"
@@ -8,12 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"substrate/internal/world/net/netlog"
-	"substrate/internal/world/pid1"
 )
 
-// Settle gives the first process all but the file view. It makes the second, which waits for [Process.Execute] in the cgroup, fills the
+// Configure gives the first process all but the file view. It makes the second, which waits for [Process.Execute] in the cgroup, fills the
 // network namespace, reports its descriptors with a MsgNet, and is pid 1 from then on.
-func (pr *Process) Settle(b *Base) error {
+func (pr *Process) Configure(b *Base) error {
 	p := pr.p
 	fds := slices.Clone(b.Keep)
 	for range b.Keep {
@@ -34,7 +33,7 @@ func (pr *Process) Settle(b *Base) error {
 	p.call(unix.SYS_PRCTL, Num(unix.PR_SET_DUMPABLE), Num(0))
 	pr.ready = p.callReg(unix.SYS_EVENTFD2, Num(0), Num(unix.EFD_CLOEXEC))
 	p.step("cgroup")
-	fork := pid1.Op{Kind: pid1.OpFork, Args: [6]uintptr{group.val}}
+	fork := Op{Kind: OpFork, Args: [6]uintptr{group.val}}
 	if group.ptr {
 		fork.Args[0], fork.RegMask = uintptr(group.reg), 1
 	}
@@ -49,13 +48,13 @@ func (pr *Process) Settle(b *Base) error {
 func (pr *Process) first(b *Base, group Arg) {
 	p := pr.p
 	fds := pr.newFDs()
-	p.unless(pid1.RegNoNet, func() { b.network(p, fds) })
+	p.unless(RegNoNet, func() { b.network(p, fds) })
 	if !pr.user {
-		p.set(fds[FDNet], pid1.RegNet)
-		p.try(unix.SYS_CLOSE, FromReg(pid1.RegNet))
+		p.set(fds[FDNet], RegNet)
+		p.try(unix.SYS_CLOSE, FromReg(RegNet))
 	}
 	p.step("start")
-	pr.sendFDs(pid1.MsgNet, fds[:netFDs])
+	pr.sendFDs(MsgNet, fds[:netFDs])
 	for _, r := range fds {
 		p.try(unix.SYS_CLOSE, FromReg(r))
 	}
@@ -76,7 +75,7 @@ func (pr *Process) first(b *Base, group Arg) {
 	p.setCapabilities(keep)
 	p.call(unix.SYS_PRCTL, Num(unix.PR_SET_NO_NEW_PRIVS), Num(1))
 	dieWithSupervisor(p)
-	p.add(pid1.Op{Kind: pid1.OpInit})
+	p.add(Op{Kind: OpInit})
 }
 
 // second is what the second process does while it waits: it gives up what no later step needs.
@@ -86,7 +85,7 @@ func (pr *Process) second() {
 	p.call(unix.SYS_SETSID)
 	limitPrivileges(p, pr.user)
 	p.step("start")
-	p.add(pid1.Op{Kind: pid1.OpPart, Args: [6]uintptr{uintptr(p.regs)}})
+	p.add(Op{Kind: OpPart, Args: [6]uintptr{uintptr(p.regs)}})
 }
 
 // doneIf is done if everything is to be reported.
@@ -101,7 +100,7 @@ func (p *program) doneIf(verbose bool) {
 // as closed when not.
 func dieWithSupervisor(p *program) {
 	p.call(unix.SYS_PRCTL, Num(unix.PR_SET_PDEATHSIG), Num(int(unix.SIGKILL)))
-	p.add(pid1.Op{Kind: pid1.OpAlive})
+	p.add(Op{Kind: OpAlive})
 }
 
 // userNS maps the caller to itself.
@@ -150,7 +149,7 @@ func (b *Base) network(p *program, fds [max(netFDs, viewFDs)]Reg) {
 	if n.DNS != nil {
 		dns := p.newReg()
 		o := newCall(unix.SYS_SOCKET, []Arg{Num(unix.AF_INET), Num(unix.SOCK_DGRAM | unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK), Num(0)})
-		o.Dst, o.OnErr = uint8(dns)+1, pid1.Next
+		o.Dst, o.OnErr = uint8(dns)+1, Next
 		p.add(o)
 		p.try(unix.SYS_BIND, FromReg(dns), p.data(n.DNS), Num(len(n.DNS)))
 		p.set(fds[FDDNS], dns)

@@ -1,4 +1,4 @@
-package worldinit
+package boot
 
 import (
 	"errors"
@@ -6,8 +6,6 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-
-	"substrate/internal/world/pid1"
 )
 
 // Reg names a register of the child: the place of a system call's result.
@@ -30,7 +28,7 @@ func FromReg(r Reg) Arg { return Arg{reg: r, ptr: true} }
 
 // program is the list of what the processes of a world do. Methods append to the part that comes next; send hands it over.
 type program struct {
-	ops   []pid1.Op
+	ops   []Op
 	steps []string
 	regs  int
 
@@ -44,8 +42,8 @@ var errTooLong = os.NewSyscallError("execve", unix.E2BIG)
 
 // newProgram returns an empty program in the memory that is left for parts.
 func newProgram(room []byte) *program {
-	p := &program{steps: append([]string(nil), pid1.Steps[:]...), ops: make([]pid1.Op, 0, 256), regs: pid1.FirstReg, room: room}
-	p.bytes(int(unsafe.Sizeof(pid1.Part{})))
+	p := &program{steps: append([]string(nil), Steps[:]...), ops: make([]Op, 0, 256), regs: FirstReg, room: room}
+	p.bytes(int(unsafe.Sizeof(Part{})))
 	return p
 }
 
@@ -71,20 +69,20 @@ func place[T any](p *program) *T {
 }
 
 // send hands the part over, with descriptors that become the registers of fds in the same order, and begins the next.
-func (p *program) send(b *pid1.Born, fds ...int) error {
-	ops := p.bytes(len(p.ops) * int(unsafe.Sizeof(pid1.Op{})))
+func (p *program) send(b *Born, fds ...int) error {
+	ops := p.bytes(len(p.ops) * int(unsafe.Sizeof(Op{})))
 	if p.err != nil {
 		return p.err
 	}
-	copy(unsafe.Slice((*pid1.Op)(unsafe.Pointer(&ops[0])), len(p.ops)), p.ops)
-	head := (*pid1.Part)(unsafe.Pointer(&p.room[0]))
+	copy(unsafe.Slice((*Op)(unsafe.Pointer(&ops[0])), len(p.ops)), p.ops)
+	head := (*Part)(unsafe.Pointer(&p.room[0]))
 	head.Size, head.Ops, head.FDs = uintptr(p.part), addr(ops).val, uintptr(len(fds))
 	if err := b.Send(p.room[:p.part], fds...); err != nil {
 		return err
 	}
-	p.room = p.room[min(pid1.Align(p.part), len(p.room)):]
+	p.room = p.room[min(Align(p.part), len(p.room)):]
 	p.part, p.ops = 0, p.ops[:0]
-	p.bytes(int(unsafe.Sizeof(pid1.Part{})))
+	p.bytes(int(unsafe.Sizeof(Part{})))
 	return nil
 }
 
@@ -96,23 +94,23 @@ func (p *program) step(name string) {
 }
 
 // done makes the child tell the supervisor, at that moment, that the current step ended well.
-func (p *program) done() { p.add(pid1.Op{Kind: pid1.OpStep}) }
+func (p *program) done() { p.add(Op{Kind: OpStep}) }
 
 // degrade makes the child tell the supervisor that the current step could not be done, with the
 // error that led here.
-func (p *program) degrade() { p.add(pid1.Op{Kind: pid1.OpDegrade}) }
+func (p *program) degrade() { p.add(Op{Kind: OpDegrade}) }
 
-func (p *program) add(o pid1.Op) int {
+func (p *program) add(o Op) int {
 	if len(p.steps) > 255 {
-		p.err = errors.New("worldinit: too many steps")
+		p.err = errors.New("boot: too many steps")
 	}
 	o.Step = uint8(len(p.steps) - 1)
 	p.ops = append(p.ops, o)
 	return len(p.ops) - 1
 }
 
-func newCall(nr uintptr, args []Arg) pid1.Op {
-	o := pid1.Op{Kind: pid1.OpCall, Nr: nr, OnErr: pid1.Fatal}
+func newCall(nr uintptr, args []Arg) Op {
+	o := Op{Kind: OpCall, Nr: nr, OnErr: Fatal}
 	for i, a := range args {
 		o.Args[i] = a.val
 		if a.ptr {
@@ -138,15 +136,15 @@ func (p *program) callReg(nr uintptr, args ...Arg) Reg {
 // try appends a system call whose failure changes nothing.
 func (p *program) try(nr uintptr, args ...Arg) {
 	o := newCall(nr, args)
-	o.OnErr = pid1.Next
+	o.OnErr = Next
 	p.add(o)
 }
 
 // newReg reserves a register, which holds 0 until an op writes it.
 func (p *program) newReg() Reg {
 	p.regs++
-	if p.regs > pid1.MaxRegs {
-		panic("worldinit: out of registers")
+	if p.regs > MaxRegs {
+		panic("boot: out of registers")
 	}
 	return Reg(p.regs - 1)
 }
@@ -155,17 +153,17 @@ func (p *program) newReg() Reg {
 //
 // Source: netlink(7), "NLMSG_ERROR"; the kernel answers a request before sendto(2) returns.
 func (p *program) ack(r Reg) {
-	p.add(pid1.Op{Kind: pid1.OpAck, Args: [6]uintptr{uintptr(r)}, RegMask: 1, OnErr: pid1.Fatal})
+	p.add(Op{Kind: OpAck, Args: [6]uintptr{uintptr(r)}, RegMask: 1, OnErr: Fatal})
 }
 
 // poke stores r as an int32 at offset off of the prepared memory b.
 func (p *program) poke(b []byte, off int, r Reg) {
-	p.add(pid1.Op{Kind: pid1.OpPoke, Args: [6]uintptr{addr(b[off:]).val, uintptr(r)}, RegMask: 2})
+	p.add(Op{Kind: OpPoke, Args: [6]uintptr{addr(b[off:]).val, uintptr(r)}, RegMask: 2})
 }
 
 // unless makes the ops that skipped appends be left out if r is not 0.
 func (p *program) unless(r Reg, skipped func()) {
-	jump := p.add(pid1.Op{Kind: pid1.OpUnless, Args: [6]uintptr{uintptr(r)}, RegMask: 1})
+	jump := p.add(Op{Kind: OpUnless, Args: [6]uintptr{uintptr(r)}, RegMask: 1})
 	skipped()
 	p.ops[jump].OnErr = int32(len(p.ops))
 }
@@ -176,9 +174,9 @@ func (p *program) alternative(try, otherwise func()) {
 	first := len(p.ops)
 	try()
 	last := len(p.ops)
-	jump := p.add(pid1.Op{Kind: pid1.OpJump})
+	jump := p.add(Op{Kind: OpJump})
 	for i := first; i < last; i++ {
-		if p.ops[i].OnErr == pid1.Fatal {
+		if p.ops[i].OnErr == Fatal {
 			p.ops[i].OnErr = int32(len(p.ops))
 		}
 	}
@@ -205,8 +203,8 @@ func addr(b []byte) Arg { return Arg{val: uintptr(unsafe.Pointer(&b[0]))} }
 
 // descriptors prepares a Message of that kind and the control part that carries fds.
 func (p *program) descriptors(kind int32, fds ...int) (msg, rights []byte) {
-	msg = p.bytes(int(unsafe.Sizeof(pid1.Message{})))
-	(*pid1.Message)(unsafe.Pointer(&msg[0])).Kind = kind
+	msg = p.bytes(int(unsafe.Sizeof(Message{})))
+	(*Message)(unsafe.Pointer(&msg[0])).Kind = kind
 	list := unix.UnixRights(fds...)
 	rights = p.bytes(len(list))
 	copy(rights, list)

@@ -1,4 +1,4 @@
-package worldinit
+package boot
 
 import (
 	"unsafe"

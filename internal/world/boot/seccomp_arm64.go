@@ -1,4 +1,4 @@
-package worldinit
+package boot
 
 import "golang.org/x/sys/unix"
 

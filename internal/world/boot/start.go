@@ -1,4 +1,4 @@
-package worldinit
+package boot
 
 import (
 	"errors"
@@ -8,13 +8,11 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-
-	"substrate/internal/world/pid1"
 )
 
 // Process is the first process of a world, and through it all others.
 type Process struct {
-	born *pid1.Born
+	born *Born
 	user bool
 	p    *program
 
@@ -25,9 +23,9 @@ type Process struct {
 var ErrGone = errors.New("the first process of the world died")
 
 // Start starts a first process, with a user namespace of its own if user. It makes a network namespace, and waits
-// for [Process.Settle]. The calling goroutine is locked to its thread until it calls [Process.Reap].
+// for [Process.Configure]. The calling goroutine is locked to its thread until it calls [Process.Reap].
 func Start(user bool) (*Process, error) {
-	born, err := pid1.Birth(user, keptBy(user))
+	born, err := Birth(user, keptBy(user))
 	if err != nil {
 		return nil, err
 	}
@@ -37,13 +35,13 @@ func Start(user bool) (*Process, error) {
 // PID is its number on the host.
 func (pr *Process) PID() int { return pr.born.PID }
 
-// NeedsGroup says that it cannot make a process in another cgroup than its own: it has to be put into the world's before Settle.
+// NeedsGroup says that it cannot make a process in another cgroup than its own: it has to be put into the world's before Configure.
 func (pr *Process) NeedsGroup() bool { return pr.born.Old }
 
 // Receive waits for the next message. Descriptors that came with it are returned with
 // close-on-exec set. It returns ErrGone at the end.
-func (pr *Process) Receive() (pid1.Message, []int, error) {
-	var m pid1.Message
+func (pr *Process) Receive() (Message, []int, error) {
+	var m Message
 	buf := unsafe.Slice((*byte)(unsafe.Pointer(&m)), unsafe.Sizeof(m))
 	oob := make([]byte, unix.CmsgSpace(8*4))
 	for {
@@ -85,7 +83,7 @@ func parseRights(oob []byte) ([]int, error) {
 func (pr *Process) Conn() int { return pr.born.Conn }
 
 // Step is the name of the step that the message is about.
-func (pr *Process) Step(m pid1.Message) string {
+func (pr *Process) Step(m Message) string {
 	if int(m.Step) < len(pr.p.steps) {
 		return pr.p.steps[m.Step]
 	}
@@ -93,7 +91,7 @@ func (pr *Process) Step(m pid1.Message) string {
 }
 
 // Signal sends sig to the first process, which passes it on to the command's process
-// group; [pid1.SignalTermAll] becomes a SIGTERM for everything in the world.
+// group; [SignalTermAll] becomes a SIGTERM for everything in the world.
 func (pr *Process) Signal(sig syscall.Signal) error {
 	return unix.PidfdSendSignal(pr.born.PidFD, sig, nil, 0)
 }

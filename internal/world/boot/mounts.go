@@ -1,4 +1,4 @@
-package worldinit
+package boot
 
 import (
 	"fmt"
@@ -8,7 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"substrate/internal/world/mount"
-	"substrate/internal/world/pid1"
 )
 
 // memoryUppers mounts the tmpfs of the uppers and makes their directories.
@@ -57,7 +56,7 @@ func (s *Setup) mounts(p *program, peer int) error {
 			step = name
 			p.step(name)
 		}
-		o := pid1.Op{Kind: pid1.OpCall, Nr: c.Trap, Args: c.Args, WantErr: int32(c.Ignore), Skip: int32(c.Skip), Next: int32(c.Next), OnErr: int32(c.Fail)}
+		o := Op{Kind: OpCall, Nr: c.Trap, Args: c.Args, WantErr: int32(c.Ignore), Skip: int32(c.Skip), Next: int32(c.Next), OnErr: int32(c.Fail)}
 		if c.UseFD {
 			o.Args[0], o.RegMask = uintptr(fd), 1
 		}
@@ -75,7 +74,7 @@ func (s *Setup) mounts(p *program, peer int) error {
 	s.awaitServed(p)
 	for i := first; i < last; i++ {
 		o := &p.ops[i]
-		if o.Kind != pid1.OpCall || o.Next == 0 {
+		if o.Kind != OpCall || o.Next == 0 {
 			continue // not made from a call of the list
 		}
 		o.Next, o.Skip = index[o.Next], index[o.Skip]
@@ -92,7 +91,7 @@ func (s *Setup) handOver(p *program, peer int, m *mount.Mount, fd Reg) {
 	if m.Kind != mount.Fuse {
 		return
 	}
-	msg, rights := p.descriptors(pid1.MsgFuse, mount.FuseFD)
+	msg, rights := p.descriptors(MsgFuse, mount.FuseFD)
 	p.call(unix.SYS_SENDMSG, Num(peer), p.message(msg, rights), Num(unix.MSG_NOSIGNAL))
 	p.call(unix.SYS_CLOSE, Num(mount.FuseFD))
 	p.try(unix.SYS_CLOSE, FromReg(fd))

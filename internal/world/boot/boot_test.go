@@ -1,4 +1,4 @@
-package worldinit
+package boot
 
 import (
 	"errors"
@@ -17,7 +17,6 @@ import (
 	"substrate/internal/world/net/netlog"
 	"substrate/internal/world/net/netns"
 	"substrate/internal/world/net/nft"
-	"substrate/internal/world/pid1"
 )
 
 // setup is a world of one bind mount that runs argv.
@@ -50,13 +49,13 @@ func start(t testing.TB, staging string, argv ...string) *Process {
 	base := &Base{UID: os.Getuid(), GID: os.Getgid(), Group: -1, Network: Network{
 		Links: netns.Batch(false), LinksOnly: netns.LoopbackOnly(), Rules: table.Batch(), Log: netlog.Bind(1),
 	}}
-	if err := errors.Join(pr.Settle(base), pr.Execute(setup(t, staging, argv...))); err != nil {
+	if err := errors.Join(pr.Configure(base), pr.Execute(setup(t, staging, argv...))); err != nil {
 		t.Fatal(err)
 	}
 	return pr
 }
 
-func startTrue(t testing.TB, staging string, argv ...string) (pid1.Message, *Process) {
+func startTrue(t testing.TB, staging string, argv ...string) (Message, *Process) {
 	pr := start(t, staging, argv...)
 	for {
 		m, fds, err := pr.Receive()
@@ -67,11 +66,11 @@ func startTrue(t testing.TB, staging string, argv ...string) (pid1.Message, *Pro
 			unix.Close(fd)
 		}
 		switch m.Kind {
-		case pid1.MsgFail:
+		case MsgFail:
 			t.Fatalf("step %s: %v", pr.Step(m), syscall.Errno(m.Errno))
-		case pid1.MsgExec:
+		case MsgExec:
 			t.Fatalf("exec: %v", syscall.Errno(m.Errno))
-		case pid1.MsgExit:
+		case MsgExit:
 			return m, pr
 		}
 	}
