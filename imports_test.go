@@ -47,11 +47,11 @@ var house = []room{
 	{level: 2, pkg: "internal/tracecheck", job: "compares traces with the schemas", ours: []string{"trace", "fsdiff"}, forTest: true},
 	{level: 4, pkg: "internal/capture", job: "stands between a command and where it prints", ours: []string{"internal/record"}, unix: []string{"*"}},
 
-	{level: 0, pkg: "internal/world/net/netlink", job: "netlink messages as bytes", unix: []string{"*"}},
+	{level: 0, pkg: "internal/world/net/netlink", job: "netlink messages as bytes"},
 	{level: 1, pkg: "internal/world/net/netns", job: "addresses, routes and names of network namespaces", ours: []string{"internal/world/net/netlink"}, unix: []string{"*"}},
 	{level: 1, pkg: "internal/world/net/nft", job: "firewall rules as a value, and as one netlink batch", ours: []string{"internal/world/net/netlink"}, unix: []string{"*"}, tests: []string{"internal/world/net/netns", "internal/world/net/netlog"}},
 	{level: 1, pkg: "internal/world/net/netlog", job: "reads blocked packets from NFLOG", ours: []string{"internal/world/net/netlink"}, unix: []string{"*"}},
-	{level: 1, pkg: "internal/world/net/dns", job: "answers every name with NXDOMAIN and remembers it", unix: []string{"*"}, tests: []string{"internal/world/net/netns", "internal/world/net/netlog", "internal/world/net/netlink", "internal/world/net/nft"}},
+	{level: 1, pkg: "internal/world/net/dns", job: "answers every name with NXDOMAIN and remembers it", unix: []string{"*"}, tests: []string{"internal/world/net/netns", "internal/world/net/netlog", "internal/world/net/nft"}},
 	{level: 1, pkg: "internal/world/mount", job: "mounts as values; one file applies them", unix: []string{"*"}},
 	{level: 1, pkg: "internal/world/cgroup", job: "cgroups, their limits and their usage", ours: []string{"internal/probe"}, unix: []string{"*"}},
 	{level: 1, pkg: "internal/world/landlock", job: "what a command may write to where there are no namespaces", ours: []string{"internal/probe"}, unix: []string{"*"}},
@@ -76,7 +76,7 @@ var house = []room{
 	{level: 9, pkg: "cmd/substrate-shim", job: "main: calls shim, exits with its result", ours: []string{"internal/shim", "internal/prestart"}},
 
 	{level: 0, pkg: "internal/testenv", job: "root, user namespaces and leak checks for tests", unix: []string{"*"}, forTest: true},
-	{level: 0, pkg: "internal/world/net/netns/netnstest", job: "a network namespace for a test", forTest: true},
+	{level: 2, pkg: "internal/world/net/netns/netnstest", job: "a network namespace for a test, and what talks to its kernel", ours: []string{"internal/world/net/netlink", "internal/world/net/netlog"}, unix: []string{"*"}, forTest: true},
 	{level: 0, pkg: "internal/world/worldfs/worldfstest/oracle", job: "walks a tree, independently of what it checks", unix: []string{"*"}, forTest: true},
 	{level: 1, pkg: "internal/world/worldfs/worldfstest", job: "the suite that every strategy must pass", ours: []string{"fsdiff", "internal/world/worldfs/worldfstest/oracle"}, unix: []string{"*"}, forTest: true},
 	{level: 9, pkg: "internal/replay/corpus", job: "hundreds of snippets, recorded and replayed", forTest: true, tests: []string{"internal/redact"}},

@@ -42,7 +42,7 @@ func fullRecord() *trace.Record {
 				Files: "differ", Environment: []string{"EDITOR"},
 			},
 		},
-		WorldID: trace.NewWorldID(), FSStrategy: "overlay", FSFallbackReasons: []string{"none"},
+		WorldID: "wld_0123456789abcdef0123456789abcdef", FSStrategy: "overlay", FSFallbackReasons: []string{"none"},
 	}
 	return r
 }

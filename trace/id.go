@@ -29,9 +29,6 @@ func NewSpanID() string { return newID(idSpan) }
 // NewSessionID returns a fresh session id: "ses_" and 32 hex digits.
 func NewSessionID() string { return newID(idSession) }
 
-// NewWorldID returns a fresh world id: "wld_" and 32 hex digits.
-func NewWorldID() string { return newID("wld_") }
-
 func newID(prefix string) string {
 	id := uuidv7(ticks(time.Now()), rand.Uint64())
 	return prefix + hex.EncodeToString(id[:])

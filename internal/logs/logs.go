@@ -94,9 +94,6 @@ func For(category string) *slog.Logger {
 	return slog.New(slog.DiscardHandler)
 }
 
-// On says whether anything is logged at all, so that work for it can be saved.
-func On() bool { return len(loggers) > 0 }
-
 // handler writes records as lines.
 type handler struct {
 	mu       *sync.Mutex

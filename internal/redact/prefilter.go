@@ -24,11 +24,6 @@ func (h Hints) MayHold() bool {
 //go:nosplit
 func MayHold(s string) bool { return HintsOf(s).MayHold() }
 
-// HintsAt is [HintsOf] for the n bytes at p. It may be called before the Go runtime has started.
-//
-//go:nosplit
-func HintsAt(p *byte, n int) Hints { return HintsOf(unsafe.String(p, n)) }
-
 // HintsOf is a quick look at one string. It may be called before the Go runtime has started:
 // neither it nor what it calls allocates, grows the stack, or needs anything to be initialised.
 //

@@ -38,7 +38,7 @@ func fullLine(t *testing.T) []byte {
 				Stderr: trace.Stream{SHA256: strings.Repeat("b", 64)},
 			},
 			ScopesUsed: []string{"fs.write:/a\nb", "net.block:192.0.2.1:443/tcp"}, FSDiff: diff.Finish(),
-			DegradedComponents: []string{"cgroup"}, WorldID: trace.NewWorldID(), FSStrategy: "overlay", FSFallbackReasons: []string{"x"},
+			DegradedComponents: []string{"cgroup"}, WorldID: "wld_0123456789abcdef0123456789abcdef", FSStrategy: "overlay", FSFallbackReasons: []string{"x"},
 			ReplayContext: &trace.ReplayContext{Mode: "bash -c", World: true, Argv: []string{"x"}, StdinPath: "/dev/null", Verdict: &trace.Verdict{
 				Result: "differs", Exit: "same", Stdout: "same", Stderr: "same", Files: "same", Environment: []string{"X"},
 			}},

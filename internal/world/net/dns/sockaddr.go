@@ -2,10 +2,7 @@ package dns
 
 import (
 	"encoding/binary"
-	"fmt"
-	"net"
 	"net/netip"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,16 +31,4 @@ func Domain(ip netip.Addr) int {
 		return unix.AF_INET
 	}
 	return unix.AF_INET6
-}
-
-// PacketConn returns the UDP socket fd, bound by another process, for [Stub.Serve]. It takes fd over,
-// also if it fails.
-func PacketConn(fd int) (net.PacketConn, error) {
-	f := os.NewFile(uintptr(fd), "dns")
-	defer f.Close() //nolint:errcheck // the PacketConn has a duplicate
-	pc, err := net.FilePacketConn(f)
-	if err != nil {
-		return nil, fmt.Errorf("use descriptor %d as a UDP socket: %w", fd, err)
-	}
-	return pc, nil
 }

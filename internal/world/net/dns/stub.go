@@ -7,28 +7,15 @@
 package dns
 
 import (
-	"errors"
-	"fmt"
-	"io"
-	"net"
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
 )
 
 // MaxNames is how many names a [Stub] remembers.
 const MaxNames = 10000
-
-// Limits on clients, which are not trusted.
-const (
-	maxConns = 32              // over TCP at the same time; others wait
-	maxIdle  = 5 * time.Second // between two messages over TCP
-
-	maxFailures = 100 // to receive, one after the other
-)
 
 // Stub is a name server that knows no name. The zero value is ready. Its methods may be called from
 // several goroutines.
@@ -54,73 +41,6 @@ func (s *Stub) More() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.more
-}
-
-// Serve answers the questions that arrive on pc until pc is closed; it returns nil then.
-func (s *Stub) Serve(pc net.PacketConn) error {
-	buf := make([]byte, 4096)
-	failures := 0
-	for {
-		n, from, err := pc.ReadFrom(buf)
-		if errors.Is(err, net.ErrClosed) {
-			return nil
-		}
-		if err != nil {
-			if failures++; failures == maxFailures {
-				return fmt.Errorf("serve names: %w", err)
-			}
-			continue // perhaps an ICMP error for an earlier answer, which a client can provoke
-		}
-		failures = 0
-		if answer := s.Answer(buf[:n]); answer != nil {
-			_, _ = pc.WriteTo(answer, from) // a client that is gone is no trouble of ours
-		}
-	}
-}
-
-// ServeTCP does over TCP what Serve does over UDP, until l is closed; it returns nil then.
-//
-// Source: RFC 1035, section 4.2.2.
-func (s *Stub) ServeTCP(l net.Listener) error {
-	slots := make(chan struct{}, maxConns)
-	for {
-		c, err := l.Accept()
-		if errors.Is(err, net.ErrClosed) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("serve names over TCP: %w", err)
-		}
-		slots <- struct{}{}
-		go func() {
-			defer func() { <-slots }()
-			defer c.Close() //nolint:errcheck // nothing can be done about it
-			s.conversation(c)
-		}()
-	}
-}
-
-func (s *Stub) conversation(c net.Conn) {
-	for {
-		var size [2]byte
-		if c.SetDeadline(time.Now().Add(maxIdle)) != nil {
-			return
-		}
-		if _, err := io.ReadFull(c, size[:]); err != nil {
-			return
-		}
-		query := make([]byte, int(size[0])<<8|int(size[1]))
-		if _, err := io.ReadFull(c, query); err != nil {
-			return
-		}
-		answer := s.Answer(query)
-		if answer == nil {
-			return
-		}
-		if _, err := c.Write(append([]byte{byte(len(answer) >> 8), byte(len(answer))}, answer...)); err != nil {
-			return
-		}
-	}
 }
 
 // Answer returns the answer to one message and remembers the name in it. It is nil for what is no question at

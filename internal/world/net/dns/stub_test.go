@@ -1,15 +1,11 @@
 package dns
 
 import (
-	"net"
-	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/net/dns/dnsmessage"
-	"golang.org/x/sys/unix"
 )
 
 func query(t testing.TB, names ...string) []byte {
@@ -111,94 +107,4 @@ func FuzzAnswer(f *testing.F) {
 			}
 		}
 	})
-}
-
-// TestServe uses sockets made as the world's first process makes them.
-func TestServe(t *testing.T) {
-	for _, host := range []string{"127.0.0.1", "::1"} {
-		addr := netip.AddrPortFrom(netip.MustParseAddr(host), 0)
-		fd, err := unix.Socket(Domain(addr.Addr()), unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := bind(fd, Sockaddr(addr)); err != nil {
-			t.Fatalf("bind to %s: %v", addr, err)
-		}
-		pc, err := PacketConn(fd)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var s Stub
-		done := make(chan error)
-		go func() { done <- s.Serve(pc) }()
-		c, err := net.Dial("udp", pc.LocalAddr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		exchange(t, c, query(t, "over.udp."), 0)
-		if err := pc.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if err := <-done; err != nil {
-			t.Errorf("Serve: %v", err)
-		}
-		if got := s.Names(); len(got) != 1 || got[0] != "over.udp" {
-			t.Errorf("Names() = %q", got)
-		}
-	}
-}
-
-func TestServeTCP(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var s Stub
-	done := make(chan error)
-	go func() { done <- s.ServeTCP(l) }()
-	c, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 2 { // two questions on one connection
-		q := query(t, "over.tcp.")
-		exchange(t, c, append([]byte{0, byte(len(q))}, q...), 2)
-	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-done; err != nil {
-		t.Errorf("ServeTCP: %v", err)
-	}
-	if got := s.Names(); len(got) != 1 || got[0] != "over.tcp" {
-		t.Errorf("Names() = %q", got)
-	}
-}
-
-// exchange sends q, first what no server should stumble over, and wants NXDOMAIN after skip bytes.
-func exchange(t *testing.T, c net.Conn, q []byte, skip int) {
-	t.Helper()
-	if err := c.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	if skip == 0 {
-		if _, err := c.Write([]byte("rubbish")); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := c.Write(q); err != nil {
-		t.Fatal(err)
-	}
-	buf := make([]byte, 512)
-	n := 0
-	for n <= skip {
-		m, err := c.Read(buf[n:])
-		if err != nil {
-			t.Fatal(err)
-		}
-		n += m
-	}
-	if m := parse(t, buf[skip:n]); m.RCode != dnsmessage.RCodeNameError {
-		t.Errorf("answer %+v, want NXDOMAIN", m)
-	}
 }

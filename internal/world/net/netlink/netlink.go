@@ -20,10 +20,18 @@ const HeaderLen = 16
 
 // Flags of a message header.
 //
+// The kernel always answers a message with Ack, and one without it only if it failed: a message of
+// [TypeError] whose first four bytes are 0 or a negative errno. So a batch with Ack on its last
+// message succeeded if and only if no answer has an errno and the last message has an answer. The
+// second condition matters: the kernel skips what it cannot parse without an error. Read all answers:
+// a commit of nf_tables that fails answers with the sequence number of the first message, and may
+// still acknowledge the others. rtnetlink, nf_tables and NFLOG finish the batch before sendto(2)
+// returns, so every answer can be read by then.
+//
 // Source: netlink(7), "Standard flag bits".
 const (
 	Request   = 0x001 // every message to the kernel has it
-	Ack       = 0x004 // the kernel answers also if all went well
+	Ack       = 0x004
 	Replace   = 0x100 // replace an object that is there
 	Exclusive = 0x200 // fail if the object is there
 	Create    = 0x400 // make the object if it is not there

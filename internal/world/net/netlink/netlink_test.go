@@ -3,10 +3,7 @@ package netlink
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"testing"
-
-	"golang.org/x/sys/unix"
 )
 
 // sample is a batch with two messages and every kind of attribute.
@@ -57,9 +54,6 @@ func TestRoundTrip(t *testing.T) {
 			t.Errorf("attribute %d is %x, want %x", typ, got[typ], v)
 		}
 	}
-	if got := lastAck(sample().Bytes()); got != 2 {
-		t.Errorf("lastAck = %d, want 2", got)
-	}
 }
 
 func TestMessagesStop(t *testing.T) {
@@ -74,37 +68,6 @@ func TestMessagesStop(t *testing.T) {
 		if h.Seq == 2 {
 			t.Error("a message that is cut short was yielded")
 		}
-	}
-	if lastAck(nil) != 0 {
-		t.Error("lastAck of nothing is not 0")
-	}
-}
-
-// TestSend needs no privilege: the kernel refuses, or answers a question.
-func TestSend(t *testing.T) {
-	fd, err := Open(unix.NETLINK_ROUTE)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(fd)
-	set := func(index uint32, flags uint16) []byte { // change nothing of an interface
-		var b Batch
-		b.Message(unix.RTM_GETLINK, flags)
-		b.Raw(unix.AF_UNSPEC, 0, 0, 0)
-		b.Raw(binary.NativeEndian.AppendUint32(nil, index)...)
-		b.Raw(make([]byte, 8)...)
-		return b.Bytes()
-	}
-	if err := Send(fd, set(1, Ack)); err != nil {
-		t.Errorf("Send: %v", err)
-	}
-	if err := Send(fd, set(1<<30, 0)); !errors.Is(err, unix.ENODEV) {
-		t.Errorf("Send of what fails, without Ack: %v, want ENODEV", err)
-	}
-	broken := set(1, Ack)
-	binary.NativeEndian.PutUint32(broken, 1000) // longer than the batch: the kernel stops there
-	if err := Send(fd, append(broken, set(1, Ack)...)); err == nil {
-		t.Error("Send of rubbish: no error")
 	}
 }
 

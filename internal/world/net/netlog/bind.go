@@ -18,15 +18,15 @@ const copyRange = 128
 // hundreds of them instead of dozens.
 const bufSize = 512
 
-// ReceiveBuffer is the size in bytes of the receive buffer that [New] asks for. Root gets it; others get what
-// net.core.rmem_max allows, usually 208 KiB doubled. An event takes about 850 bytes of it, so that the default holds some 250.
+// ReceiveBuffer is the size in bytes of the receive buffer that a world asks for. Root gets it; others
+// get what net.core.rmem_max allows, usually 208 KiB doubled. An event takes about 850 bytes of it, so
+// the default holds some 250.
 const ReceiveBuffer = 4 << 20
 
 // Bind returns the request that connects a NETLINK_NETFILTER socket with an NFLOG group, to be sent in one
 // sendto(2) inside the world's network namespace, with CAP_NET_ADMIN over it, before the first packet. From then on
 // every packet that a rule logs to that group is queued on the socket at once: when the process that tried has
-// its answer, the event can be read. It is one message, which asks for an acknowledgement;
-// see [netlink.Send]. The group is free again when the last descriptor of the socket is closed; until then
+// its answer, the event can be read. It is one message, which asks for an acknowledgement. The group is free again when the last descriptor of the socket is closed; until then
 // a second socket gets EPERM.
 //
 // The binding of protocol families that older programs do is not needed, since nf_tables names the

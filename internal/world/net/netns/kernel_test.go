@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"substrate/internal/world/net/netlink"
 	"substrate/internal/world/net/netns"
 	"substrate/internal/world/net/netns/netnstest"
 
@@ -15,12 +14,12 @@ import (
 
 func send(t testing.TB, batch []byte) {
 	t.Helper()
-	fd, err := netlink.Open(unix.NETLINK_ROUTE)
+	fd, err := netnstest.Open(unix.NETLINK_ROUTE)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unix.Close(fd)
-	if err := netlink.Send(fd, batch); err != nil {
+	if err := netnstest.Send(fd, batch); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -43,8 +43,8 @@ func Addrs(v6 bool) []netip.Addr {
 // addresses, routes to everywhere over lo; without v6 those of IPv4 alone. Send it in one sendto(2) on a NETLINK_ROUTE socket
 // made inside the namespace.
 //
-// Only the last message asks for an acknowledgement; see [netlink.Send] for how success is
-// told. Messages after one that failed are still worked off. The requests replace
+// Only the last message asks for an acknowledgement, see [netlink.Ack]. The kernel still carries out
+// messages that follow one that failed. The requests replace
 // what is there, so Batch(false) may follow a Batch(true) that failed for want of IPv6.
 //
 // Source: rtnetlink(7), RTM_NEWLINK, RTM_NEWADDR, RTM_NEWROUTE.

@@ -11,8 +11,8 @@ import (
 // Batch returns the one nf_tables transaction that makes the table. Send it in one sendto(2) on a
 // NETLINK_NETFILTER socket made inside the world's network namespace, with CAP_NET_ADMIN over it.
 //
-// Only the last rule asks for an acknowledgement; see [netlink.Send] for how success is told. A kernel that lacks
-// one of the expressions refuses the whole with ENOENT, and nothing is left behind.
+// Only the last rule asks for an acknowledgement, see [netlink.Ack]. A kernel that lacks one of the
+// expressions refuses the whole batch with ENOENT and leaves nothing behind.
 //
 // Source: Linux net/netfilter/nfnetlink.c, nfnetlink_rcv_batch; libnftnl, examples/nft-rule-add.c.
 func (r Ruleset) Batch() []byte {

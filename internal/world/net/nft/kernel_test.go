@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"substrate/internal/world/net/netlink"
 	"substrate/internal/world/net/netlog"
 	"substrate/internal/world/net/netns"
 	"substrate/internal/world/net/netns/netnstest"
@@ -20,12 +19,12 @@ import (
 
 func send(t testing.TB, proto int, batch []byte) {
 	t.Helper()
-	fd, err := netlink.Open(proto)
+	fd, err := netnstest.Open(proto)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unix.Close(fd)
-	if err := netlink.Send(fd, batch); err != nil {
+	if err := netnstest.Send(fd, batch); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -68,25 +67,25 @@ func TestTransaction(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fd, err := netlink.Open(unix.NETLINK_NETFILTER)
+		fd, err := netnstest.Open(unix.NETLINK_NETFILTER)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer unix.Close(fd)
 		broken := rules
 		broken.Sets = broken.Sets[:1] // the set allowed6 is looked up, but not there
-		if err := netlink.Send(fd, broken.Batch()); !errors.Is(err, unix.ENOENT) {
+		if err := netnstest.Send(fd, broken.Batch()); !errors.Is(err, unix.ENOENT) {
 			t.Errorf("Send of a table without a set: %v, want ENOENT", err)
 		}
 		if got := list(t); got != "" {
 			t.Errorf("left behind:\n%s", got)
 		}
 		whole := rules.Batch()
-		if err := netlink.Send(fd, whole); err != nil {
+		if err := netnstest.Send(fd, whole); err != nil {
 			t.Errorf("Send after a failure: %v", err)
 		}
 		want := list(t)
-		if err := netlink.Send(fd, whole); !errors.Is(err, unix.EEXIST) {
+		if err := netnstest.Send(fd, whole); !errors.Is(err, unix.EEXIST) {
 			t.Errorf("Send of a table that is there: %v, want EEXIST", err)
 		}
 		if got := list(t); got != want {
@@ -98,16 +97,16 @@ func TestTransaction(t *testing.T) {
 // TestBindTwice shows that a group has one reader, until its last descriptor is closed.
 func TestBindTwice(t *testing.T) {
 	netnstest.Each(t, func(t *testing.T) {
-		_, first := ready(t)
-		other, err := netlink.Open(unix.NETLINK_NETFILTER)
+		first := ready(t)
+		other, err := netnstest.Open(unix.NETLINK_NETFILTER)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer unix.Close(other)
-		if err := netlink.Send(other, netlog.Bind(netlog.Group)); !errors.Is(err, unix.EPERM) {
+		if err := netnstest.Send(other, netlog.Bind(netlog.Group)); !errors.Is(err, unix.EPERM) {
 			t.Errorf("a second Bind: %v, want EPERM", err)
 		}
-		if err := netlink.Send(first, netlog.Bind(netlog.Group+1)); err != nil {
+		if err := netnstest.Send(first, netlog.Bind(netlog.Group+1)); err != nil {
 			t.Errorf("Bind of another group: %v", err)
 		}
 	})
@@ -150,9 +149,9 @@ var spent = map[string]time.Duration{}
 
 func timed(b *testing.B, what string, proto int, batch []byte) {
 	start := time.Now()
-	fd, err := netlink.Open(proto)
+	fd, err := netnstest.Open(proto)
 	if err == nil {
-		err = netlink.Send(fd, batch)
+		err = netnstest.Send(fd, batch)
 		spent[what] += time.Since(start)
 		err = errors.Join(err, unix.Close(fd))
 	}
