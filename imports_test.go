@@ -59,18 +59,19 @@ var house = []room{
 	{level: 2, pkg: "internal/world/layout", job: "decides which directory gets which mount", ours: []string{"internal/world/mount"}, unix: []string{"host.go", "shadow.go"}},
 	{level: 3, pkg: "internal/world/boot", job: "what the processes of a world execute until the command", ours: []string{"internal/world/mount", "internal/world/net/netlog"}, unix: []string{"*"}, tests: []string{"internal/world/net/netns", "internal/world/net/nft"}},
 	{level: 3, pkg: "internal/world/worldfs", job: "the strategies and their diffs", ours: []string{"fsdiff", "internal/probe", "internal/world/mount", "internal/world/layout", "internal/world/landlock"}, unix: []string{"*"}},
+	{level: 4, pkg: "internal/world/state", job: "names, locks, world.json, roots, gc, removal: what worlds have on the host", ours: []string{"internal/probe", "internal/world/cgroup", "internal/world/net/netns", "internal/world/worldfs"}, unix: []string{"*"}},
 	{level: 5, pkg: "internal/world", job: "Spec, New, Run, Close; chooses the strategy; knows nothing of spans", ours: []string{
 		"fsdiff", "internal/probe", "internal/procstate", "internal/world/boot", "internal/world/cgroup", "internal/world/landlock", "internal/world/net/dns", "internal/world/net/netlog",
-		"internal/world/net/netns", "internal/world/net/nft", "internal/world/onhost", "internal/world/worldfs",
+		"internal/world/net/netns", "internal/world/net/nft", "internal/world/onhost", "internal/world/state", "internal/world/worldfs",
 	}, unix: []string{"*"}},
 
 	{level: 6, pkg: "internal/shim", job: "what runs behind the links on PATH; deploys, compares and removes them", ours: []string{"trace", "internal/config", "internal/logs", "internal/procstate", "internal/record", "internal/version"}, unix: []string{"*"}},
 	{level: 6, pkg: "internal/shell", job: "-c, a script, a pipe", ours: []string{"trace", "internal/capture", "internal/config", "internal/procstate", "internal/record"}},
 	{level: 6, pkg: "internal/replay", job: "plans a replay, compares it with what was recorded", ours: []string{"trace", "fsdiff", "internal/record", "internal/world"}, tests: []string{"internal/world/net/netlog"}},
-	{level: 7, pkg: "internal/doctor", job: "reports what this host supports, and what would help", ours: []string{"internal/probe", "internal/world", "internal/world/cgroup"}, unix: []string{"*"}},
+	{level: 7, pkg: "internal/doctor", job: "reports what this host supports, and what would help", ours: []string{"internal/probe", "internal/world", "internal/world/cgroup", "internal/world/state"}, unix: []string{"*"}},
 	{level: 8, pkg: "internal/cli", job: "flags, a call, its result; exit statuses", ours: []string{
 		"trace", "fsdiff", "internal/config", "internal/logs", "internal/probe", "internal/record", "internal/redact", "internal/capture", "internal/vault", "internal/tracecheck", "internal/metrics",
-		"internal/procstate", "internal/version", "internal/world", "internal/shell", "internal/shim", "internal/replay", "internal/doctor",
+		"internal/procstate", "internal/version", "internal/world", "internal/world/state", "internal/shell", "internal/shim", "internal/replay", "internal/doctor",
 	}, tests: []string{"internal/world/net/netlog"}},
 	{level: 9, pkg: "cmd/substrate", job: "main: calls cli, exits with its result", ours: []string{"internal/cli", "internal/prestart"}},
 	{level: 9, pkg: "cmd/substrate-shim", job: "main: calls shim, exits with its result", ours: []string{"internal/shim", "internal/prestart"}},

@@ -19,6 +19,7 @@ import (
 	"substrate/internal/config"
 	"substrate/internal/replay"
 	"substrate/internal/world"
+	"substrate/internal/world/state"
 	"substrate/trace"
 )
 
@@ -195,14 +196,14 @@ func worldListCommand(a *app) *cobra.Command {
 		Short: "show living and left-over worlds",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			states, err := world.List(worldDirs(config.Load(a.env)))
+			states, err := state.List(worldDirs(config.Load(a.env)))
 			if err != nil {
 				return withRemedy(fmt.Errorf("list worlds: %w", err))
 			}
 			if asJSON {
 				return a.printJSON(struct {
-					Worlds []world.Listed `json:"worlds"`
-				}{append([]world.Listed{}, states...)})
+					Worlds []state.Listed `json:"worlds"`
+				}{append([]state.Listed{}, states...)})
 			}
 			return a.print(worldTable(states, time.Now()))
 		},
@@ -219,7 +220,7 @@ func worldGCCommand(a *app) *cobra.Command {
 		Short: "remove what crashed worlds left behind; living worlds are never touched",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			found, err := world.GC(worldDirs(config.Load(a.env)), dryRun)
+			found, err := state.GC(worldDirs(config.Load(a.env)), dryRun)
 			if printErr := a.printLeftovers(found, asJSON, dryRun); printErr != nil {
 				return printErr
 			}
@@ -235,12 +236,12 @@ func worldGCCommand(a *app) *cobra.Command {
 }
 
 // printLeftovers says what gc found and did.
-func (a *app) printLeftovers(found []world.Listed, asJSON, dryRun bool) error {
+func (a *app) printLeftovers(found []state.Listed, asJSON, dryRun bool) error {
 	if asJSON {
 		return a.printJSON(struct {
 			DryRun bool           `json:"dry_run"`
-			Worlds []world.Listed `json:"worlds"`
-		}{dryRun, append([]world.Listed{}, found...)})
+			Worlds []state.Listed `json:"worlds"`
+		}{dryRun, append([]state.Listed{}, found...)})
 	}
 	if len(found) == 0 {
 		return a.print("nothing left over\n")
@@ -260,7 +261,7 @@ func (a *app) printLeftovers(found []world.Listed, asJSON, dryRun bool) error {
 }
 
 // objectsOf lists what a dead world may have left, in one line.
-func objectsOf(l *world.Listed) string {
+func objectsOf(l *state.Listed) string {
 	if len(l.Objects) == 0 {
 		return fsdiff.Escape(l.Dir)
 	}
@@ -272,7 +273,7 @@ func objectsOf(l *world.Listed) string {
 }
 
 // leftOver is the error of a gc that could not remove everything.
-func leftOver(found []world.Listed, dryRun bool) error {
+func leftOver(found []state.Listed, dryRun bool) error {
 	kept := 0
 	for _, l := range found {
 		if !dryRun && !l.Removed {
@@ -295,7 +296,7 @@ func (a *app) printJSON(v any) error {
 }
 
 // worldTable lays worlds out for people.
-func worldTable(states []world.Listed, now time.Time) string {
+func worldTable(states []state.Listed, now time.Time) string {
 	if len(states) == 0 {
 		return "no worlds\n"
 	}

@@ -5,14 +5,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"substrate/internal/world"
+	"substrate/internal/world/state"
 )
 
 // askPlaces says where worlds keep what they have on the host, and why there (WLD7).
 func askPlaces(h Host) finding {
-	run, runDir := placeRow("state of worlds", world.RunPlaces(h.Dirs))
-	upper, upperDir := placeRow("uppers", world.OverlayPlaces(world.Host{Dirs: h.Dirs, Root: h.Root}))
-	copies, copyDir := placeRow("copies", world.CopyPlaces(h.Dirs))
+	run, runDir := placeRow("state of worlds", state.RunPlaces(h.Dirs))
+	upper, upperDir := placeRow("uppers", state.UpperPlaces(h.Dirs, h.Root))
+	copies, copyDir := placeRow("copies", state.CopyPlaces(h.Dirs))
 	if runDir == "" {
 		run.Status, run.Fix = Fail, "set XDG_RUNTIME_DIR to a directory of yours"
 	}
@@ -32,7 +32,7 @@ func askPlaces(h Host) finding {
 const tight = 256 << 20
 
 // placeRow is the first place that can be used, and why those before it cannot. The last of places is that, if any is.
-func placeRow(name string, places []world.Place) (Row, string) {
+func placeRow(name string, places []state.Place) (Row, string) {
 	row := Row{Name: name, Status: Warn}
 	dir, reasons := "", ""
 	for _, p := range places {

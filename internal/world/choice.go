@@ -12,6 +12,7 @@ import (
 	"substrate/internal/probe"
 	"substrate/internal/world/boot"
 	"substrate/internal/world/net/netns"
+	"substrate/internal/world/state"
 	"substrate/internal/world/worldfs"
 )
 
@@ -98,11 +99,11 @@ func (w *World) nextView() error {
 
 // noteStrategy writes the strategy down if it is not the one that was expected.
 func (w *World) noteStrategy() error {
-	if w.state.Strategy == w.strategy {
+	if w.file.Strategy == w.strategy {
 		return nil
 	}
-	w.state.Strategy = w.strategy
-	return w.state.rewrite(w.dir)
+	w.file.Strategy = w.strategy
+	return w.file.Rewrite(w.dir)
 }
 
 // strategyWarnings are the degradations that a strategy is by itself, in the words of RPL9.
@@ -192,7 +193,7 @@ func (w *World) clearView() error {
 		w.view = nil
 	}
 	if w.upperDir != "" {
-		err = errors.Join(err, emptyTree(w.upperDir))
+		err = errors.Join(err, state.Empty(w.upperDir))
 	}
 	return err
 }
@@ -219,7 +220,7 @@ func (w *World) toDisk(s worldfs.Strategy) error {
 	if w.upperDir != "" && outside(w.upperDir) == nil {
 		return nil
 	}
-	root, err := usableRoot("changes", w.spec.Dirs.Overlay, outside)
+	root, err := state.UsableRoot("changes", w.spec.Dirs.Overlay, outside)
 	if errors.Is(err, worldfs.ErrHoldsScratch) {
 		return &probe.Error{What: "copy " + w.spec.Cwd, Err: &worldfs.NotCopied{Err: err}, Remedy: "work in a directory below, or choose another place with SUBSTRATE_OVERLAY_ROOT=DIR"}
 	}
@@ -227,11 +228,11 @@ func (w *World) toDisk(s worldfs.Strategy) error {
 		return err
 	}
 	if w.upperDir != "" {
-		if err := removeUpper(w.upperDir); err != nil {
+		if err := state.Remove([]state.Object{{Kind: state.KindUpper, Path: w.upperDir}}); err != nil {
 			return err
 		}
 		closeFD(&w.upperFD)
-		w.forget(kindUpper)
+		w.forget(state.KindUpper)
 	}
 	told := len(w.degraded)
 	w.degraded = slices.DeleteFunc(w.degraded, func(d Degradation) bool { return d.Name == upperDisk })
@@ -239,8 +240,8 @@ func (w *World) toDisk(s worldfs.Strategy) error {
 		w.degraded = append(w.degraded, Degradation{Name: upperDisk, Asked: true, Message: "the strategy " + s.Name() + " keeps changes on disk; --upper " + w.spec.Upper + " does nothing"})
 	}
 	w.upperDir = filepath.Join(root, w.Name)
-	w.state.Objects = append(w.state.Objects, object{kindUpper, w.upperDir})
-	if err := w.state.rewrite(w.dir); err != nil {
+	w.file.Objects = append(w.file.Objects, state.Object{Kind: state.KindUpper, Path: w.upperDir})
+	if err := w.file.Rewrite(w.dir); err != nil {
 		return err
 	}
 	return w.makeUpperDir()

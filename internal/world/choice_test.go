@@ -260,7 +260,7 @@ func TestFallThroughToPlace(t *testing.T) {
 		a.spec.Strategy = "copy-diff"
 		w, err := New(a.spec)
 		must(t, err)
-		must(t, os.Remove(w.props.staging))
+		must(t, os.Remove(w.shared.Staging))
 		cmd := sh("echo x >f")
 		cmd.Dir = a.work
 		res, err := w.Run(cmd)

@@ -15,6 +15,7 @@ import (
 
 	"substrate/internal/testenv"
 	"substrate/internal/world/cgroup"
+	"substrate/internal/world/state"
 	"substrate/internal/world/worldfs"
 )
 
@@ -33,11 +34,11 @@ const (
 // crashPoints are the moments after which a supervisor is killed: each kind of object
 // that world.json can name, and what has no name.
 func crashPoints(root bool) []string {
-	points := []string{"born", kindState, "world.json", kindUpper, "process", "running"}
+	points := []string{"born", state.KindState, "world.json", state.KindUpper, "process", "running"}
 	if root {
-		points = append(points, kindNetns)
+		points = append(points, state.KindNetns)
 		if _, err := cgroup.Mount(); err == nil {
-			points = append(points, kindCgroup)
+			points = append(points, state.KindCgroup)
 		}
 	}
 	return points
@@ -49,8 +50,8 @@ func TestCrashingSupervisor(t *testing.T) {
 	if point == "" {
 		return
 	}
-	fault = func(o object) {
-		if o.Kind == point {
+	crashpoint = func(kind, _ string) {
+		if kind == point {
 			_ = unix.Kill(os.Getpid(), unix.SIGKILL)
 			select {}
 		}
@@ -72,7 +73,7 @@ func TestCrashingSupervisor(t *testing.T) {
 	go func() {
 		buf := make([]byte, 16)
 		if n, _ := r.Read(buf); n > 0 {
-			fault(object{"running", ""})
+			crashpoint("running", "")
 		}
 	}()
 	_, err = w.Run(Command{Path: "/bin/sh", Argv: []string{"sh", "-c", script}, Dir: "/", Umask: 0o22, Stdout: wr})
@@ -92,11 +93,11 @@ func crash(t *testing.T, dir, point string) {
 
 // listDead lists the worlds of spec as soon as none is alive: the first process inherits the locks, and has them until the
 // kernel's signal reaches it.
-func listDead(spec Spec) ([]Listed, error) {
-	list, err := List(spec.Dirs)
+func listDead(spec Spec) ([]state.Listed, error) {
+	list, err := state.List(spec.Dirs)
 	for deadline := time.Now().Add(10 * time.Second); err == nil && len(list) == 1 && list[0].Alive && time.Now().Before(deadline); {
 		runtime.Gosched()
-		list, err = List(spec.Dirs)
+		list, err = state.List(spec.Dirs)
 	}
 	return list, err
 }
@@ -115,7 +116,7 @@ func TestCrash(t *testing.T) {
 // WLD8, DIF7: a copy is a leftover like an upper, and goes with the directories that its command closed; the original stays.
 func TestCrashWithCopy(t *testing.T) {
 	run := func(t *testing.T) {
-		for _, point := range []string{kindUpper, "running"} {
+		for _, point := range []string{state.KindUpper, "running"} {
 			t.Run(point, func(t *testing.T) {
 				cwd := filepath.Join(t.TempDir(), "cwd")
 				must(t, os.MkdirAll(cwd+"/closed", 0o755))
@@ -154,14 +155,14 @@ func crashAndCollect(t *testing.T, point string) {
 	if err != nil || len(list) != 1 || list[0].Alive {
 		t.Fatalf("List after a crash at %s = %+v, %v; want one dead world", point, list, err)
 	}
-	if dry, err := GC(spec.Dirs, true); err != nil || len(dry) != 1 || dry[0].Removed {
+	if dry, err := state.GC(spec.Dirs, true); err != nil || len(dry) != 1 || dry[0].Removed {
 		t.Errorf("GC without doing = %+v, %v", dry, err)
 	}
-	gone, err := GC(spec.Dirs, false)
+	gone, err := state.GC(spec.Dirs, false)
 	if err != nil || len(gone) != 1 || !gone[0].Removed {
 		t.Fatalf("GC after a crash at %s = %+v, %v; want it removed", point, gone, err)
 	}
-	if list, err := List(spec.Dirs); err != nil || len(list) != 0 {
+	if list, err := state.List(spec.Dirs); err != nil || len(list) != 0 {
 		t.Errorf("List after GC = %+v, %v; want nothing", list, err)
 	}
 	for _, d := range append(spec.Dirs.Overlay, filepath.Join(spec.Dirs.Run[0], "worlds")) {
@@ -185,7 +186,7 @@ func TestCrashThenNew(t *testing.T) {
 	testenv.NeedRoot(t)
 	testenv.InRoot(t, func(t *testing.T) {
 		dir := testenv.TempDir(t)
-		crash(t, dir, kindUpper)
+		crash(t, dir, state.KindUpper)
 		spec := testSpec(t, dir)
 		if _, err := listDead(spec); err != nil {
 			t.Fatal(err)
@@ -238,7 +239,7 @@ func TestRemovalSparesMounts(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		gone, err := GC(spec.Dirs, false)
+		gone, err := state.GC(spec.Dirs, false)
 		if err != nil || len(gone) != 1 || gone[0].Removed || !strings.Contains(gone[0].Error, "deep") {
 			t.Errorf("GC with a mount in its way = %+v, %v; want an error that names it", gone, err)
 		}
@@ -250,7 +251,7 @@ func TestRemovalSparesMounts(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if gone, err := GC(spec.Dirs, false); err != nil || len(gone) != 1 || !gone[0].Removed {
+		if gone, err := state.GC(spec.Dirs, false); err != nil || len(gone) != 1 || !gone[0].Removed {
 			t.Errorf("GC after the mounts are gone = %+v, %v", gone, err)
 		}
 		if got, err := os.ReadFile(file); err != nil || string(got) != "data" {
@@ -259,30 +260,30 @@ func TestRemovalSparesMounts(t *testing.T) {
 	})
 }
 
-// What stands in world.json is only believed if the world could have made it.
-func TestForgedState(t *testing.T) {
-	dirs := Dirs{Overlay: []string{"/var/lib/substrate/overlay"}}
-	for _, o := range []object{
-		{kindUpper, "/home/user"},
-		{kindUpper, "/var/lib/substrate/overlay/other"},
-		{kindUpper, "/var/lib/substrate/overlay/../../../home/spn_x"},
-		{kindUpper, "/var/lib/substrate/overlay/spn_x/../../x"},
-		{kindCgroup, "/sys/fs/cgroup/system.slice"},
-		{kindCgroup, "/sys/fs/cgroup/substrate/other"},
-		{kindNetns, "production"},
-		{"mount", "/"},
-	} {
-		if plausible(o, "spn_x", dirs) == nil {
-			t.Errorf("plausible(%v) took it", o)
+// WLD8: a world that gets the first strategy it tries writes its state once: what was written before anything was made is what stands there.
+func TestStateIsWrittenOnce(t *testing.T) {
+	asRootAndUser(t, func(t *testing.T) {
+		spec := testSpec(t, t.TempDir())
+		var before os.FileInfo
+		defer func(old func(kind, path string)) { crashpoint = old }(crashpoint)
+		crashpoint = func(kind, path string) {
+			if kind == "world.json" {
+				before, _ = os.Stat(filepath.Join(path, state.File))
+			}
 		}
-	}
-	for _, o := range []object{
-		{kindUpper, "/var/lib/substrate/overlay/spn_x"},
-		{kindCgroup, "/sys/fs/cgroup/unified/substrate/spn_x"},
-		{kindNetns, "substrate-spn_x"},
-	} {
-		if err := plausible(o, "spn_x", dirs); err != nil {
-			t.Errorf("plausible(%v) = %v", o, err)
+		w, err := New(spec)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
+		after, err := os.Stat(filepath.Join(w.dir, state.File))
+		if err != nil || before == nil || !os.SameFile(before, after) {
+			t.Errorf("the state was %v at first and is %v (%v), want the same file", before, after, err)
+		}
+		if s := state.Read(w.dir); s.Strategy != w.strategy || s.Strategy == "" {
+			t.Errorf("the state names strategy %q, want %q", s.Strategy, w.strategy)
+		}
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -3,9 +3,8 @@ package world
 import (
 	"errors"
 
-	"golang.org/x/sys/unix"
-
 	"substrate/internal/world/onhost"
+	"substrate/internal/world/state"
 	"substrate/internal/world/worldfs"
 )
 
@@ -68,7 +67,7 @@ func (w *World) runOnHost(view worldfs.OnHost, cmd *Command) (*Result, error) {
 	}
 	ended, err := onhost.Run(c)
 	if w.upperFD >= 0 {
-		_ = unix.Fchmod(w.upperFD, lockedMode) // the command could change it, and without its mark the directory would stay
+		state.MarkUpper(w.upperFD) // the command could change it, and without its mark the directory would stay
 	}
 	if err != nil {
 		return nil, err

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"substrate/internal/testenv"
+	"substrate/internal/world/state"
 )
 
 // WLD4: the command gets exactly what the caller asked for.
@@ -249,7 +250,7 @@ func TestIsolationOrphanedWorld(t *testing.T) {
 			t.Error("a process of the world outlived its supervisor by 10 s")
 		}
 		_ = cmd.Wait()
-		if _, err := GC(a.spec.Dirs, false); err != nil {
+		if _, err := state.GC(a.spec.Dirs, false); err != nil {
 			t.Error(err)
 		}
 	})

@@ -16,6 +16,7 @@ import (
 	"substrate/internal/procstate"
 	"substrate/internal/world/boot"
 	"substrate/internal/world/net/netns"
+	"substrate/internal/world/state"
 	"substrate/internal/world/worldfs"
 )
 
@@ -69,7 +70,7 @@ func (w *World) bear() error {
 	}
 	w.settled, w.grouped = false, false
 	w.use(proc)
-	w.made("born", "")
+	crashpoint("born", "")
 	return nil
 }
 
@@ -118,7 +119,7 @@ func (w *World) settle() error {
 		return err
 	}
 	err = w.proc.Configure(base)
-	w.made("process", "")
+	crashpoint("process", "")
 	return err
 }
 
@@ -148,11 +149,11 @@ func (r *run) nameNet() int {
 	r.nameAt = time.Time{}
 	w := r.w
 	if err := netns.Bind(r.ns, w.netnsName()); err != nil {
-		w.forget(kindNetns)
+		w.forget(state.KindNetns)
 		r.degrade("netns-name", "the network namespace has no name for ip-netns(8): "+err.Error(), false)
 		return -1
 	}
-	w.made(kindNetns, w.netnsName())
+	crashpoint(state.KindNetns, w.netnsName())
 	return -1
 }
 
@@ -160,7 +161,7 @@ func (r *run) nameNet() int {
 func (r *run) setup() (*boot.Setup, error) {
 	mounts := r.w.view.Mounts()
 	s := &boot.Setup{
-		Staging: r.w.props.staging, Mounts: mounts.List, Memory: mounts.Memory, Verbose: r.w.spec.Observe != nil,
+		Staging: r.w.shared.Staging, Mounts: mounts.List, Memory: mounts.Memory, Verbose: r.w.spec.Observe != nil,
 	}
 	var err error
 	s.Command, err = r.command()

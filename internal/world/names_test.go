@@ -4,49 +4,12 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"substrate/internal/testenv"
+	"substrate/internal/world/state"
 )
-
-// WLD6: a name becomes part of paths, so nothing else may pass.
-func TestCheckName(t *testing.T) {
-	for _, bad := range []string{"", ".", "..", "../../etc", "a/b", "a b", "a-b", "ä", "a\n", "a\x00", string(make([]byte, maxName+1))} {
-		if CheckName(bad) == nil {
-			t.Errorf("CheckName(%q) took it", bad)
-		}
-	}
-	for _, good := range []string{"a", "spn_01a20169a6287b6ab0cc2e2600898d61", "spn_01a20169a6287b6ab0cc2e2600898d61_24"} {
-		if err := CheckName(good); err != nil {
-			t.Errorf("CheckName(%q) = %v", good, err)
-		}
-	}
-}
-
-// WLD6: foreign ids give names too, always the same one.
-func TestNameOf(t *testing.T) {
-	for id, want := range map[string]string{
-		"spn_01a20169a6287b6ab0cc2e2600898d61": "spn_01a20169a6287b6ab0cc2e2600898d61",
-		"abc":                                  "abc",
-		"../../etc":                            "",
-		strings.Repeat("a", 41):                "",
-	} {
-		got := NameOf(id)
-		if CheckName(got) != nil || got != NameOf(id) {
-			t.Errorf("NameOf(%q) = %q", id, got)
-		}
-		if CheckName(id) == nil && len(id) <= 40 && got != want {
-			t.Errorf("NameOf(%q) = %q, want %q", id, got, want)
-		}
-		if len(id) > 40 && (len(got) != 20 || got == id) {
-			t.Errorf("NameOf(%q) = %q, want a hash", id, got)
-		}
-	}
-}
 
 // WLD8, WLD10: a gc that looks at a directory in the moment before its maker has locked it neither takes it
 // away nor makes the maker give up.
@@ -64,7 +27,7 @@ func TestNewBesideGC(t *testing.T) {
 				case <-stop:
 					return
 				default:
-					collectQuietly(spec.Dirs)
+					_, _ = state.GC(spec.Dirs, false)
 				}
 			}
 		}()
@@ -78,7 +41,7 @@ func TestNewBesideGC(t *testing.T) {
 		if w.Name != spec.Name {
 			t.Errorf("name is %q, want %q", w.Name, spec.Name)
 		}
-		if _, err := os.Stat(filepath.Join(w.dir, stateFile)); err != nil {
+		if _, err := os.Stat(filepath.Join(w.dir, state.File)); err != nil {
 			t.Error(err)
 		}
 		if err := w.Close(); err != nil {
@@ -117,30 +80,6 @@ func TestNames(t *testing.T) {
 		if err := w.Close(); err != nil {
 			t.Error(err)
 		}
-	}
-}
-
-// WLD7: a run-time root that others could write, or that is a symlink, is not taken.
-func TestUsableRoot(t *testing.T) {
-	dir := t.TempDir()
-	open := filepath.Join(dir, "open")
-	link := filepath.Join(dir, "link")
-	good := filepath.Join(dir, "substrate-1", "overlay")
-	for _, err := range []error{os.Mkdir(open, 0o700), os.Chmod(open, 0o777), os.Symlink(dir, link)} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	got, err := usableRoot("tests", []string{open, link, "/proc/nowhere", good}, nil)
-	if got != good || err != nil {
-		t.Errorf("usableRoot = %q, %v; want %q", got, err, good)
-	}
-	var st unix.Stat_t
-	if err := unix.Lstat(filepath.Dir(good), &st); err != nil || st.Mode&0o777 != 0o700 {
-		t.Errorf("the directory above has mode %o, %v; want 0700", st.Mode, err)
-	}
-	if _, err := usableRoot("tests", []string{open, link}, nil); err == nil {
-		t.Error("usableRoot took a root that others can write")
 	}
 }
 

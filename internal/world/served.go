@@ -1,18 +1,15 @@
 package world
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"substrate/internal/probe"
+	"substrate/internal/world/state"
 	"substrate/internal/world/worldfs"
 )
 
@@ -45,7 +42,7 @@ func (r *run) serve(fds []int) error {
 	if err := view.Serve(device); err != nil {
 		return &setupFailure{ofView: true, err: &probe.Error{What: "serve the files", Err: err}}
 	}
-	r.w.made(kindServers, r.w.upperDir)
+	crashpoint(state.KindServers, r.w.upperDir)
 	return nil
 }
 
@@ -77,58 +74,4 @@ func (w *World) saidBy(err error) error {
 		return fmt.Errorf("%w (%w)", err, said)
 	}
 	return err
-}
-
-// endServers kills the processes that serve uppers below dir. They die with their supervisor, so it finds some only if that was
-// killed in the very moment between the fork of one and its first steps.
-func endServers(dir string) error {
-	names, err := readProc()
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, name := range names {
-		pid, err := strconv.Atoi(name)
-		if err != nil || !serves(name, dir) {
-			continue
-		}
-		fd, err := unix.PidfdOpen(pid, 0)
-		if err != nil {
-			continue // gone
-		}
-		if serves(name, dir) { // still the same process
-			if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
-				errs = append(errs, fmt.Errorf("end process %d: %w", pid, err))
-			}
-		}
-		_ = unix.Close(fd)
-	}
-	return errors.Join(errs...)
-}
-
-func readProc() ([]string, error) {
-	dir, err := os.Open("/proc")
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
-	return dir.Readdirnames(-1)
-}
-
-// serves says whether a process is fuse-overlayfs with an upper below dir.
-func serves(pid, dir string) bool {
-	text, err := os.ReadFile(filepath.Join("/proc", pid, "cmdline"))
-	if err != nil {
-		return false
-	}
-	args := bytes.Split(text, []byte{0})
-	if filepath.Base(string(args[0])) != "fuse-overlayfs" {
-		return false
-	}
-	for _, arg := range args[1:] {
-		if strings.Contains(string(arg), "upperdir="+dir+"/") {
-			return true
-		}
-	}
-	return false
 }

@@ -3,10 +3,7 @@ package world
 import (
 	"errors"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +13,7 @@ import (
 	"substrate/fsdiff"
 	"substrate/internal/probe"
 	"substrate/internal/testenv"
+	"substrate/internal/world/state"
 )
 
 // served runs body as root and as an ordinary user where there is fuse-overlayfs.
@@ -100,7 +98,7 @@ func TestServerDies(t *testing.T) {
 		a.spec.Strategy = "fuse"
 		cmd := sh("echo x >out; echo ready; while echo y >>more; do :; done; exit 7")
 		cmd.Dir = a.work
-		_, res := a.run(cmd, func(w *World) { must(t, endServers(w.upperDir)) })
+		_, res := a.run(cmd, func(w *World) { must(t, state.Remove([]state.Object{{Kind: state.KindServers, Path: w.upperDir}})) })
 		const want = "ended too early (signal: killed): the command may have met errors"
 		if !slices.ContainsFunc(res.Degraded, func(d Degradation) bool { return d.Asked && strings.Contains(d.Message, want) }) {
 			t.Errorf("nothing is said of it in %+v", res.Degraded)
@@ -144,36 +142,8 @@ func TestServerFails(t *testing.T) {
 func TestCrashServed(t *testing.T) {
 	served(t, func(t *testing.T) {
 		t.Setenv(crashStrategy, "fuse")
-		for _, point := range []string{kindUpper, kindServers, "running"} {
+		for _, point := range []string{state.KindUpper, state.KindServers, "running"} {
 			t.Run(point, func(t *testing.T) { crashAndCollect(t, point) })
 		}
 	})
-}
-
-// WLD8: of the processes of that name only those are ended that serve the uppers of the world.
-func TestEndServers(t *testing.T) {
-	dir := testenv.TempDir(t)
-	start := func(arg string) *exec.Cmd {
-		cmd := exec.Command("/bin/sh")
-		cmd.Args = []string{"fuse-overlayfs", "-c", "while :; do sleep 1000; done", arg}
-		must(t, cmd.Start())
-		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-		for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
-			exe, _ := os.Readlink(filepath.Join("/proc", strconv.Itoa(cmd.Process.Pid), "exe"))
-			if !strings.Contains(exe, ".test") && exe != "" {
-				return cmd
-			}
-			if time.Now().After(deadline) {
-				t.Fatal("a process did not start")
-			}
-		}
-	}
-	ours, other := start("lowerdir=/,upperdir="+dir+"/upper0"), start("lowerdir=/,upperdir="+dir+"x/upper0")
-	must(t, endServers(dir))
-	if state, err := ours.Process.Wait(); err != nil || state.Success() {
-		t.Errorf("ours ended with %v, %v", state, err)
-	}
-	if !serves(strconv.Itoa(other.Process.Pid), dir+"x") {
-		t.Error("the other was ended too")
-	}
 }

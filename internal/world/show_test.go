@@ -18,6 +18,7 @@ import (
 
 	"substrate/internal/testenv"
 	"substrate/internal/world/cgroup"
+	"substrate/internal/world/state"
 )
 
 // The tests in this file run the program itself, linked as it is shipped, on a machine of machine_test.go, and
@@ -207,10 +208,10 @@ func (r *longReplay) ended() {
 }
 
 // listed are the worlds that `substrate world list` finds.
-func (m *machine) listed() []Listed {
+func (m *machine) listed() []state.Listed {
 	m.t.Helper()
 	got := m.finish(m.substrate("world", "list", "--json"))
-	var list struct{ Worlds []Listed }
+	var list struct{ Worlds []state.Listed }
 	if err := json.Unmarshal([]byte(got.stdout), &list); err != nil || got.status != 0 {
 		m.t.Fatalf("world list: %+v, %v", got, err)
 	}
@@ -368,7 +369,7 @@ func TestShowListAndGC(t *testing.T) {
 		victim.timer.Stop()
 		must(t, victim.stdin.Close())
 		m.await("the dead world's first process to go", func() bool {
-			return slices.ContainsFunc(m.listed(), func(w Listed) bool { return !w.Alive && w.PID == victim.cmd.Process.Pid })
+			return slices.ContainsFunc(m.listed(), func(w state.Listed) bool { return !w.Alive && w.PID == victim.cmd.Process.Pid })
 		})
 		if got := m.finish(m.substrate("world", "gc", "--dry-run")); got.status != 0 || strings.Count(got.stdout, "would remove ") != 1 {
 			t.Errorf("gc --dry-run: %+v", got)

@@ -12,14 +12,22 @@ import (
 
 	"substrate/fsdiff"
 	"substrate/internal/world/net/netlog"
+	"substrate/internal/world/state"
 	"substrate/internal/world/worldfs"
 )
 
-// Dirs says where worlds keep their state on the host.
-type Dirs struct {
-	Run     []string // candidates for the run-time root, first usable one wins: "/run/substrate"
-	Overlay []string // candidates for uppers, first usable one wins
-}
+// Dirs is [state.Dirs].
+type Dirs = state.Dirs
+
+// Slots is [state.Slots].
+type Slots = state.Slots
+
+// Interrupted is [state.Interrupted]: New was ended while it waited or copied, or Run before the
+// command was started.
+type Interrupted = state.Interrupted
+
+// NameOf is [state.NameOf].
+func NameOf(id string) string { return state.NameOf(id) }
 
 // Spec says what world to make.
 type Spec struct {

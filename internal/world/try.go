@@ -11,6 +11,7 @@ import (
 
 	"substrate/fsdiff"
 	"substrate/internal/probe"
+	"substrate/internal/world/state"
 	"substrate/internal/world/worldfs"
 )
 
@@ -73,7 +74,7 @@ func Ask(h Host) []Answer {
 			failed = append(failed, a.Rejected())
 		}
 	}
-	if run, err := usableRoot("the state of worlds", h.Dirs.Run, nil); err == nil {
+	if run, err := state.RunRoot(h.Dirs); err == nil {
 		remember(run, &Spec{Dirs: h.Dirs, Root: h.Root}, failed, works)
 	}
 	return answers
@@ -157,12 +158,12 @@ func try(h Host, s worldfs.Strategy) (err error) {
 
 // emptyDirOf returns a directory on the host that every world has and that is empty there, so that a copy of it is quickly made.
 func emptyDirOf(dirs Dirs) (string, error) {
-	run, err := usableRoot("the state of worlds", dirs.Run, nil)
+	run, err := state.RunRoot(dirs)
 	if err != nil {
 		return "", err
 	}
-	p, err := makeProps(run)
-	return p.tmpfs, err
+	p, err := state.MakeShared(run)
+	return p.Memory, err
 }
 
 // foundKnown says why the diff of a trial is not what it must be.

@@ -11,6 +11,7 @@ import (
 
 	"substrate/fsdiff"
 	"substrate/internal/world/landlock"
+	"substrate/internal/world/state"
 	"substrate/internal/world/worldfs"
 )
 
@@ -70,8 +71,8 @@ func (w *World) noteServers() error {
 	if _, served := w.view.(worldfs.Served); !served {
 		return nil
 	}
-	w.state.Objects = append(w.state.Objects, object{kindServers, w.upperDir})
-	return w.state.rewrite(w.dir)
+	w.file.Objects = append(w.file.Objects, state.Object{Kind: state.KindServers, Path: w.upperDir})
+	return w.file.Rewrite(w.dir)
 }
 
 // stopping makes a signal that arrives before done is closed end the work for r. It is what interrupted gives then.
@@ -94,14 +95,14 @@ func stopping(r *worldfs.Request, stop <-chan os.Signal) (done chan struct{}, in
 func (w *World) request() (*worldfs.Request, error) {
 	r := &worldfs.Request{
 		Root: w.spec.Root, Cwd: w.spec.Cwd, Likely: w.spec.Likely, Temp: w.spec.Temp,
-		EmptyDir: w.props.nothing, Empty: w.props.empty, Resolv: w.props.resolv, Dir: w.upperDir, State: w.dir, Memory: w.props.tmpfs,
+		EmptyDir: w.shared.Nothing, Empty: w.shared.Empty, Resolv: w.shared.Resolv, Dir: w.upperDir, State: w.dir, Memory: w.shared.Memory,
 	}
 	r.CopyMax, r.Copying = w.spec.CopyMax, w.spec.Copying
 	_, r.MemorySize, _ = strings.Cut(w.spec.Upper, ":")
 	r.Hide = append(r.Hide, w.spec.Hide...)
 	for _, dir := range w.stores() {
 		// What is there but no store of ours stays in sight: behind a planted symlink it may be the caller's home.
-		if checkOwned(dir) == nil {
+		if state.CheckOwned(dir) == nil {
 			r.Hide = append(r.Hide, dir)
 		}
 	}
@@ -159,4 +160,31 @@ func (w *World) diff(res *Result) {
 		res.Degraded = append(res.Degraded, Degradation{Name: "diff", Message: "the list of changes is incomplete: " + err.Error(), Asked: true})
 	}
 	res.Diff = b.Finish()
+}
+
+// readMountInfo reads the mounts as the calling process sees them. It is on the way to every
+// world, so it goes without the poller that package os puts a file into.
+func readMountInfo() ([]byte, error) {
+	fd, err := unix.Open("/proc/self/mountinfo", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	buf := make([]byte, 0, 16<<10)
+	for {
+		if len(buf) == cap(buf) {
+			buf = append(buf, 0)[:len(buf)]
+		}
+		n, err := unix.Read(fd, buf[len(buf):cap(buf)])
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if n == 0 {
+			return buf, nil
+		}
+		buf = buf[:len(buf)+n]
+	}
 }

@@ -18,6 +18,7 @@ import (
 	"substrate/internal/world/boot"
 	"substrate/internal/world/cgroup"
 	"substrate/internal/world/net/netns"
+	"substrate/internal/world/state"
 	"substrate/internal/world/worldfs"
 )
 
@@ -35,10 +36,10 @@ type World struct {
 	memory   int    // tmpfs with the uppers once the world runs, -1 without
 	group    *cgroup.Group
 	noDivide error // why the caller's own cgroup cannot be divided, if systemd shall give the world one; else nil
-	props    props
+	shared   state.Shared
 	view     worldfs.View
 	strategy string // of view
-	state    state
+	file     state.World
 	degraded []Degradation
 
 	candidates []worldfs.Strategy // not tried yet, the best first
@@ -63,7 +64,7 @@ type World struct {
 //
 // Errors wrap [probe.ErrUnsupported] if this host cannot have such a world.
 func New(spec Spec) (*World, error) {
-	if err := CheckName(spec.Name); err != nil {
+	if err := state.CheckName(spec.Name); err != nil {
 		return nil, err
 	}
 	w := &World{ID: newID(), spec: spec, lock: -1, upperFD: -1, memory: -1, slot: -1}
@@ -92,52 +93,55 @@ func newID() string {
 	return "wld_" + hex.EncodeToString(b[:])
 }
 
-// fault is called after each object was made; tests let the process die there.
-var fault = func(object) {}
-
-// made notes that an object exists.
-func (w *World) made(kind, path string) { fault(object{kind, path}) }
+// crashpoint is called after each object was made; tests let the process die there.
+var crashpoint = func(kind, path string) {}
 
 // make is the part of New that can leave something behind.
 func (w *World) make() error {
-	worlds, err := worldsDir(w.spec.Dirs)
+	run, err := state.RunRoot(w.spec.Dirs)
 	if err != nil {
 		return err
 	}
-	if w.slot, err = takeSlot(filepath.Dir(worlds), w.spec.Slots, w.spec.Signals); err != nil {
+	worlds, err := state.Worlds(run)
+	if err != nil {
 		return err
 	}
-	collectQuietly(w.spec.Dirs)
-	w.recall(filepath.Dir(worlds))
+	if w.slot, err = state.TakeSlot(run, w.spec.Slots, w.spec.Signals.wait); err != nil {
+		return err
+	}
+	_, _ = state.GC(w.spec.Dirs, false)
+	w.recall(run)
 	w.bearEarly()
 	overlays, err := w.overlayRoot()
 	if err != nil {
 		return err
 	}
-	if err := w.takeName(worlds); err != nil {
+	claim, err := state.Take(worlds, w.spec.Name, w.spec.Root, w.spec.Dirs)
+	if err != nil {
 		return err
 	}
-	w.made(kindState, w.dir)
+	w.Name, w.dir, w.lock = claim.Name, claim.Dir, claim.Lock
+	crashpoint(state.KindState, w.dir)
 	groupDir := w.planGroup()
-	w.state = state{ID: w.ID, Name: w.Name, Created: time.Now().UTC(), PID: os.Getpid(), Cwd: w.spec.Cwd, Strategy: w.candidates[0].Name()}
-	w.state.Objects = []object{{kindState, w.dir}}
+	w.file = state.World{ID: w.ID, Name: w.Name, Created: time.Now().UTC(), PID: os.Getpid(), Cwd: w.spec.Cwd, Strategy: w.candidates[0].Name()}
+	w.file.Objects = []state.Object{{Kind: state.KindState, Path: w.dir}}
 	if groupDir != "" {
-		w.state.Objects = append(w.state.Objects, object{kindCgroup, groupDir})
+		w.file.Objects = append(w.file.Objects, state.Object{Kind: state.KindCgroup, Path: groupDir})
 	}
 	if overlays != "" {
 		w.upperDir = filepath.Join(overlays, w.Name)
-		w.state.Objects = append(w.state.Objects, object{kindUpper, w.upperDir})
+		w.file.Objects = append(w.file.Objects, state.Object{Kind: state.KindUpper, Path: w.upperDir})
 	}
 	if w.spec.Root {
-		w.state.Objects = append(w.state.Objects, object{kindNetns, w.netnsName()})
+		w.file.Objects = append(w.file.Objects, state.Object{Kind: state.KindNetns, Path: w.netnsName()})
 	}
 	if len(w.candidates) > 0 {
-		w.state.Strategy = w.candidates[0].Name() // nearly always the one that is taken, so that it need not be written again
+		w.file.Strategy = w.candidates[0].Name() // nearly always the one that is taken, so that it need not be written again
 	}
-	if err := w.state.write(w.dir); err != nil {
+	if err := w.file.Write(w.dir); err != nil {
 		return err
 	}
-	w.made("world.json", w.dir)
+	crashpoint("world.json", w.dir)
 	w.makeGroup(groupDir)
 	if err := w.makeUpperDir(); err != nil {
 		return err
@@ -145,20 +149,10 @@ func (w *World) make() error {
 	if err := w.settleEarly(); err != nil {
 		return err
 	}
-	if w.props, err = makeProps(filepath.Dir(worlds)); err != nil {
+	if w.shared, err = state.MakeShared(run); err != nil {
 		return err
 	}
 	return w.nextView()
-}
-
-// worldsDir is the directory of all state directories.
-func worldsDir(dirs Dirs) (string, error) {
-	run, err := usableRoot("the state of worlds", dirs.Run, nil)
-	if err != nil {
-		return "", err
-	}
-	worlds := filepath.Join(run, "worlds")
-	return worlds, makeRoot(worlds)
 }
 
 // upperDisk is the name of the degradation that no disk can hold an upper.
@@ -172,7 +166,7 @@ func (w *World) overlayRoot() (string, error) {
 	if _, any := w.candidates[0].(worldfs.AnyDisk); any {
 		return "", nil // chosen when it is the strategy's turn, by other rules
 	}
-	dir, err := usableRoot("uppers", w.spec.Dirs.Overlay, holdsUpper(w.spec.Root))
+	dir, err := state.UsableRoot("uppers", w.spec.Dirs.Overlay, state.HoldsUpper(w.spec.Root))
 	if err == nil {
 		return dir, nil
 	}
@@ -184,61 +178,10 @@ func (w *World) overlayRoot() (string, error) {
 	return "", nil
 }
 
-// takeName locks the first free of name, name_2, name_3 …
-func (w *World) takeName(worlds string) error {
-	for n := 1; ; {
-		name := nthName(w.spec.Name, n)
-		dir := filepath.Join(worlds, name)
-		if w.usedElsewhere(name, dir) {
-			n++
-			continue
-		}
-		fd, fresh, err := lockDir(dir)
-		switch {
-		case errors.Is(err, errTaken):
-			n++
-			continue
-		case err != nil:
-			return err
-		case !fresh:
-			// A crash left it: clean up, then begin anew.
-			if err := removeWorld(readState(dir), dir, w.spec.Dirs); err != nil {
-				_ = unix.Close(fd)
-				n++
-				continue
-			}
-			_ = unix.Close(fd)
-			continue
-		}
-		w.Name, w.dir, w.lock = name, dir, fd
-		return CheckName(name)
-	}
-}
-
-// usedElsewhere says whether a world with another run-time root has objects of that name: cgroups and named
-// network namespaces are one for the whole machine.
-func (w *World) usedElsewhere(name, dir string) bool {
-	var paths []string
-	if parent, err := cgroup.Parent(w.spec.Root); err == nil {
-		paths = append(paths, filepath.Join(parent, name))
-	}
-	if w.spec.Root {
-		paths = append(paths, filepath.Join(netns.Dir, netns.Prefix+name))
-	}
-	for _, path := range paths {
-		var st unix.Stat_t
-		if unix.Lstat(path, &st) == nil {
-			// With a state directory of ours beside it, it is ours, or that of a world of ours that died.
-			return unix.Lstat(dir, &st) != nil
-		}
-	}
-	return false
-}
-
 // forget takes an object out of the state, because it turned out to be somebody else's.
 func (w *World) forget(kind string) {
-	w.state.Objects = slices.DeleteFunc(w.state.Objects, func(o object) bool { return o.Kind == kind })
-	if err := w.state.rewrite(w.dir); err != nil {
+	w.file.Objects = slices.DeleteFunc(w.file.Objects, func(o state.Object) bool { return o.Kind == kind })
+	if err := w.file.Rewrite(w.dir); err != nil {
 		w.degraded = append(w.degraded, Degradation{Name: "state", Message: err.Error()})
 	}
 }
@@ -276,14 +219,14 @@ func (w *World) makeGroup(dir string) {
 	}
 	g, err := cgroup.New(dir)
 	if err != nil {
-		w.forget(kindCgroup)
+		w.forget(state.KindCgroup)
 		w.noGroup(err)
 		return
 	}
-	w.made(kindCgroup, dir)
+	crashpoint(state.KindCgroup, dir)
 	if err := w.spec.Limits.missing(g); err != nil && w.wantScope(err) {
 		err = g.Close()
-		w.forget(kindCgroup)
+		w.forget(state.KindCgroup)
 		if err != nil {
 			w.degraded = append(w.degraded, Degradation{Name: "cgroup-left", Message: err.Error()})
 		}
@@ -301,36 +244,15 @@ func (w *World) useGroup(g *cgroup.Group) {
 	w.limit()
 }
 
-// makeUpperDir makes and locks the directory of the uppers. Its own lock keeps a gc that looks in
-// another run-time root from taking it for a leftover.
-func (w *World) makeUpperDir() error {
+// makeUpperDir makes and locks the directory of the uppers.
+func (w *World) makeUpperDir() (err error) {
 	if w.upperDir == "" {
 		return nil
 	}
-	for {
-		fd, fresh, err := lockDir(w.upperDir)
-		if errors.Is(err, errTaken) {
-			// The name is ours, so this is no other world's: a gc is removing what a power cut left.
-			fd, err = waitForLock(w.upperDir)
-			if errors.Is(err, unix.ENOENT) {
-				continue
-			}
-		}
-		if err != nil {
-			return fmt.Errorf("take the upper of world %s: %w", w.Name, err)
-		}
-		if fresh {
-			w.upperFD = fd
-			w.made(kindUpper, w.upperDir)
-			return nil
-		}
-		// A power cut left it: its state directory was in memory.
-		err = removeTree(w.upperDir)
-		_ = unix.Close(fd)
-		if err != nil {
-			return err
-		}
+	if w.upperFD, err = state.TakeUpper(w.upperDir); err == nil {
+		crashpoint(state.KindUpper, w.upperDir)
 	}
+	return err
 }
 
 // observe reports a step to the caller.
@@ -418,15 +340,15 @@ func (w *World) Dismantle() error {
 	if w.lock < 0 {
 		return err
 	}
-	var early, late []object
-	for _, o := range w.state.Objects {
-		if o.Kind == kindUpper || o.Kind == kindNetns {
+	var early, late []state.Object
+	for _, o := range w.file.Objects {
+		if o.Kind == state.KindUpper || o.Kind == state.KindNetns {
 			early = append(early, o)
 		} else {
 			late = append(late, o)
 		}
 	}
-	err = errors.Join(err, removeObjects(early))
+	err = errors.Join(err, state.Remove(early))
 	if w.grouped { // the first process is in the cgroup too
 		err = errors.Join(err, w.endProcess())
 	}
@@ -435,7 +357,7 @@ func (w *World) Dismantle() error {
 		w.group = nil
 	}
 	if err == nil {
-		err = removeObjects(late)
+		err = state.Remove(late)
 	}
 	return err
 }

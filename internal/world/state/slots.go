@@ -1,4 +1,4 @@
-package world
+package state
 
 import (
 	"errors"
@@ -12,10 +12,10 @@ import (
 // Slots bounds how many worlds of one user run at once (WLD10).
 type Slots struct {
 	Max     int           // 0 for no bound
-	Waiting func(max int) // called once if New has to wait; may be nil
+	Waiting func(max int) // called once if [TakeSlot] has to wait; may be nil
 }
 
-// Interrupted is the error of a New that was ended by a signal while it waited or copied, and of a Run before which one came.
+// Interrupted is the error of something that a signal ended before the command was started.
 type Interrupted struct {
 	Signal os.Signal
 	What   string // what was being done
@@ -24,15 +24,18 @@ type Interrupted struct {
 // Error says what was being done.
 func (e *Interrupted) Error() string { return e.What + ": " + e.Signal.String() }
 
-// slotsFile lies in the run-time root. Nothing is ever written to it: slot n is the lock on its byte n, which the kernel
-// lets go when the last process of the world that holds it is dead, however that died.
+// slotsFile lies in the run-time root. Nothing is ever written to it: slot n is the lock on its
+// byte n. The kernel releases the lock when the last process of the world that holds it is dead,
+// whatever killed it.
 const slotsFile = "slots"
 
-// waitByte is the lock that only the first of those who wait holds.
+// waitByte is locked by the first process in the queue.
 const waitByte = 1 << 20
 
-// takeSlot waits until fewer than Max worlds run, and takes the place of one; -1 without a bound. A signal ends the wait with [Interrupted].
-func takeSlot(run string, s Slots, sigs *Signals) (int, error) {
+// TakeSlot waits until fewer than s.Max worlds run and returns the descriptor of a lock that stands
+// for one more; -1 without a bound. If it has to wait it calls signals; a signal from that channel
+// ends the wait with [Interrupted]. run is the run-time root.
+func TakeSlot(run string, s Slots, signals func() <-chan os.Signal) (int, error) {
 	if s.Max <= 0 {
 		return -1, nil
 	}
@@ -41,7 +44,7 @@ func takeSlot(run string, s Slots, sigs *Signals) (int, error) {
 	if !errors.Is(err, errTaken) {
 		return fd, err
 	}
-	stop := sigs.wait()
+	stop := signals()
 	if s.Waiting != nil {
 		s.Waiting(s.Max)
 	}
@@ -49,19 +52,20 @@ func takeSlot(run string, s Slots, sigs *Signals) (int, error) {
 	case got := <-startWaiting(path, s.Max):
 		return got.fd, got.err
 	case sig := <-stop:
-		// What waits in other threads ends with this process.
+		// The threads that still wait end with this process.
 		return -1, &Interrupted{Signal: sig, What: "wait for another world to end"}
 	}
 }
 
-// slot is a lock that was got, or why not.
+// slot is a lock, or the reason why there is none.
 type slot struct {
 	fd  int
 	err error
 }
 
-// startWaiting waits for a slot in the background. One process at a time stands at the head of the queue and waits for all slots at
-// once, with a thread for each, because the kernel has no wait for any of several locks; the rest wait for its place.
+// startWaiting waits for a slot in the background. The kernel cannot wait for any of several locks,
+// so the process at the head of the queue waits for all slots at once, with a thread for each. The
+// other processes wait for the lock of the head.
 func startWaiting(path string, slots int) <-chan slot {
 	answer := make(chan slot, 1)
 	go func() {
@@ -80,8 +84,8 @@ func startWaiting(path string, slots int) <-chan slot {
 	return answer
 }
 
-// waitForAny waits for all slots and keeps the first that comes. The others are let go in the moment
-// that they come.
+// waitForAny waits for all slots and keeps the first one that is free. It releases the others as
+// soon as it has them.
 func waitForAny(path string, slots int) slot {
 	first := make(chan slot) // unbuffered: only one is taken
 	done := make(chan struct{})
@@ -100,14 +104,16 @@ func waitForAny(path string, slots int) slot {
 			select {
 			case first <- slot{fd, err}:
 			case <-done:
-				closeFD(&fd)
+				if fd >= 0 {
+					_ = unix.Close(fd)
+				}
 			}
 		}()
 	}
 	return <-first
 }
 
-// trySlots takes the first free slot; errTaken if there is none.
+// trySlots takes the first free slot; errTaken if all are taken.
 func trySlots(path string, slots int) (int, error) {
 	fd, err := openSlots(path)
 	if err != nil {
@@ -134,7 +140,8 @@ func openSlots(path string) (int, error) {
 	return fd, nil
 }
 
-// lockByte locks one byte for the open file fd and its copies, errTaken if it is held and we do not want to wait.
+// lockByte locks one byte for the open file fd and its copies. Without wait the error is errTaken
+// if somebody holds it.
 //
 // Source: fcntl(2), "Open file description locks (non-POSIX)" (Linux 3.15).
 func lockByte(fd, n int, wait bool) error {

@@ -1,4 +1,4 @@
-package world
+package state
 
 import (
 	"errors"
@@ -14,6 +14,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// patience bounds the wait for something that must come.
+const patience = 30 * time.Second
+
+func closeFD(fd int) {
+	if fd >= 0 {
+		_ = unix.Close(fd)
+	}
+}
+
+func noSignals() <-chan os.Signal { return nil }
+
 // WLD10: at most Max worlds have a place; who waits is told once, and goes on when one ends.
 func TestSlots(t *testing.T) {
 	dir := slotsDir(t)
@@ -21,7 +32,7 @@ func TestSlots(t *testing.T) {
 	slots := Slots{Max: 2, Waiting: func(n int) { told <- n }}
 	var fds []int
 	for range 2 {
-		fd, err := takeSlot(dir, slots, nil)
+		fd, err := TakeSlot(dir, slots, noSignals)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -33,7 +44,7 @@ func TestSlots(t *testing.T) {
 	got := make(chan int)
 	for range 3 {
 		go func() {
-			fd, err := takeSlot(dir, slots, nil)
+			fd, err := TakeSlot(dir, slots, noSignals)
 			if err != nil {
 				t.Error(err)
 			}
@@ -51,7 +62,7 @@ func TestSlots(t *testing.T) {
 	case <-time.After(50 * time.Millisecond):
 	}
 	for range 3 {
-		closeFD(&fds[len(fds)-1])
+		closeFD(fds[len(fds)-1])
 		fds = fds[:len(fds)-1]
 		select {
 		case fd := <-got:
@@ -61,7 +72,7 @@ func TestSlots(t *testing.T) {
 		}
 	}
 	for _, fd := range fds {
-		closeFD(&fd)
+		closeFD(fd)
 	}
 }
 
@@ -72,7 +83,7 @@ func TestSlotsBound(t *testing.T) {
 	var all sync.WaitGroup
 	for range 30 {
 		all.Go(func() {
-			fd, err := takeSlot(dir, Slots{Max: 3}, nil)
+			fd, err := TakeSlot(dir, Slots{Max: 3}, noSignals)
 			if err != nil {
 				t.Error(err)
 				return
@@ -82,7 +93,7 @@ func TestSlotsBound(t *testing.T) {
 			}
 			time.Sleep(time.Millisecond)
 			running.Add(-1)
-			closeFD(&fd)
+			closeFD(fd)
 		})
 	}
 	all.Wait()
@@ -97,7 +108,7 @@ func TestSlotHolder(t *testing.T) {
 	if dir == "" {
 		return
 	}
-	if _, err := takeSlot(dir, Slots{Max: 1}, nil); err != nil {
+	if _, err := TakeSlot(dir, Slots{Max: 1}, noSignals); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "held"), nil, 0o600); err != nil {
@@ -125,8 +136,8 @@ func TestSlotOfKilled(t *testing.T) {
 	waits := make(chan int, 1)
 	got := make(chan error, 1)
 	go func() {
-		fd, err := takeSlot(dir, Slots{Max: 1, Waiting: func(n int) { waits <- n }}, nil)
-		closeFD(&fd)
+		fd, err := TakeSlot(dir, Slots{Max: 1, Waiting: func(n int) { waits <- n }}, noSignals)
+		closeFD(fd)
 		got <- err
 	}()
 	<-waits
@@ -145,20 +156,20 @@ func TestSlotOfKilled(t *testing.T) {
 // WLD10: a signal ends the wait.
 func TestSlotInterrupted(t *testing.T) {
 	dir := slotsDir(t)
-	fd, err := takeSlot(dir, Slots{Max: 1}, nil)
+	fd, err := TakeSlot(dir, Slots{Max: 1}, noSignals)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer closeFD(&fd)
+	defer closeFD(fd)
 	stop := make(chan os.Signal, 1)
-	_, err = takeSlot(dir, Slots{Max: 1, Waiting: func(int) { stop <- unix.SIGINT }}, &Signals{queue: stop})
+	_, err = TakeSlot(dir, Slots{Max: 1, Waiting: func(int) { stop <- unix.SIGINT }}, func() <-chan os.Signal { return stop })
 	if got := new(Interrupted); !errors.As(err, &got) || got.Signal != unix.SIGINT {
-		t.Errorf("takeSlot = %v, want to be interrupted", err)
+		t.Errorf("TakeSlot = %v, want to be interrupted", err)
 	}
 }
 
-// slotsDir is a directory for slots. A thread that still waits opens the file of the slots once more when it gets its turn, also while the
-// directory is being removed.
+// slotsDir is a directory for slots. A thread that still waits opens the file of the slots once
+// more when it gets its turn, also while the directory is being removed.
 func slotsDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "slots-")

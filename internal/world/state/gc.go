@@ -1,4 +1,4 @@
-package world
+package state
 
 import (
 	"errors"
@@ -15,7 +15,7 @@ import (
 	"substrate/internal/world/net/netns"
 )
 
-// Listed is a world that was found on the host.
+// Listed is a world that [List] or [GC] found on the host.
 type Listed struct {
 	ID      string    `json:"id,omitempty"`
 	Name    string    `json:"name"`
@@ -25,40 +25,37 @@ type Listed struct {
 	Created time.Time `json:"created,omitzero"`
 
 	Strategy string   `json:"strategy,omitempty"` // as far as it was chosen
-	Objects  []object `json:"objects,omitempty"`  // what it may have on the host
+	Objects  []Object `json:"objects,omitempty"`  // what it may have on the host
 
 	Dir     string `json:"dir"`               // state directory, or the upper's if only that is left
 	Error   string `json:"error,omitempty"`   // why it could not be removed
 	Removed bool   `json:"removed,omitempty"` // by GC
 }
 
-// List returns the living worlds and what dead ones left behind, in the order of their names.
+// List returns the living worlds and what dead ones left behind, sorted by name.
 func List(dirs Dirs) ([]Listed, error) { return visit(dirs, false) }
 
-// GC removes what dead worlds left behind and returns it. A world whose supervisor lives is
-// never touched. With dryRun it only tells.
+// GC removes what dead worlds left behind and returns it. It never touches a world whose supervisor
+// lives. With dryRun it removes nothing.
 func GC(dirs Dirs, dryRun bool) ([]Listed, error) {
 	all, err := visit(dirs, !dryRun)
 	return slices.DeleteFunc(all, func(l Listed) bool { return l.Alive }), err
 }
-
-// collectQuietly is the gc before a new world is made. What it cannot remove, `world gc` tells about.
-func collectQuietly(dirs Dirs) { _, _ = GC(dirs, false) }
 
 // visit lists all worlds, and removes those that are left over if asked to.
 func visit(dirs Dirs, remove bool) ([]Listed, error) {
 	var out []Listed
 	var errs []error
 	for _, run := range dirs.Run {
-		list, err := visitDir(filepath.Join(run, "worlds"), remove, func(dir string, s state) error {
-			return removeWorld(s, dir, dirs)
+		list, err := visitDir(filepath.Join(run, "worlds"), remove, func(dir string, w World) error {
+			return removeWorld(w, dir, dirs)
 		})
 		out = append(out, list...)
 		errs = append(errs, err)
 	}
 	for _, root := range dirs.Overlay {
 		// What a power cut left: the state directories were in memory.
-		list, err := visitDir(root, remove, func(dir string, _ state) error { return removeUpper(dir) })
+		list, err := visitDir(root, remove, func(dir string, _ World) error { return removeUpper(dir) })
 		errs = append(errs, err)
 		for _, l := range list {
 			if !slices.ContainsFunc(out, func(o Listed) bool { return o.Name == l.Name }) {
@@ -70,9 +67,10 @@ func visit(dirs Dirs, remove bool) ([]Listed, error) {
 	return out, errors.Join(errs...)
 }
 
-// visitDir looks at each directory in parent that lockDir made and that has the name of a world. A directory that can be
-// locked belongs to no living world; clean is called with the lock held.
-func visitDir(parent string, remove bool, clean func(dir string, s state) error) ([]Listed, error) {
+// visitDir visits each directory in parent that lockDir made and that has the name of a world. A
+// directory that can be locked belongs to no living world; if remove is set, clean is called with
+// the lock held.
+func visitDir(parent string, remove bool, clean func(dir string, w World) error) ([]Listed, error) {
 	entries, err := os.ReadDir(parent)
 	if errors.Is(err, os.ErrNotExist) || len(entries) == 0 {
 		return nil, nil
@@ -80,8 +78,8 @@ func visitDir(parent string, remove bool, clean func(dir string, s state) error)
 	if err != nil {
 		return nil, fmt.Errorf("look for worlds: %w", err)
 	}
-	if checkOwned(parent) != nil {
-		return nil, nil // somebody else's: not ours to look into
+	if CheckOwned(parent) != nil {
+		return nil, nil // somebody else's
 	}
 	var out []Listed
 	for _, e := range entries {
@@ -99,10 +97,10 @@ func visitDir(parent string, remove bool, clean func(dir string, s state) error)
 		if errors.Is(err, errTaken) && remove {
 			continue
 		}
-		s := readState(dir)
-		l := Listed{ID: s.ID, Name: s.Name, Alive: errors.Is(err, errTaken), PID: s.PID, Cwd: s.Cwd, Created: s.Created, Dir: dir, Strategy: s.Strategy, Objects: s.Objects}
+		w := Read(dir)
+		l := Listed{ID: w.ID, Name: w.Name, Alive: errors.Is(err, errTaken), PID: w.PID, Cwd: w.Cwd, Created: w.Created, Dir: dir, Strategy: w.Strategy, Objects: w.Objects}
 		if err == nil && remove {
-			err = clean(dir, s)
+			err = clean(dir, w)
 			l.Removed = err == nil
 		}
 		if err != nil && !l.Alive {
@@ -116,18 +114,18 @@ func visitDir(parent string, remove bool, clean func(dir string, s state) error)
 	return out, nil
 }
 
-// removeWorld removes what the dead world s left. The state is text on a disk and may have been damaged, so
-// each object is checked to be one that this world could have had.
-func removeWorld(s state, dir string, dirs Dirs) error {
-	objects := []object{{kindState, dir}}
-	for _, o := range s.Objects {
-		if o.Kind == kindState {
+// removeWorld removes what the dead world w left. The file may be damaged or forged, so each object
+// is checked: it must be one that this world could have made.
+func removeWorld(w World, dir string, dirs Dirs) error {
+	objects := []Object{{KindState, dir}}
+	for _, o := range w.Objects {
+		if o.Kind == KindState {
 			continue
 		}
-		if err := plausible(o, s.Name, dirs); err != nil {
+		if err := plausible(o, w.Name, dirs); err != nil {
 			return err
 		}
-		if o.Kind == kindUpper {
+		if o.Kind == KindUpper {
 			fd, err := tryLock(o.Path)
 			if errors.Is(err, unix.ENOENT) {
 				continue
@@ -139,34 +137,34 @@ func removeWorld(s state, dir string, dirs Dirs) error {
 		}
 		objects = append(objects, o)
 	}
-	return removeObjects(objects)
+	return Remove(objects)
 }
 
-// plausible says whether the world name could have made o.
-func plausible(o object, name string, dirs Dirs) error {
+// plausible reports why the world name cannot have made o.
+func plausible(o Object, name string, dirs Dirs) error {
 	ok := CheckName(name) == nil
 	switch o.Kind {
-	case kindUpper, kindServers:
+	case KindUpper, KindServers:
 		within := false
 		for _, root := range dirs.Overlay {
 			within = within || filepath.Dir(o.Path) == filepath.Clean(root)
 		}
 		ok = ok && within && filepath.Base(o.Path) == name
-	case kindCgroup:
+	case KindCgroup:
 		ok = ok && strings.HasSuffix(o.Path, "/"+cgroup.Subtree+"/"+name)
-	case kindNetns:
+	case KindNetns:
 		ok = ok && o.Path == "substrate-"+name
 	default:
 		ok = false
 	}
 	if !ok {
-		return fmt.Errorf("world %s: its state names %s %q, which cannot be its own", name, o.Kind, o.Path)
+		return fmt.Errorf("world %s: itw World names %s %q, which cannot be its own", name, o.Kind, o.Path)
 	}
 	return nil
 }
 
-// removeUpper removes the directory of the uppers. The state names it before it is made, so what is there may
-// be somebody else's, which stays.
+// removeUpper removes the directory of the uppers. The state names it before it is made, so a
+// directory there may be somebody else's; that one stays.
 func removeUpper(dir string) error {
 	ours, err := isOurs(dir)
 	switch {
@@ -180,23 +178,23 @@ func removeUpper(dir string) error {
 	return removeTree(dir)
 }
 
-// removeObjects removes objects in the reverse of the order in which they are made. What is not there is
-// no error. The state directory goes last, and only if everything else is gone, so that what could not be removed
-// now is found again later.
-func removeObjects(objects []object) error {
+// Remove removes objects, the last one first. It is no error if one does not exist. List the state
+// directory first: it is removed only if everything else is gone, so that a later gc finds the
+// rest.
+func Remove(objects []Object) error {
 	var errs []error
 	for i := len(objects) - 1; i >= 0; i-- {
 		o := objects[i]
 		switch o.Kind {
-		case kindNetns:
+		case KindNetns:
 			errs = append(errs, netns.Unbind(o.Path))
-		case kindCgroup:
+		case KindCgroup:
 			errs = append(errs, cgroup.Remove(o.Path))
-		case kindServers:
+		case KindServers:
 			errs = append(errs, endServers(o.Path))
-		case kindUpper:
+		case KindUpper:
 			errs = append(errs, removeUpper(o.Path))
-		case kindState:
+		case KindState:
 			if err := errors.Join(errs...); err != nil {
 				return err
 			}

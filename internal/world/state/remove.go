@@ -1,4 +1,4 @@
-package world
+package state
 
 import (
 	"errors"
@@ -7,14 +7,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxOpen bounds the depth to which removeTree descends with one open descriptor a level. What lies
-// deeper is first moved up.
+// maxOpen bounds the depth to which removeTree descends with one open descriptor a level.
+// Directories that lie deeper are moved up first.
 const maxOpen = 128
 
-// removeTree removes the directory path and all below it, and can never reach anything else: each
-// step is resolved by the kernel beneath the directory before it, without crossing
-// into another mount (bind mounts of the same file system included) and without following a
-// symlink. What is mounted inside stays, and so do the directories above it; the error says so.
+// removeTree removes the directory path and everything below it. It cannot reach anything else: the
+// kernel resolves each step beneath the directory before it, does not cross into another mount
+// (bind mounts of the same file system included) and follows no symlink. What is mounted inside
+// stays, and so do the directories above it; the error says so.
 //
 // Source: openat2(2), RESOLVE_BENEATH, RESOLVE_NO_XDEV, RESOLVE_NO_SYMLINKS (Linux 5.6).
 func removeTree(path string) error {
@@ -36,8 +36,8 @@ func removeTree(path string) error {
 	return nil
 }
 
-// emptyTree removes all below the directory path, as removeTree does.
-func emptyTree(path string) error {
+// Empty removes everything below the directory path, with the care of removeTree.
+func Empty(path string) error {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("empty %s: %w", path, err)
@@ -49,7 +49,7 @@ func emptyTree(path string) error {
 	return nil
 }
 
-// emptyDir removes all below the open directory.
+// emptyDir removes everything below the open directory fd.
 func emptyDir(fd int) error {
 	r := remover{top: fd}
 	err := r.empty(fd, 0)
@@ -66,7 +66,7 @@ type remover struct {
 	moved  bool // something deep was moved up to top
 }
 
-// empty removes what is in the directory fd.
+// empty removes the content of the directory fd.
 func (r *remover) empty(fd, depth int) error {
 	names, err := readNames(fd)
 	if err != nil {
@@ -98,7 +98,7 @@ func (r *remover) dir(parent int, name string, depth int) error {
 	}
 	fd, err := openBeneath(parent, name)
 	if errors.Is(err, unix.EACCES) {
-		// overlay leaves work/work with mode 000, and a command may have done the like.
+		// overlay leaves work/work with mode 000, and a command may have closed directories too.
 		if unix.Fchmodat(parent, name, 0o700, 0) == nil {
 			fd, err = openBeneath(parent, name)
 		}
@@ -120,8 +120,8 @@ func (r *remover) dir(parent int, name string, depth int) error {
 	return nil
 }
 
-// openBeneath opens a directory for reading if it is no mount point and no symlink. A kernel
-// without openat2 gives ENOSYS, and nothing is removed.
+// openBeneath opens a directory for reading if it is neither a mount point nor a symlink. A kernel
+// without openat2 gives ENOSYS, and then nothing is removed.
 func openBeneath(parent int, name string) (int, error) {
 	how := &unix.OpenHow{
 		Flags:   unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC,
