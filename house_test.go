@@ -82,7 +82,6 @@ var wideComments = map[string]bool{
 	"internal/world/cgroup":                     true,
 	"internal/world/landlock":                   true,
 	"internal/world/layout":                     true,
-	"internal/world/mount":                      true,
 	"internal/world/net/dns":                    true,
 	"internal/world/net/netlink":                true,
 	"internal/world/net/netlog":                 true,

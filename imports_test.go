@@ -78,6 +78,7 @@ var house = []room{
 
 	{level: 0, pkg: "internal/testenv", job: "root, user namespaces and leak checks for tests", unix: []string{"*"}, forTest: true},
 	{level: 2, pkg: "internal/world/net/netns/netnstest", job: "a network namespace for a test, and what talks to its kernel", ours: []string{"internal/world/net/netlink", "internal/world/net/netlog"}, unix: []string{"*"}, forTest: true},
+	{level: 2, pkg: "internal/world/mount/mounttest", job: "carries out mounts in the process of a test", ours: []string{"internal/world/mount"}, unix: []string{"*"}, forTest: true},
 	{level: 0, pkg: "internal/world/worldfs/worldfstest/oracle", job: "walks a tree, independently of what it checks", unix: []string{"*"}, forTest: true},
 	{level: 1, pkg: "internal/world/worldfs/worldfstest", job: "the suite that every strategy must pass", ours: []string{"fsdiff", "internal/world/worldfs/worldfstest/oracle"}, unix: []string{"*"}, forTest: true},
 	{level: 9, pkg: "internal/replay/corpus", job: "hundreds of snippets, recorded and replayed", forTest: true, tests: []string{"internal/redact"}},

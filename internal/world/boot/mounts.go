@@ -35,19 +35,19 @@ func (s *Setup) memoryUppers(p *program, dst Reg) {
 
 // mounts turns the mounts into ops. They keep the names of their steps.
 func (s *Setup) mounts(p *program, peer int) error {
-	compiled, err := mount.CompileIn(p.bytes, path.Clean(s.Staging), s.Mounts)
+	calls, err := mount.Compile(path.Clean(s.Staging), s.Mounts, p.bytes)
 	if err != nil {
 		return fmt.Errorf("prepare the mounts: %w", err)
 	}
 	fd := p.newReg()
-	index := make([]int32, len(compiled.Calls)+1) // of the op that a call became
+	index := make([]int32, len(calls)+1) // of the op that a call became
 	first := len(p.ops)
 	step := ""
-	for i := range compiled.Calls {
-		c := &compiled.Calls[i]
+	for i := range calls {
+		c := &calls[i]
 		index[i] = int32(len(p.ops))
-		if i > 0 && c.Mount != compiled.Calls[i-1].Mount {
-			s.handOver(p, peer, &s.Mounts[compiled.Calls[i-1].Mount], fd)
+		if i > 0 && c.Mount != calls[i-1].Mount {
+			s.handOver(p, peer, &s.Mounts[calls[i-1].Mount], fd)
 		}
 		if name := s.Mounts[c.Mount].Step; name != step {
 			if step != "" {
@@ -65,9 +65,9 @@ func (s *Setup) mounts(p *program, peer int) error {
 		}
 		p.add(o)
 	}
-	index[len(compiled.Calls)] = int32(len(p.ops))
-	if n := len(compiled.Calls); n > 0 {
-		s.handOver(p, peer, &s.Mounts[compiled.Calls[n-1].Mount], fd)
+	index[len(calls)] = int32(len(p.ops))
+	if n := len(calls); n > 0 {
+		s.handOver(p, peer, &s.Mounts[calls[n-1].Mount], fd)
 	}
 	p.doneIf(s.Verbose)
 	last := len(p.ops)

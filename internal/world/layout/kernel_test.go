@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"substrate/internal/testenv"
-	"substrate/internal/world/mount"
+	"substrate/internal/world/mount/mounttest"
 )
 
 // These tests build a machine out of real mounts, make a plan for it, enter the world and look at both sides. The
@@ -61,12 +61,12 @@ func enter(store string) error {
 	if err := plan.create(); err != nil {
 		return err
 	}
-	describe := mount.List(plan.Mounts) + "\n" + strings.Join(plan.Notes, "\n") + "\n"
+	describe := mounttest.List(plan.Mounts) + "\n" + strings.Join(plan.Notes, "\n") + "\n"
 	if err := os.WriteFile(store+"/plan", []byte(describe), 0o600); err != nil {
 		return err
 	}
 	stage := store + "/stage"
-	if err := mount.Apply(stage, plan.Mounts); err != nil {
+	if err := mounttest.Apply(stage, plan.Mounts); err != nil {
 		return err
 	}
 	if err := unix.Chdir(stage); err != nil {

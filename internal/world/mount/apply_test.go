@@ -1,4 +1,4 @@
-package mount
+package mount_test
 
 import (
 	"errors"
@@ -12,16 +12,18 @@ import (
 	"golang.org/x/sys/unix"
 
 	"substrate/internal/testenv"
+	"substrate/internal/world/mount"
+	"substrate/internal/world/mount/mounttest"
 )
 
 // inBoth runs body as root and as an ordinary user in a user namespace (PKG2).
 func inBoth(t *testing.T, body func(t *testing.T, options string)) {
 	t.Helper()
 	t.Run("root", func(t *testing.T) {
-		testenv.InRoot(t, func(t *testing.T) { body(t, OptionsRoot) })
+		testenv.InRoot(t, func(t *testing.T) { body(t, mount.OptionsRoot) })
 	})
 	t.Run("user", func(t *testing.T) {
-		testenv.InUserns(t, func(t *testing.T) { body(t, OptionsUser) })
+		testenv.InUserns(t, func(t *testing.T) { body(t, mount.OptionsUser) })
 	})
 }
 
@@ -33,15 +35,15 @@ func TestOverlayHostileNames(t *testing.T) {
 			`#hash`, "tab\t", strings.Repeat("n", 200), strings.Repeat(`\,`, 60),
 		} {
 			base := filepath.Join(testenv.TempDir(t), fmt.Sprint(i))
-			m := Mount{
-				Kind: Overlay, Step: "overlay", Target: "/merged", Data: options,
+			m := mount.Mount{
+				Kind: mount.Overlay, Step: "overlay", Target: "/merged", Data: options,
 				Lower: filepath.Join(base, "l", name), Upper: filepath.Join(base, "u", name), Work: filepath.Join(base, "w", name),
 			}
 			for _, dir := range []string{m.Lower, m.Upper, m.Work, base + "/merged"} {
 				mustMkdir(t, dir)
 			}
 			mustWrite(t, filepath.Join(m.Lower, "from"), "lower")
-			if err := Apply(base, []Mount{m}); err != nil {
+			if err := mounttest.Apply(base, []mount.Mount{m}); err != nil {
 				t.Errorf("overlay with %q: %v", name, err)
 				continue
 			}
@@ -62,7 +64,7 @@ func TestOverlayHostileNames(t *testing.T) {
 // The kernel cuts options at a page; a path that would be cut must not be mounted as another path.
 func TestOverlayLongOptions(t *testing.T) {
 	long := "/" + strings.Repeat(strings.Repeat("d", 250)+"/", 6)
-	m := Mount{Kind: Overlay, Target: "/m", Lower: long + "l", Upper: long + "u", Work: long + "w"}
+	m := mount.Mount{Kind: mount.Overlay, Target: "/m", Lower: long + "l", Upper: long + "u", Work: long + "w"}
 	if _, err := m.OverlayData(); err == nil || !strings.Contains(err.Error(), "the kernel takes") {
 		t.Errorf("OverlayData of 4.5 KB = %v, want an error", err)
 	}
@@ -76,8 +78,8 @@ func TestRBindReadOnly(t *testing.T) {
 		mustMount(t, "tmpfs", host, "mode=0755")
 		mustMkdir(t, host+"/sub")
 		mustMount(t, "tmpfs", host+"/sub", "mode=0755")
-		ms := []Mount{{Kind: Mkdir, Target: "/a", Mode: 0o755}, {Kind: RBind, Target: "/a", Source: host, Flags: ReadOnly | NoDev}}
-		if err := Apply(world, ms); err != nil {
+		ms := []mount.Mount{{Kind: mount.Mkdir, Target: "/a", Mode: 0o755}, {Kind: mount.RBind, Target: "/a", Source: host, Flags: mount.ReadOnly | mount.NoDev}}
+		if err := mounttest.Apply(world, ms); err != nil {
 			t.Fatal(err)
 		}
 		for _, dir := range []string{"/a", "/a/sub"} {
@@ -94,9 +96,9 @@ func TestRBindHangingFUSE(t *testing.T) {
 	testenv.InRoot(t, func(t *testing.T) {
 		host, world := testenv.TempDir(t), testenv.TempDir(t)
 		mountSilentFUSE(t, host)
-		ms := []Mount{{Kind: Mkdir, Target: "/a", Mode: 0o755}, {Kind: RBind, Step: "overlay", Target: "/a", Source: host, Flags: ReadOnly | NoDev}}
+		ms := []mount.Mount{{Kind: mount.Mkdir, Target: "/a", Mode: 0o755}, {Kind: mount.RBind, Step: "overlay", Target: "/a", Source: host, Flags: mount.ReadOnly | mount.NoDev}}
 		done := make(chan error, 1)
-		go func() { done <- Apply(world, ms) }()
+		go func() { done <- mounttest.Apply(world, ms) }()
 		select {
 		case err := <-done:
 			if err != nil {
@@ -141,31 +143,31 @@ func TestApplyKinds(t *testing.T) {
 		}
 		mustWrite(t, base+"/l/etc", "lower")
 		mustWrite(t, base+"/file", "host")
-		ms := []Mount{
-			{Kind: Overlay, Step: "overlay", Target: "/", Lower: base + "/l", Upper: base + "/u", Work: base + "/w", Data: options, Flags: NoDev},
-			{Kind: Mkdir, Target: "/proc", Mode: 0o555},
-			{Kind: Proc, Step: "proc", Target: "/proc", Flags: NoSuid | NoDev | NoExec},
-			{Kind: Bind, Target: "/proc/sys", Source: "/proc/sys", Inside: true, Flags: ReadOnly | NoSuid | NoDev | NoExec},
-			{Kind: Mkdir, Target: "/dev", Mode: 0o755},
-			{Kind: Tmpfs, Step: "dev", Target: "/dev", Mode: 0o751, Data: "size=1m", Flags: NoSuid},
-			{Kind: File, Target: "/dev/null", Mode: 0o644},
-			{Kind: Bind, Target: "/dev/null", Source: "/dev/null", Flags: NoSuid},
-			{Kind: Mkdir, Target: "/dev/pts", Mode: 0o755},
-			{Kind: Devpts, Target: "/dev/pts", Flags: NoSuid | NoExec, Data: "newinstance,ptmxmode=0666,mode=0620"},
-			{Kind: Symlink, Target: "/dev/ptmx", Source: "pts/ptmx"},
-			{Kind: Mkdir, Target: "/dev/shm", Mode: 0o1777},
-			{Kind: Mkdir, Target: "/dev/shm", Mode: 0o700}, // exists
-			{Kind: File, Target: "/dev/fifo", Mode: unix.S_IFIFO | 0o600},
-			{Kind: Tmpfs, Target: "/missing", Optional: true},
-			{Kind: Tmpfs, Target: "/etc", Optional: true, Else: []Mount{{Kind: Bind, Target: "/etc", Source: base + "/file", Flags: ReadOnly}}},
-			{Kind: Bind, Target: "/etc", Source: base + "/gone", Flags: ReadOnly, MayVanish: true},
-			{Kind: Overlay, Target: "/etc", Lower: base + "/gone", Upper: base + "/u", Work: base + "/w", Data: options, MayVanish: true},
-			{Kind: Mkdir, Target: "/late", Mode: 0o755},
-			{Kind: Tmpfs, Target: "/late", Mode: 0o755},
-			{Kind: Mkdir, Target: "/late/in", Mode: 0o755},
-			{Kind: Remount, Target: "/late", Flags: ReadOnly},
+		ms := []mount.Mount{
+			{Kind: mount.Overlay, Step: "overlay", Target: "/", Lower: base + "/l", Upper: base + "/u", Work: base + "/w", Data: options, Flags: mount.NoDev},
+			{Kind: mount.Mkdir, Target: "/proc", Mode: 0o555},
+			{Kind: mount.Proc, Step: "proc", Target: "/proc", Flags: mount.NoSuid | mount.NoDev | mount.NoExec},
+			{Kind: mount.Bind, Target: "/proc/sys", Source: "/proc/sys", Inside: true, Flags: mount.ReadOnly | mount.NoSuid | mount.NoDev | mount.NoExec},
+			{Kind: mount.Mkdir, Target: "/dev", Mode: 0o755},
+			{Kind: mount.Tmpfs, Step: "dev", Target: "/dev", Mode: 0o751, Data: "size=1m", Flags: mount.NoSuid},
+			{Kind: mount.File, Target: "/dev/null", Mode: 0o644},
+			{Kind: mount.Bind, Target: "/dev/null", Source: "/dev/null", Flags: mount.NoSuid},
+			{Kind: mount.Mkdir, Target: "/dev/pts", Mode: 0o755},
+			{Kind: mount.Devpts, Target: "/dev/pts", Flags: mount.NoSuid | mount.NoExec, Data: "newinstance,ptmxmode=0666,mode=0620"},
+			{Kind: mount.Symlink, Target: "/dev/ptmx", Source: "pts/ptmx"},
+			{Kind: mount.Mkdir, Target: "/dev/shm", Mode: 0o1777},
+			{Kind: mount.Mkdir, Target: "/dev/shm", Mode: 0o700}, // exists
+			{Kind: mount.File, Target: "/dev/fifo", Mode: unix.S_IFIFO | 0o600},
+			{Kind: mount.Tmpfs, Target: "/missing", Optional: true},
+			{Kind: mount.Tmpfs, Target: "/etc", Optional: true, Else: []mount.Mount{{Kind: mount.Bind, Target: "/etc", Source: base + "/file", Flags: mount.ReadOnly}}},
+			{Kind: mount.Bind, Target: "/etc", Source: base + "/gone", Flags: mount.ReadOnly, MayVanish: true},
+			{Kind: mount.Overlay, Target: "/etc", Lower: base + "/gone", Upper: base + "/u", Work: base + "/w", Data: options, MayVanish: true},
+			{Kind: mount.Mkdir, Target: "/late", Mode: 0o755},
+			{Kind: mount.Tmpfs, Target: "/late", Mode: 0o755},
+			{Kind: mount.Mkdir, Target: "/late/in", Mode: 0o755},
+			{Kind: mount.Remount, Target: "/late", Flags: mount.ReadOnly},
 		}
-		if err := Apply(world, ms); err != nil {
+		if err := mounttest.Apply(world, ms); err != nil {
 			t.Fatal(err)
 		}
 		checkKinds(t, world)
@@ -214,29 +216,13 @@ func checkKinds(t *testing.T, world string) {
 // The error names the step, the mount and the cause.
 func TestApplyError(t *testing.T) {
 	testenv.InRoot(t, func(t *testing.T) {
-		err := Apply(testenv.TempDir(t), []Mount{
-			{Kind: Mkdir, Step: "dev", Target: "/dev", Mode: 0o755},
-			{Kind: Tmpfs, Step: "dev", Target: "/dev/no such", Mode: 0o755},
+		err := mounttest.Apply(testenv.TempDir(t), []mount.Mount{
+			{Kind: mount.Mkdir, Step: "dev", Target: "/dev", Mode: 0o755},
+			{Kind: mount.Tmpfs, Step: "dev", Target: "/dev/no such", Mode: 0o755},
 		})
 		want := `dev: tmpfs at "/dev/no such": no such file or directory`
 		if err == nil || err.Error() != want || !errors.Is(err, unix.ENOENT) {
 			t.Errorf("Apply = %v, want %s", err, want)
-		}
-	})
-}
-
-// No descriptor stays open, whichever way a program ends.
-func TestExecClosesDescriptors(t *testing.T) {
-	testenv.InRoot(t, func(t *testing.T) {
-		testenv.Leaks(t)
-		dir := testenv.TempDir(t)
-		rbind := Mount{Kind: RBind, Step: "x", Target: "/missing", Source: dir, Flags: ReadOnly, Optional: true}
-		if err := Apply(dir, []Mount{rbind, rbind}); err != nil {
-			t.Fatal(err)
-		}
-		rbind.Optional = false
-		if err := Apply(dir, []Mount{rbind}); err == nil {
-			t.Error("Apply to a missing target succeeded")
 		}
 	})
 }

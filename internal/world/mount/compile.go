@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Call is one prepared system call. Its pointers lead into memory that the Program keeps.
+// Call is one prepared system call. Its pointers point into memory that the caller of [Compile]
+// keeps.
 type Call struct {
 	Trap   uintptr
 	Args   [6]uintptr
@@ -27,102 +28,42 @@ type Call struct {
 // Stop as Call.Fail ends the program with an error.
 const Stop = -1
 
-// Program is a list of mounts as prepared system calls.
-type Program struct {
-	Calls []Call
-	keep  []unsafe.Pointer // what the arguments point to, if it is in the Go heap
-}
-
-// Exec runs the calls, beginning with the first, and returns 0, or the error that ended them and the index of the mount that met it. It allocates nothing,
-// grows no stack and takes no lock, so it may run in a forked child that shares the parent's memory.
-// The caller has made its mount namespace private and set its umask to 0.
-//
-//go:nosplit
-//go:norace
-func (p *Program) Exec() (mount int, errno syscall.Errno) {
-	fd := ^uintptr(0)
-	for i := 0; i < len(p.Calls); {
-		c := &p.Calls[i]
-		first := c.Args[0]
-		if c.UseFD {
-			first = fd
-		}
-		r, _, e := syscall.RawSyscall6(c.Trap, first, c.Args[1], c.Args[2], c.Args[3], c.Args[4], c.Args[5])
-		if c.KeepFD && e == 0 {
-			if fd != ^uintptr(0) {
-				syscall.RawSyscall6(syscall.SYS_CLOSE, fd, 0, 0, 0, 0, 0)
-			}
-			fd = r
-		}
-		switch {
-		case e == 0:
-			i = c.Next
-		case e == c.Ignore:
-			i = c.Skip
-		case c.Fail != Stop:
-			i = c.Fail
-		default:
-			mount, errno = c.Mount, e
-			i = len(p.Calls)
-		}
-	}
-	if fd != ^uintptr(0) {
-		syscall.RawSyscall6(syscall.SYS_CLOSE, fd, 0, 0, 0, 0, 0)
-	}
-	return mount, errno
-}
-
 // Compile prepares ms for a world whose root directory will be at root, an absolute path on the
-// host. It makes no system call. The error says which mount cannot be expressed.
-func Compile(root string, ms []Mount) (*Program, error) {
-	p := &Program{}
-	return p, p.compile(root, ms, func(n int) []byte {
-		b := make([]byte, n)
-		p.keep = append(p.keep, unsafe.Pointer(&b[0]))
-		return b
-	})
-}
-
-// CompileIn is Compile for a child that does not share the memory of package runtime: what the calls point to lies in
-// zeroed pieces of memory that alloc returns, aligned for any type, and that stay until the calls have run.
-func CompileIn(alloc func(n int) []byte, root string, ms []Mount) (*Program, error) {
-	p := &Program{}
-	return p, p.compile(root, ms, alloc)
-}
-
-func (p *Program) compile(root string, ms []Mount, alloc func(n int) []byte) error {
+// host. It makes no system call. The calls point into zeroed pieces of memory that alloc returns. A
+// piece is aligned for any type and must stay until the calls have run. The error names the mount
+// that cannot be expressed.
+func Compile(root string, ms []Mount, alloc func(n int) []byte) ([]Call, error) {
 	if !path.IsAbs(root) {
-		return fmt.Errorf("root of the world %s: not an absolute path", quote(root))
+		return nil, fmt.Errorf("root of the world %s: not an absolute path", quote(root))
 	}
-	c := compiler{root: strings.TrimRight(root, "/"), p: p, alloc: alloc}
-	p.Calls = make([]Call, 0, 2*len(ms))
+	c := compiler{root: strings.TrimRight(root, "/"), made: make([]Call, 0, 2*len(ms)), alloc: alloc}
 	for i := range ms {
 		c.index = i
 		if err := c.mount(&ms[i]); err != nil {
-			return fmt.Errorf("%s %s: %w", ms[i].Kind, quote(ms[i].Target), err)
+			return nil, fmt.Errorf("%s %s: %w", ms[i].Kind, quote(ms[i].Target), err)
 		}
 	}
-	return nil
+	return c.made, nil
 }
 
-// compiler is a Program under construction.
+// compiler is a list of calls under construction.
 type compiler struct {
 	root  string // without a slash at the end
-	p     *Program
+	made  []Call
 	alloc func(n int) []byte
 	index int // of the mount that is being compiled
 }
 
 // mount adds the calls of m, then those of its alternatives, and ties them together.
 func (c *compiler) mount(m *Mount) error {
-	begin := len(c.p.Calls)
+	begin := len(c.made)
 	if err := c.calls(m); err != nil {
 		return err
 	}
 	if m.MayVanish {
-		c.p.Calls[begin].Ignore = unix.ENOENT
+		c.made[begin].Ignore = unix.ENOENT
 	}
-	own := len(c.p.Calls)
+	own := len(c.made)
 	for i := range m.Else {
 		other := m.Else[i]
 		other.Optional = other.Optional || m.Optional
@@ -130,9 +71,9 @@ func (c *compiler) mount(m *Mount) error {
 			return err
 		}
 	}
-	end := len(c.p.Calls)
+	end := len(c.made)
 	for i := begin; i < own; i++ {
-		call := &c.p.Calls[i]
+		call := &c.made[i]
 		call.Skip = end
 		if call.Next == own {
 			call.Next = end
@@ -222,9 +163,9 @@ const cwd = ^uintptr(-unix.AT_FDCWD - 1)
 // add appends a call that belongs to the current mount and is followed by the next one.
 func (c *compiler) add(call Call) {
 	call.Mount = c.index
-	call.Next = len(c.p.Calls) + 1
+	call.Next = len(c.made) + 1
 	call.Fail = Stop
-	c.p.Calls = append(c.p.Calls, call)
+	c.made = append(c.made, call)
 }
 
 // str returns the address of s with a zero byte at its end.
@@ -252,13 +193,16 @@ func (c *compiler) fs(m *Mount, fstype string, target uintptr, data string) {
 	c.add(Call{Trap: unix.SYS_MOUNT, Args: args})
 }
 
-// FuseFD is the number of the descriptor that a Fuse mount leaves open: far from all that a process has open.
+// FuseFD is the number of the descriptor that a Fuse mount leaves open: far from all that a process
+// has open.
 const FuseFD = 1000
 
-// fuse adds the mount of a FUSE file system. The device is opened here and not by who serves it, because the kernel wants it opened in the
-// user namespace of the mount. Nobody serves it yet: what comes after waits for that in the kernel.
+// fuse adds the mount of a FUSE file system. The device is opened here and not by who serves it,
+// because the kernel wants it opened in the user namespace of the mount. Nobody serves it yet: what
+// comes after waits for that in the kernel.
 //
-// Source: Linux fs/fuse/inode.c, fuse_get_tree; Documentation/filesystems/fuse/fuse.rst, "Mount options".
+// Source: Linux fs/fuse/inode.c, fuse_get_tree; Documentation/filesystems/fuse/fuse.rst, "Mount
+// options".
 func (c *compiler) fuse(m *Mount, target uintptr) {
 	c.add(Call{Trap: unix.SYS_OPENAT, Args: [6]uintptr{cwd, c.str("/dev/fuse"), unix.O_RDWR | unix.O_CLOEXEC}, KeepFD: true})
 	c.add(Call{Trap: unix.SYS_DUP3, Args: [6]uintptr{0, FuseFD, unix.O_CLOEXEC}, UseFD: true})
@@ -270,21 +214,23 @@ func (c *compiler) fuse(m *Mount, target uintptr) {
 	c.add(Call{Trap: unix.SYS_MOUNT, Args: [6]uintptr{name, target, c.str("fuse"), m.Flags.mountFlags(), c.str(data)}})
 }
 
-// restrict adds m.Flags to the mount at target. Kernels without mount_setattr (before Linux 5.12) take a remount,
-// which sets exactly the given flags; layout therefore names those of the source as well.
+// restrict adds m.Flags to the mount at target. Kernels without mount_setattr (before Linux 5.12)
+// take a remount, which sets exactly the given flags; layout therefore names those of the source as
+// well.
 func (c *compiler) restrict(m *Mount, target uintptr) {
 	if m.Flags == 0 {
 		return
 	}
 	attr, size := c.attr(m.Flags)
 	c.add(Call{Trap: unix.SYS_MOUNT_SETATTR, Args: [6]uintptr{cwd, target, unix.AT_SYMLINK_NOFOLLOW, attr, size}})
-	setattr := &c.p.Calls[len(c.p.Calls)-1]
+	setattr := &c.made[len(c.made)-1]
 	setattr.Fail, setattr.Next = setattr.Next, setattr.Next+1
 	c.add(Call{Trap: unix.SYS_MOUNT, Args: [6]uintptr{0, target, 0, unix.MS_REMOUNT | unix.MS_BIND | m.Flags.mountFlags()}})
 }
 
-// rbind adds a recursive bind. The copy is made and restricted before it is attached, so no moment shows it writable.
-// Neither the walk to the source nor the copy asks the file system itself anything.
+// rbind adds a recursive bind. The copy is made and restricted before it is attached, so no moment
+// shows it writable. Neither the walk to the source nor the copy asks the file system itself
+// anything.
 func (c *compiler) rbind(m *Mount, target uintptr) {
 	open := unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC | unix.AT_RECURSIVE | unix.AT_NO_AUTOMOUNT
 	c.add(Call{Trap: unix.SYS_OPEN_TREE, Args: [6]uintptr{cwd, c.source(m), uintptr(open)}, KeepFD: true})

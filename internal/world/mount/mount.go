@@ -1,10 +1,9 @@
-// Package mount holds mounts as plain values and hands them to the kernel.
+// Package mount holds mounts as plain values and turns them into system calls.
 //
-// A [Mount] says what shall be where inside a world; package layout computes lists
-// of them without any privilege. [Compile] turns a list into a [Program]: prepared
-// system calls that need no memory and no decision when they run, so that a forked
-// child can execute them before it execs. [Apply] does the same in the calling
-// process. Namespaces, pivot_root and what lies below the uppers are left to others.
+// A [Mount] describes what is where inside a world; package layout computes lists of them without
+// any privilege. [Compile] turns a list into prepared system calls that need no memory and no
+// decision when they run, so that a forked child can execute them before it execs. Namespaces,
+// pivot_root and what lies below the uppers are left to others.
 package mount
 
 import (
@@ -18,7 +17,8 @@ import (
 // Kind says what a Mount does at its target.
 type Kind uint8
 
-// The kinds of Mount. Those that make a file, a device, a directory or a symlink take an existing one for success.
+// The kinds of Mount. Those that make a file, a device, a directory or a symlink take an existing
+// one for success.
 const (
 	Overlay Kind = iota // Lower, Upper and Work seen as one; Options besides them in Data
 	Bind                // Source alone, without what is mounted below it
@@ -86,13 +86,14 @@ type Mount struct {
 	Mode     uint32 // Mkdir, File, Device, Tmpfs: permission bits; the umask is not taken off if it is 0 by then
 	Optional bool   // a failure is no error; the next Mount follows
 
-	// MayVanish says that the host may have removed Lower or Source since the list was made: then this Mount is left out.
+	// MayVanish says that the host may have removed Lower or Source since the list was made: then
+	// this Mount is left out.
 	MayVanish bool
 	Else      []Mount // what to do instead, all of it in this order, if this one fails. Optional then holds for them too
 }
 
-// String returns one line for messages and golden files. Names with blanks, control characters or bytes
-// that are not UTF-8 are quoted.
+// String returns one line for messages and golden files. Names with blanks, control characters or
+// bytes that are not UTF-8 are quoted.
 func (m Mount) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%-7s %s", m.Kind, quote(m.Target))
@@ -137,13 +138,4 @@ func quote(s string) string {
 		return quoted
 	}
 	return s
-}
-
-// List returns one line for each of ms, with a newline after each.
-func List(ms []Mount) string {
-	var b strings.Builder
-	for _, m := range ms {
-		b.WriteString(m.String() + "\n")
-	}
-	return b.String()
 }

@@ -13,7 +13,8 @@ import (
 // that a power cut interrupts is thrown away anyway. In a user namespace the kernel
 // refuses redirect_dir and index, and keeps its marks in user.* attributes.
 //
-// Source: Linux Documentation/filesystems/overlayfs.rst, "redirect_dir", "index", "Volatile mount", "User xattr".
+// Source: Linux Documentation/filesystems/overlayfs.rst, "redirect_dir", "index", "Volatile mount",
+// "User xattr".
 const (
 	OptionsRoot = "index=on,xino=off,redirect_dir=on,metacopy=off,volatile"
 	OptionsUser = "userxattr,index=off,xino=off,volatile"
@@ -22,7 +23,8 @@ const (
 // overlayEscaper puts a backslash before what the kernel would take for the end of a
 // directory or of an option.
 //
-// Source: Linux fs/overlayfs/params.c, ovl_next_opt, ovl_parse_param_split_lowerdirs and ovl_unescape.
+// Source: Linux fs/overlayfs/params.c, ovl_next_opt, ovl_parse_param_split_lowerdirs and
+// ovl_unescape.
 var overlayEscaper = strings.NewReplacer(`\`, `\\`, `,`, `\,`, `:`, `\:`)
 
 // OverlayData returns the option string that mount(2) wants for an Overlay. It is an
