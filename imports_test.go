@@ -58,12 +58,17 @@ var house = []room{
 	{level: 1, pkg: "internal/world/onhost", job: "runs a command without namespaces", ours: []string{"internal/procstate"}, unix: []string{"*"}},
 	{level: 2, pkg: "internal/world/layout", job: "decides which directory gets which mount", ours: []string{"internal/world/mount"}, unix: []string{"host.go", "shadow.go"}},
 	{level: 3, pkg: "internal/world/boot", job: "what the processes of a world execute until the command", ours: []string{"internal/world/mount", "internal/world/net/netlog"}, unix: []string{"*"}, tests: []string{"internal/world/net/netns", "internal/world/net/nft"}},
-	{level: 3, pkg: "internal/world/worldfs", job: "the strategies and their diffs", ours: []string{"fsdiff", "internal/probe", "internal/world/mount", "internal/world/layout", "internal/world/landlock"}, unix: []string{"*"}},
-	{level: 4, pkg: "internal/world/state", job: "names, locks, world.json, roots, gc, removal: what worlds have on the host", ours: []string{"internal/probe", "internal/world/cgroup", "internal/world/net/netns", "internal/world/worldfs"}, unix: []string{"*"}},
+	{level: 2, pkg: "internal/world/tree", job: "open directories, attributes, contents; compares two files", ours: []string{"fsdiff", "internal/probe"}, unix: []string{"*"}},
+	{level: 3, pkg: "internal/world/upper", job: "what changed in an overlay's upper", ours: []string{"fsdiff", "internal/world/tree"}, unix: []string{"*"}, tests: []string{"internal/world/view/viewtest"}},
+	{level: 3, pkg: "internal/world/snapshot", job: "copies a tree, and finds what changed in the copy", ours: []string{"fsdiff", "internal/probe", "internal/world/tree"}, unix: []string{"*"}},
+	{level: 4, pkg: "internal/world/view", job: "the strategies: overlay, fuse, copy-diff, direct", ours: []string{
+		"fsdiff", "internal/probe", "internal/world/landlock", "internal/world/layout", "internal/world/mount", "internal/world/snapshot", "internal/world/tree", "internal/world/upper",
+	}, unix: []string{"*"}},
+	{level: 4, pkg: "internal/world/state", job: "names, locks, world.json, roots, gc, removal: what worlds have on the host", ours: []string{"internal/probe", "internal/world/cgroup", "internal/world/net/netns", "internal/world/tree"}, unix: []string{"*"}},
 	{level: 5, pkg: "internal/world", job: "Spec, New, Run, Close; chooses the strategy; knows nothing of spans", ours: []string{
 		"fsdiff", "internal/probe", "internal/procstate", "internal/world/boot", "internal/world/cgroup", "internal/world/landlock", "internal/world/net/dns", "internal/world/net/netlog",
-		"internal/world/net/netns", "internal/world/net/nft", "internal/world/onhost", "internal/world/state", "internal/world/worldfs",
-	}, unix: []string{"*"}},
+		"internal/world/net/netns", "internal/world/net/nft", "internal/world/onhost", "internal/world/snapshot", "internal/world/state", "internal/world/view",
+	}, unix: []string{"*"}, tests: []string{"internal/world/tree"}},
 
 	{level: 6, pkg: "internal/shim", job: "what runs behind the links on PATH; deploys, compares and removes them", ours: []string{"trace", "internal/config", "internal/logs", "internal/procstate", "internal/record", "internal/version"}, unix: []string{"*"}},
 	{level: 6, pkg: "internal/shell", job: "-c, a script, a pipe", ours: []string{"trace", "internal/capture", "internal/config", "internal/procstate", "internal/record"}},
@@ -79,8 +84,8 @@ var house = []room{
 	{level: 0, pkg: "internal/testenv", job: "root, user namespaces and leak checks for tests", unix: []string{"*"}, forTest: true},
 	{level: 2, pkg: "internal/world/net/netns/netnstest", job: "a network namespace for a test, and what talks to its kernel", ours: []string{"internal/world/net/netlink", "internal/world/net/netlog"}, unix: []string{"*"}, forTest: true},
 	{level: 2, pkg: "internal/world/mount/mounttest", job: "carries out mounts in the process of a test", ours: []string{"internal/world/mount"}, unix: []string{"*"}, forTest: true},
-	{level: 0, pkg: "internal/world/worldfs/worldfstest/oracle", job: "walks a tree, independently of what it checks", unix: []string{"*"}, forTest: true},
-	{level: 1, pkg: "internal/world/worldfs/worldfstest", job: "the suite that every strategy must pass", ours: []string{"fsdiff", "internal/world/worldfs/worldfstest/oracle"}, unix: []string{"*"}, forTest: true},
+	{level: 0, pkg: "internal/world/view/viewtest/oracle", job: "walks a tree, independently of what it checks", unix: []string{"*"}, forTest: true},
+	{level: 1, pkg: "internal/world/view/viewtest", job: "the suite that every strategy must pass", ours: []string{"fsdiff", "internal/world/view/viewtest/oracle"}, unix: []string{"*"}, forTest: true},
 	{level: 9, pkg: "internal/replay/corpus", job: "hundreds of snippets, recorded and replayed", forTest: true, tests: []string{"internal/redact"}},
 	{level: 9, pkg: "bench", job: "the end-to-end benchmarks", tests: []string{"internal/world"}},
 }
@@ -97,7 +102,7 @@ var heavy = map[string][]string{
 	"github.com/google/nftables": nil, // the rules are bytes that package nft prepares; tests compare
 	"github.com/santhosh-tekuri/jsonschema/v6": {"internal/tracecheck"},
 	"pgregory.net/rapid":                       nil,
-	"testing":                                  {"internal/testenv", "internal/world/worldfs/worldfstest", "internal/world/worldfs/worldfstest/oracle", "internal/world/net/netns/netnstest", "internal/replay/corpus"},
+	"testing":                                  {"internal/testenv", "internal/world/view/viewtest", "internal/world/view/viewtest/oracle", "internal/world/net/netns/netnstest", "internal/replay/corpus"},
 }
 
 // source is one Go file of the module.

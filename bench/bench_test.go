@@ -122,7 +122,7 @@ func workDir(b *testing.B) string {
 // diffLine runs the benchmark that lives beside the walk of the upper.
 func diffLine(b *testing.B) string {
 	b.Helper()
-	out, err := exec.Command("go", "test", "-run", "^$", "-bench", "^BenchmarkWalk10k$", "-count", "5", "../internal/world/worldfs").CombinedOutput()
+	out, err := exec.Command("go", "test", "-run", "^$", "-bench", "^BenchmarkWalk10k$", "-count", "5", "../internal/world/upper").CombinedOutput()
 	if err != nil {
 		b.Errorf("benchmark of the diff: %v\n%s", err, out)
 		return ""

@@ -2,7 +2,7 @@
 //
 // A [Diff] names every path that was created, modified, deleted or replaced by
 // something of another type. How the list is found is not decided here: the
-// strategies below internal/world/worldfs compute it, package trace stores it,
+// strategies below internal/world compute it, package trace stores it,
 // and the command line prints it. The package builds on every system.
 package fsdiff
 

@@ -12,8 +12,9 @@ import (
 	"substrate/internal/probe"
 	"substrate/internal/world/boot"
 	"substrate/internal/world/net/netns"
+	"substrate/internal/world/snapshot"
 	"substrate/internal/world/state"
-	"substrate/internal/world/worldfs"
+	"substrate/internal/world/view"
 )
 
 // Rejected is a strategy that could not be had.
@@ -39,31 +40,31 @@ func rejection(strategy string, err error) Rejected {
 // Strategies returns the names of all strategies, the best first (WLD3).
 func Strategies() []string {
 	var names []string
-	for _, s := range worldfs.Strategies() {
+	for _, s := range view.Strategies() {
 		names = append(names, s.Name())
 	}
 	return names
 }
 
 // candidates returns the strategies that spec allows, the best first (WLD3, RPL5).
-func (s *Spec) candidates() ([]worldfs.Strategy, error) {
-	all := worldfs.Strategies()
+func (s *Spec) candidates() ([]view.Strategy, error) {
+	all := view.Strategies()
 	if s.only != nil {
-		return []worldfs.Strategy{s.only}, nil
+		return []view.Strategy{s.only}, nil
 	}
 	if s.Strategy == "" {
 		if s.Require {
-			all = slices.DeleteFunc(all, func(c worldfs.Strategy) bool { return c.Name() == worldfs.Direct })
+			all = slices.DeleteFunc(all, func(c view.Strategy) bool { return c.Name() == view.Direct })
 		}
 		return all, nil
 	}
 	for _, c := range all {
 		switch {
 		case c.Name() != s.Strategy:
-		case s.Require && c.Name() == worldfs.Direct:
+		case s.Require && c.Name() == view.Direct:
 			return nil, errRequired
 		default:
-			return []worldfs.Strategy{c}, nil
+			return []view.Strategy{c}, nil
 		}
 	}
 	return nil, fmt.Errorf("strategy %q is not known; there are %s", s.Strategy, strings.Join(Strategies(), ", "))
@@ -109,14 +110,14 @@ func (w *World) noteStrategy() error {
 // strategyWarnings are the degradations that a strategy is by itself, in the words of RPL9.
 func (w *World) strategyWarnings() []Degradation {
 	switch {
-	case w.strategy == worldfs.Direct:
+	case w.strategy == view.Direct:
 		return []Degradation{{
-			Name: worldfs.Direct, Asked: true,
+			Name: view.Direct, Asked: true,
 			Message: "no isolated file view available; running directly on the host, file changes are not tracked",
 		}}
-	case w.strategy == worldfs.CopyDiff && w.spec.Strategy == "":
+	case w.strategy == view.CopyDiff && w.spec.Strategy == "":
 		return []Degradation{{
-			Name: worldfs.CopyDiff, Asked: true,
+			Name: view.CopyDiff, Asked: true,
 			Message: "overlay and fuse-overlayfs unavailable; using copy-diff",
 			Remedy:  "install fuse-overlayfs and enable /dev/fuse",
 		}}
@@ -133,7 +134,7 @@ func (w *World) reject(name string, reason error) error {
 		}
 		return w.noView()
 	}
-	if w.candidates[0].Name() == worldfs.Direct && !ofHost(reason) {
+	if w.candidates[0].Name() == view.Direct && !ofHost(reason) {
 		return instead(reason)
 	}
 	w.observe(name, w.rejected[len(w.rejected)-1].Reason+"; trying "+w.candidates[0].Name(), false)
@@ -143,8 +144,8 @@ func (w *World) reject(name string, reason error) error {
 // ofHost says whether a strategy failed because this host cannot have it. A tree that does not fit, or want of something that may be there in a
 // moment, is no reason to run without isolation.
 func ofHost(reason error) bool {
-	var tree *worldfs.NotCopied
-	return !errors.As(reason, &tree) && !passes(reason)
+	var notCopied *view.NotCopied
+	return !errors.As(reason, &notCopied) && !passes(reason)
 }
 
 // passes says whether err is about something that a busy or full machine may have again in a moment. At the set-up of a world ENOSPC is no such
@@ -209,11 +210,11 @@ func (w *World) fellBack() []string {
 
 // toDisk gives the world a directory on disk if it has none because no disk can hold an upper of the kernel's overlay, or another one if
 // what is copied would hold it.
-func (w *World) toDisk(s worldfs.Strategy) error {
-	_, copies := s.(worldfs.CwdOnly)
+func (w *World) toDisk(s view.Strategy) error {
+	_, copies := s.(view.CwdOnly)
 	outside := func(dir string) error {
 		if copies && holds(w.spec.Cwd, dir) {
-			return worldfs.ErrHoldsScratch
+			return snapshot.ErrHoldsScratch
 		}
 		return nil
 	}
@@ -221,8 +222,8 @@ func (w *World) toDisk(s worldfs.Strategy) error {
 		return nil
 	}
 	root, err := state.UsableRoot("changes", w.spec.Dirs.Overlay, outside)
-	if errors.Is(err, worldfs.ErrHoldsScratch) {
-		return &probe.Error{What: "copy " + w.spec.Cwd, Err: &worldfs.NotCopied{Err: err}, Remedy: "work in a directory below, or choose another place with SUBSTRATE_OVERLAY_ROOT=DIR"}
+	if errors.Is(err, snapshot.ErrHoldsScratch) {
+		return &probe.Error{What: "copy " + w.spec.Cwd, Err: &view.NotCopied{Err: err}, Remedy: "work in a directory below, or choose another place with SUBSTRATE_OVERLAY_ROOT=DIR"}
 	}
 	if err != nil {
 		return err
@@ -272,8 +273,8 @@ func (w *World) fallThrough(failure *setupFailure) error {
 		err = errors.Join(err, netns.Unbind(w.netnsName()))
 	}
 	failed := w.strategy
-	for _, s := range worldfs.Strategies() {
-		if weaker, ok := s.(worldfs.InPlace); ok && s.Name() == failed && w.spec.only == nil && w.confinable() == nil {
+	for _, s := range view.Strategies() {
+		if weaker, ok := s.(view.InPlace); ok && s.Name() == failed && w.spec.only == nil && w.confinable() == nil {
 			w.candidates = slices.Insert(w.candidates, 0, weaker.InPlace())
 		}
 	}

@@ -13,7 +13,7 @@ import (
 
 	"substrate/internal/probe"
 	"substrate/internal/testenv"
-	"substrate/internal/world/worldfs"
+	"substrate/internal/world/view"
 )
 
 // sh is a command of the shell.
@@ -64,7 +64,7 @@ func TestRequireWorld(t *testing.T) {
 		}
 		a.spec.Strategy = ""
 		all, err := a.spec.candidates()
-		if err != nil || slices.ContainsFunc(all, func(s worldfs.Strategy) bool { return s.Name() == "direct" }) {
+		if err != nil || slices.ContainsFunc(all, func(s view.Strategy) bool { return s.Name() == "direct" }) {
 			t.Errorf("candidates = %v, %v", all, err)
 		}
 	})
@@ -173,7 +173,7 @@ func TestNotDirectInstead(t *testing.T) {
 
 // WLD3: what may be over in a moment is not remembered of a strategy, and never makes the host itself the next choice.
 func TestPassing(t *testing.T) {
-	for _, err := range []error{unix.ENOSPC, unix.EMFILE, unix.EAGAIN, &worldfs.NotCopied{Err: unix.EACCES}} {
+	for _, err := range []error{unix.ENOSPC, unix.EMFILE, unix.EAGAIN, &view.NotCopied{Err: unix.EACCES}} {
 		if ofHost(&probe.Error{What: "x", Err: err}) {
 			t.Errorf("%v counts as the host's", err)
 		}
@@ -183,7 +183,7 @@ func TestPassing(t *testing.T) {
 			t.Errorf("%v does not count as the host's", err)
 		}
 	}
-	w := &World{candidates: worldfs.Strategies()}
+	w := &World{candidates: view.Strategies()}
 	run := t.TempDir()
 	remember(run, &w.spec, []Rejected{{Strategy: "overlay"}, {Strategy: "fuse"}, {Strategy: "copy-diff"}}, nil)
 	w.recall(run)

@@ -16,7 +16,7 @@ import (
 	"substrate/internal/testenv"
 	"substrate/internal/world/cgroup"
 	"substrate/internal/world/state"
-	"substrate/internal/world/worldfs"
+	"substrate/internal/world/view"
 )
 
 // The environment of a supervisor that shall die.
@@ -59,7 +59,7 @@ func TestCrashingSupervisor(t *testing.T) {
 	spec := testSpec(t, os.Getenv(crashDir))
 	spec.Strategy = os.Getenv(crashStrategy)
 	if cwd := os.Getenv(crashCopy); cwd != "" {
-		spec.Cwd, spec.Strategy = cwd, worldfs.CopyDiff
+		spec.Cwd, spec.Strategy = cwd, view.CopyDiff
 	}
 	w, err := New(spec)
 	if err != nil {

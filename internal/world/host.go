@@ -5,7 +5,7 @@ import (
 
 	"substrate/internal/world/onhost"
 	"substrate/internal/world/state"
-	"substrate/internal/world/worldfs"
+	"substrate/internal/world/view"
 )
 
 // Forwarded are the signals that reach the command when they are sent to us (RPL10).
@@ -45,7 +45,7 @@ func (res *Result) take(e *onhost.Ended) {
 
 // runOnHost runs the command with a view that needs no mounts. There are no namespaces around it, but what it
 // leaves behind ends with it, as in every world.
-func (w *World) runOnHost(view worldfs.OnHost, cmd *Command) (*Result, error) {
+func (w *World) runOnHost(files view.OnHost, cmd *Command) (*Result, error) {
 	res := w.newResult()
 	if w.spec.Warn != nil {
 		for _, d := range append(w.strategyWarnings(), w.viewNotes()...) {
@@ -59,9 +59,9 @@ func (w *World) runOnHost(view worldfs.OnHost, cmd *Command) (*Result, error) {
 	}
 	c := onHost(cmd)
 	c.Signals = w.spec.Signals.wait()
-	c.Dir = view.WorkDir(cmd.Dir)
-	c.Env = view.Env(c.Env)
-	c.Confine, c.EndAll = func() error { return errors.Join(w.interrupted(), view.Confine(cmd.Stdout, cmd.Stderr)) }, true
+	c.Dir = files.WorkDir(cmd.Dir)
+	c.Env = files.Env(c.Env)
+	c.Confine, c.EndAll = func() error { return errors.Join(w.interrupted(), files.Confine(cmd.Stdout, cmd.Stderr)) }, true
 	if w.group != nil {
 		c.Cgroup, c.InGroup = w.group.FD(), true
 	}

@@ -17,7 +17,7 @@ import (
 	"substrate/internal/world/boot"
 	"substrate/internal/world/net/netns"
 	"substrate/internal/world/state"
-	"substrate/internal/world/worldfs"
+	"substrate/internal/world/view"
 )
 
 // noNetns is the degradation of a world with the host's network (RPL9).
@@ -54,7 +54,7 @@ func (r *run) start() error {
 // bearEarly starts the first process before it is known what the world will be like, so that it makes its network namespace
 // meanwhile. What keeps it from that, [run.start] will tell.
 func (w *World) bearEarly() {
-	if len(w.candidates) > 0 && w.candidates[0].Name() != worldfs.Direct {
+	if len(w.candidates) > 0 && w.candidates[0].Name() != view.Direct {
 		_ = w.bear()
 	}
 }
@@ -76,7 +76,7 @@ func (w *World) bear() error {
 
 // settleEarly is settle if the disk of the upper, whose lock the first process holds, is known already.
 func (w *World) settleEarly() error {
-	if _, any := w.candidates[0].(worldfs.AnyDisk); any || w.proc == nil {
+	if _, any := w.candidates[0].(view.AnyDisk); any || w.proc == nil {
 		return nil
 	}
 	return w.settle()
@@ -279,7 +279,7 @@ func candidates(c *Command) []string {
 // missing says whether a world that has just begun cannot have the file, because the host has it not. To find that out
 // there, where names are remembered, is much cheaper than inside, where every name is new.
 func missing(file string) bool {
-	for _, dir := range worldfs.MadeNew {
+	for _, dir := range view.MadeNew {
 		if strings.HasPrefix(file, dir+"/") {
 			return false
 		}

@@ -7,11 +7,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"substrate/internal/world/view"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"substrate/internal/world/worldfs"
 )
 
 // memoryFile, in the run-time root, remembers which strategies failed at their mounts. It is there only where one did: elsewhere
@@ -44,7 +43,7 @@ func (w *World) recall(run string) {
 		return // nearly always, and before the host is asked what it is like
 	}
 	known := readMemory(run, &w.spec)
-	for len(w.candidates) > 1 && w.candidates[1].Name() != worldfs.Direct { // that comes only after a look at how things are
+	for len(w.candidates) > 1 && w.candidates[1].Name() != view.Direct { // that comes only after a look at how things are
 		i := slices.IndexFunc(known, func(f remembered) bool { return f.Strategy == w.candidates[0].Name() })
 		if i < 0 {
 			return
@@ -141,7 +140,7 @@ func hostKey(root bool, overlayRoots []string) string {
 		fmt.Fprintf(&b, "%s\n", name)
 	}
 	files := []string{"/proc/self/exe", "/dev/fuse"}
-	if program, err := worldfs.FuseProgram(); err == nil {
+	if program, err := view.FuseProgram(); err == nil {
 		files = append(files, program)
 	}
 	for _, path := range files {

@@ -16,7 +16,7 @@ import (
 	"substrate/internal/world/boot"
 	"substrate/internal/world/net/dns"
 	"substrate/internal/world/net/netlog"
-	"substrate/internal/world/worldfs"
+	"substrate/internal/world/view"
 )
 
 // defaultGrace is the time between SIGTERM and SIGKILL after a timeout.
@@ -78,7 +78,7 @@ func (w *World) Run(cmd Command) (*Result, error) {
 
 // attempt is Run with the view that there is.
 func (w *World) attempt(cmd *Command) (*Result, error) {
-	view, ok := w.view.(worldfs.OnHost)
+	files, ok := w.view.(view.OnHost)
 	if !ok {
 		defer w.spec.Signals.follow(w)()
 		return w.runView(cmd)
@@ -88,7 +88,7 @@ func (w *World) attempt(cmd *Command) (*Result, error) {
 	}
 	runtime.LockOSThread() // PR_SET_PDEATHSIG is bound to the thread that forks
 	defer runtime.UnlockOSThread()
-	return w.runOnHost(view, cmd)
+	return w.runOnHost(files, cmd)
 }
 
 // runView is Run with a view in a mount namespace.

@@ -10,7 +10,7 @@ import (
 
 	"substrate/internal/probe"
 	"substrate/internal/world/state"
-	"substrate/internal/world/worldfs"
+	"substrate/internal/world/view"
 )
 
 // servePatience is how long the mounts of a world may take that are served by processes. Each takes some milliseconds. Tests
@@ -35,11 +35,11 @@ func (r *run) serve(fds []int) error {
 			_ = r.w.Signal(unix.SIGKILL)
 		})
 	}
-	view, ok := r.w.view.(worldfs.Served)
+	files, ok := r.w.view.(view.Served)
 	if !ok {
 		return errors.New("serve the files: the view has nobody to do it")
 	}
-	if err := view.Serve(device); err != nil {
+	if err := files.Serve(device); err != nil {
 		return &setupFailure{ofView: true, err: &probe.Error{What: "serve the files", Err: err}}
 	}
 	crashpoint(state.KindServers, r.w.upperDir)
@@ -66,11 +66,11 @@ func (r *run) tooLate() error {
 
 // saidBy adds to the error of a mount what the process said that should have served it.
 func (w *World) saidBy(err error) error {
-	view, ok := w.view.(worldfs.Served)
+	files, ok := w.view.(view.Served)
 	if !ok {
 		return err
 	}
-	if said := view.Failure(); said != nil {
+	if said := files.Failure(); said != nil {
 		return fmt.Errorf("%w (%w)", err, said)
 	}
 	return err

@@ -12,7 +12,7 @@ import (
 	"substrate/fsdiff"
 	"substrate/internal/probe"
 	"substrate/internal/world/state"
-	"substrate/internal/world/worldfs"
+	"substrate/internal/world/view"
 )
 
 // Host is what the answers about strategies depend on, as in Spec.
@@ -49,7 +49,7 @@ type Choice struct {
 
 // Choose takes the first answer that is OK. It is what a world would get now that neither asks for a strategy nor requires isolation.
 func Choose(answers []Answer) Choice {
-	c := Choice{Strategy: worldfs.Direct}
+	c := Choice{Strategy: view.Direct}
 	for i := range answers {
 		if answers[i].OK() {
 			c.Strategy = answers[i].Strategy
@@ -65,7 +65,7 @@ func Ask(h Host) []Answer {
 	var answers []Answer
 	var failed []Rejected
 	var works []string
-	for _, s := range worldfs.Strategies() {
+	for _, s := range view.Strategies() {
 		a := ask(h, s)
 		answers = append(answers, a)
 		if a.OK() {
@@ -83,7 +83,7 @@ func Ask(h Host) []Answer {
 // learn asks once more for a strategy that failed in a real world. If it fails in a small one as well, the fault is the host's, and
 // worlds to come need not try it; otherwise it was this world that was too much for it.
 func (w *World) learn(strategy string) {
-	for _, s := range worldfs.Strategies() {
+	for _, s := range view.Strategies() {
 		if s.Name() != strategy {
 			continue
 		}
@@ -95,14 +95,14 @@ func (w *World) learn(strategy string) {
 }
 
 // ask makes the checks of a strategy, and if they are passed, a world.
-func ask(h Host, s worldfs.Strategy) Answer {
+func ask(h Host, s view.Strategy) Answer {
 	a := Answer{Strategy: s.Name(), Checks: s.Checks(h.Root)}
-	if _, onHost := s.(worldfs.Untested); onHost || !a.OK() {
+	if _, onHost := s.(view.Untested); onHost || !a.OK() {
 		return a
 	}
 	c := probe.Check{Name: checkNames[s.Name()], OK: true}
 	err := try(h, s)
-	if weaker, ok := s.(worldfs.InPlace); ok && err != nil {
+	if weaker, ok := s.(view.InPlace); ok && err != nil {
 		err = try(h, weaker.InPlace())
 	}
 	if err != nil {
@@ -116,7 +116,7 @@ func ask(h Host, s worldfs.Strategy) Answer {
 
 // checkNames are the names of the checks that make a world.
 var checkNames = map[string]string{
-	worldfs.Overlay: "overlay_mount_ok", worldfs.Fuse: "fuse_mount_ok", worldfs.CopyDiff: "copy_diff_ok",
+	view.Overlay: "overlay_mount_ok", view.Fuse: "fuse_mount_ok", view.CopyDiff: "copy_diff_ok",
 }
 
 // known is what a trial world writes.
@@ -128,12 +128,12 @@ const trialTime = 10 * time.Second
 // try makes a real world with the strategy, writes a file of known size in it, finds it among the changes, which are read from the upper, and removes
 // the world. What it proves is what a replay needs. Its mounts are in namespaces of their own, and its names on the host are those of
 // a world, so that gc finds them after a crash.
-func try(h Host, s worldfs.Strategy) (err error) {
+func try(h Host, s view.Strategy) (err error) {
 	cwd := os.TempDir()
 	if !filepath.IsAbs(cwd) {
 		cwd = "/tmp"
 	}
-	if _, only := s.(worldfs.CwdOnly); only {
+	if _, only := s.(view.CwdOnly); only {
 		if cwd, err = emptyDirOf(h.Dirs); err != nil {
 			return err
 		}

@@ -12,12 +12,12 @@ import (
 	"substrate/fsdiff"
 	"substrate/internal/world/landlock"
 	"substrate/internal/world/state"
-	"substrate/internal/world/worldfs"
+	"substrate/internal/world/view"
 )
 
 // prepare lets a strategy plan the file view, and make on disk what it needs.
-func (w *World) prepare(s worldfs.Strategy) error {
-	if _, any := s.(worldfs.AnyDisk); any {
+func (w *World) prepare(s view.Strategy) error {
+	if _, any := s.(view.AnyDisk); any {
 		if err := w.toDisk(s); err != nil {
 			return err
 		}
@@ -26,7 +26,7 @@ func (w *World) prepare(s worldfs.Strategy) error {
 	if err != nil {
 		return err
 	}
-	if weaker, ok := s.(worldfs.InPlace); ok && w.spec.only == nil {
+	if weaker, ok := s.(view.InPlace); ok && w.spec.only == nil {
 		if err := try(Host{Dirs: w.spec.Dirs, Root: w.spec.Root}, s); passes(err) && !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
 			return err // no reason for less isolation; want of room the copy itself will tell of
 		} else if err != nil {
@@ -39,7 +39,7 @@ func (w *World) prepare(s worldfs.Strategy) error {
 			}
 		}
 	}
-	if _, copies := s.(worldfs.CwdOnly); !copies {
+	if _, copies := s.(view.CwdOnly); !copies {
 		if w.view, err = s.Prepare(r); err != nil {
 			return err
 		}
@@ -68,7 +68,7 @@ func (w *World) confinable() error {
 
 // noteServers writes down, before the first of them is started, that processes will serve mounts of the world.
 func (w *World) noteServers() error {
-	if _, served := w.view.(worldfs.Served); !served {
+	if _, served := w.view.(view.Served); !served {
 		return nil
 	}
 	w.file.Objects = append(w.file.Objects, state.Object{Kind: state.KindServers, Path: w.upperDir})
@@ -76,7 +76,7 @@ func (w *World) noteServers() error {
 }
 
 // stopping makes a signal that arrives before done is closed end the work for r. It is what interrupted gives then.
-func stopping(r *worldfs.Request, stop <-chan os.Signal) (done chan struct{}, interrupted <-chan os.Signal) {
+func stopping(r *view.Request, stop <-chan os.Signal) (done chan struct{}, interrupted <-chan os.Signal) {
 	done, got, stopped := make(chan struct{}), make(chan os.Signal, 1), make(chan struct{})
 	r.Stop = stopped
 	go func() {
@@ -92,8 +92,8 @@ func stopping(r *worldfs.Request, stop <-chan os.Signal) (done chan struct{}, in
 }
 
 // request gathers what a view is planned from.
-func (w *World) request() (*worldfs.Request, error) {
-	r := &worldfs.Request{
+func (w *World) request() (*view.Request, error) {
+	r := &view.Request{
 		Root: w.spec.Root, Cwd: w.spec.Cwd, Likely: w.spec.Likely, Temp: w.spec.Temp,
 		EmptyDir: w.shared.Nothing, Empty: w.shared.Empty, Resolv: w.shared.Resolv, Dir: w.upperDir, State: w.dir, Memory: w.shared.Memory,
 	}
@@ -124,7 +124,7 @@ func (w *World) stores() []string {
 // viewNotes are what the view shows differently from the host.
 func (w *World) viewNotes() []Degradation {
 	var out []Degradation
-	if limited, ok := w.view.(worldfs.Limited); ok {
+	if limited, ok := w.view.(view.Limited); ok {
 		for _, limit := range limited.Limits() {
 			out = append(out, Degradation{Name: "fs-view", Message: limit, Asked: true})
 		}
@@ -143,11 +143,11 @@ func (w *World) diff(res *Result) {
 	}
 	b := fsdiff.New(w.spec.Cwd, res.Strategy, limit)
 	found, err := w.view.Diff(b, w.memory)
-	if errors.Is(err, worldfs.ErrUntracked) {
+	if errors.Is(err, view.ErrUntracked) {
 		return // said when the strategy was chosen
 	}
 	res.UpperEntries = found.Entries
-	if w.strategy == worldfs.CopyDiff {
+	if w.strategy == view.CopyDiff {
 		res.Compared = &Compared{Before: found.Before, After: found.Entries}
 	}
 	for _, path := range found.ReadOnly {

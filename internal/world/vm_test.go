@@ -10,7 +10,7 @@ import (
 
 	"substrate/internal/probe"
 	"substrate/internal/testenv"
-	"substrate/internal/world/worldfs"
+	"substrate/internal/world/tree"
 )
 
 // needVM skips the test unless this is the virtual machine, whose settings it may turn.
@@ -116,7 +116,7 @@ func TestUpperOnTmpfs(t *testing.T) {
 		spec := testSpec(t, t.TempDir())
 		spec.Cwd, spec.Upper = base+"/tree", "tmpfs"
 		spec.Strategy = "overlay"
-		refused := os.Geteuid() != 0 && errors.Is(worldfs.UserXattrs("/dev/shm"), probe.ErrUnsupported)
+		refused := os.Geteuid() != 0 && errors.Is(tree.UserXattrs("/dev/shm"), probe.ErrUnsupported)
 		w, err := New(spec)
 		if (err != nil) != refused {
 			t.Fatalf("New = %v, want it refused: %v", err, refused)

@@ -19,7 +19,7 @@ import (
 	"substrate/internal/world/cgroup"
 	"substrate/internal/world/net/netns"
 	"substrate/internal/world/state"
-	"substrate/internal/world/worldfs"
+	"substrate/internal/world/view"
 )
 
 // World is one world. It is used from one goroutine, but for [World.Signal].
@@ -37,13 +37,13 @@ type World struct {
 	group    *cgroup.Group
 	noDivide error // why the caller's own cgroup cannot be divided, if systemd shall give the world one; else nil
 	shared   state.Shared
-	view     worldfs.View
+	view     view.View
 	strategy string // of view
 	file     state.World
 	degraded []Degradation
 
-	candidates []worldfs.Strategy // not tried yet, the best first
-	rejected   []Rejected         // tried in vain
+	candidates []view.Strategy // not tried yet, the best first
+	rejected   []Rejected      // tried in vain
 
 	ran        bool
 	dismantled bool
@@ -163,7 +163,7 @@ func (w *World) overlayRoot() (string, error) {
 	if w.spec.Upper != "" {
 		return "", nil
 	}
-	if _, any := w.candidates[0].(worldfs.AnyDisk); any {
+	if _, any := w.candidates[0].(view.AnyDisk); any {
 		return "", nil // chosen when it is the strategy's turn, by other rules
 	}
 	dir, err := state.UsableRoot("uppers", w.spec.Dirs.Overlay, state.HoldsUpper(w.spec.Root))

@@ -26,8 +26,8 @@ var tests = []struct {
 	{pkg: "internal/world/net/nft", run: ".", root: true},
 	{pkg: "internal/world/net/netns", run: ".", root: true},
 	{pkg: "internal/world/net/netlog", run: ".", root: true},
-	{pkg: "internal/world/worldfs", run: "^Test(KernelOverlay|Random)AsRoot$", root: true, env: []string{"SUBSTRATE_SEEDS=50"}},
-	{pkg: "internal/world/worldfs", run: "^Test(KernelOverlay|Random)AsUser$", user: true, env: []string{"SUBSTRATE_SEEDS=50"}},
+	{pkg: "internal/world/view", run: "^Test(KernelOverlay|Random)AsRoot$", root: true, env: []string{"SUBSTRATE_SEEDS=50"}},
+	{pkg: "internal/world/view", run: "^Test(KernelOverlay|Random)AsUser$", user: true, env: []string{"SUBSTRATE_SEEDS=50"}},
 	{
 		pkg: "internal/world", root: true,
 		run: "^(TestRun|Test(Memory|PIDs)Limit.*|TestLimits.*|TestGroupCPU|TestSlot.*|TestCrash|TestAsk|TestUpperOnTmpfs|TestKernelLogLines|TestUsernsSettings|TestIsolation(Cgroup|Start|Traffic|View)|TestShowGCOfStrategies)$",

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"substrate/internal/probe"
-	"substrate/internal/world/worldfs"
+	"substrate/internal/world/tree"
 )
 
 // Place is a directory that may hold what worlds keep on the host.
@@ -163,6 +163,6 @@ func HoldsUpper(root bool) func(dir string) error {
 		if root {
 			return nil
 		}
-		return worldfs.UserXattrs(dir)
+		return tree.UserXattrs(dir)
 	}
 }

@@ -1,0 +1,229 @@
+package snapshot
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"substrate/internal/world/tree"
+)
+
+// made is something in the copy that was made and now gets what belongs to it.
+type made struct {
+	d    *tree.Dir
+	name string // in d
+	rel  string // of d, in the tree
+}
+
+// file copies a regular file.
+func (c *copier) file(t *twin, e *entry, st *unix.Stat_t) {
+	src, err := openSource(t.src.FD, e.name, 0)
+	switch {
+	case errors.Is(err, unix.EXDEV):
+		c.mount(t, e, st)
+		return
+	case errors.Is(err, unix.EACCES):
+		c.lose(lostContent, t.rel, e.name)
+		c.placeholder(t, e, st, 0)
+		return
+	case tree.IsAbsent(err) || errors.Is(err, unix.ENXIO):
+		return // gone, or no file any more
+	case err != nil:
+		c.fail(t.rel, e.name, err)
+		return
+	}
+	defer unix.Close(src)
+	if err := unix.Fstat(src, st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		if err != nil {
+			c.fail(t.rel, e.name, err)
+		}
+		return
+	}
+	const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	dst, err := unix.Openat(t.dst.FD, e.name, flags, st.Mode&0o777)
+	if err == nil {
+		err = c.content(dst, src, st)
+		err = errors.Join(err, unix.Close(dst))
+	}
+	if err != nil {
+		c.fail(t.rel, e.name, err)
+		return
+	}
+	c.done.Add(st.Blocks * 512)
+	c.attributes(made{t.dst, e.name, t.rel}, e, st, tree.FileXattrs(src))
+}
+
+// content makes the content of dst that of src: shared if the file system can, else copied without filling holes.
+func (c *copier) content(dst, src int, st *unix.Stat_t) error {
+	if st.Size == 0 {
+		return nil
+	}
+	if !c.noClone.Load() {
+		err := unix.IoctlFileClone(dst, src)
+		if err == nil || errors.Is(err, unix.ENOSPC) {
+			return err
+		}
+		if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ETXTBSY) { // those two are about this file
+			c.noClone.Store(true)
+		}
+	}
+	if st.Blocks*512 >= st.Size {
+		return c.bytes(dst, src, 0, st.Size)
+	}
+	for off := int64(0); off < st.Size; {
+		data := tree.NextData(src, off, st.Size)
+		if data >= st.Size {
+			break
+		}
+		end, err := unix.Seek(src, data, unix.SEEK_HOLE)
+		if err != nil || end > st.Size {
+			end = st.Size
+		}
+		if err := c.bytes(dst, src, data, end-data); err != nil {
+			return err
+		}
+		off = end
+	}
+	return unix.Ftruncate(dst, st.Size)
+}
+
+// smallFile is the size up to which reading and writing is as fast as anything.
+const smallFile = 64 << 10
+
+// bytes copies n bytes at off. A file that has become shorter ends earlier.
+func (c *copier) bytes(dst, src int, off, n int64) error {
+	end := off + n
+	for off < end && n > smallFile && !c.noRange.Load() {
+		if c.ctx.Err() != nil {
+			return c.ctx.Err()
+		}
+		from, to := off, off
+		k, err := unix.CopyFileRange(src, &from, dst, &to, int(min(end-off, 1<<30)), 0)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG) || errors.Is(err, unix.EIO):
+			return err
+		case err != nil: // between file systems that cannot, or refused by a filter
+			c.noRange.Store(true)
+		case k == 0:
+			return nil
+		default:
+			off += int64(k)
+		}
+	}
+	buf := tree.Buffers.Get().(*[]byte)
+	defer tree.Buffers.Put(buf)
+	for off < end {
+		if c.ctx.Err() != nil {
+			return c.ctx.Err()
+		}
+		part := (*buf)[:min(end-off, int64(len(*buf)))]
+		k, err := tree.Retry(func() (int, error) { return unix.Pread(src, part, off) })
+		if err != nil || k == 0 {
+			return err
+		}
+		if err := writeAt(dst, part[:k], off); err != nil {
+			return err
+		}
+		off += int64(k)
+	}
+	return nil
+}
+
+// writeAt writes all of p.
+func writeAt(fd int, p []byte, off int64) error {
+	for len(p) > 0 {
+		n, err := tree.Retry(func() (int, error) { return unix.Pwrite(fd, p, off) })
+		if err != nil {
+			return err
+		}
+		p, off = p[n:], off+int64(n)
+	}
+	return nil
+}
+
+// attributes gives an entry of the copy what the original has beside its content, and remembers the state of the copy. st is that of
+// the original.
+func (c *copier) attributes(m made, e *entry, st *unix.Stat_t, x tree.Xattrs) {
+	if int(st.Uid) != c.uid || int(st.Gid) != c.gid { // before the attributes, because it takes away capabilities
+		c.chown(m, st)
+	}
+	c.copyXattrs(m, e, x)
+	times := []unix.Timespec{st.Atim, st.Mtim}
+	var now unix.Stat_t
+	for again := true; ; again = false {
+		err := unix.UtimesNanoAt(m.d.FD, m.name, times, unix.AT_SYMLINK_NOFOLLOW)
+		if err == nil {
+			err = unix.Fstatat(m.d.FD, m.name, &now, unix.AT_SYMLINK_NOFOLLOW)
+		}
+		if err != nil {
+			c.fail(m.rel, m.name, err)
+			return
+		}
+		if !again || !c.repair(m, st, &now) {
+			break
+		}
+	}
+	e.set(&now)
+	e.original = st.Ctim.Nano()
+}
+
+// chown gives an entry of the copy the owner of the original, or if that is not the caller's to give only the group.
+func (c *copier) chown(m made, st *unix.Stat_t) {
+	err := unix.Fchownat(m.d.FD, m.name, int(st.Uid), int(st.Gid), unix.AT_SYMLINK_NOFOLLOW)
+	if err != nil {
+		c.lose(lostOwner, m.rel, m.name)
+		_ = unix.Fchownat(m.d.FD, m.name, -1, int(st.Gid), unix.AT_SYMLINK_NOFOLLOW)
+	}
+}
+
+// repair gives an entry of the copy what it did not get from the start: the mode, if a umask, a change of owner or an attribute was in the way, and
+// the group, if the directory above passes on its own. It says whether it changed anything.
+func (c *copier) repair(m made, st, now *unix.Stat_t) bool {
+	changed := false
+	if now.Uid == st.Uid && now.Gid != st.Gid {
+		changed = unix.Fchownat(m.d.FD, m.name, -1, int(st.Gid), unix.AT_SYMLINK_NOFOLLOW) == nil
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFLNK && (changed || now.Mode != st.Mode) {
+		if err := unix.Fchmodat(m.d.FD, m.name, st.Mode&0o7777, 0); err != nil {
+			c.fail(m.rel, m.name, err)
+		}
+		changed = true
+	}
+	return changed
+}
+
+// copyXattrs copies the extended attributes that count, ACLs among them, and remembers what the copy has.
+func (c *copier) copyXattrs(m made, e *entry, from tree.Xattrs) {
+	names, err := from.Names()
+	if err != nil || len(names) == 0 {
+		return
+	}
+	lost := false
+	for _, name := range names {
+		if !tree.IsPortable(name) {
+			continue
+		}
+		value, err := from.Value(name)
+		if err == nil {
+			err = setXattr(m, name, []byte(value))
+		}
+		lost = lost || err != nil && name != "security.selinux" // that one is given by the policy
+	}
+	if lost {
+		c.lose(lostXattrs, m.rel, m.name)
+	}
+	if set, err := tree.XattrSet(tree.NamedXattrs(m.d, m.name), nil); err == nil && set != "" {
+		e.more().xattrs = set
+	}
+}
+
+// setXattr sets an attribute. Where the mode is in the way of its owner, it changes that; repair puts it back.
+func setXattr(m made, name string, value []byte) error {
+	path := tree.NamedPath(m.d, m.name)
+	err := unix.Lsetxattr(path, name, value, 0)
+	if errors.Is(err, unix.EACCES) && unix.Fchmodat(m.d.FD, m.name, 0o700, 0) == nil {
+		err = unix.Lsetxattr(path, name, value, 0)
+	}
+	return err
+}

@@ -1,0 +1,212 @@
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"substrate/internal/probe"
+	"substrate/internal/world/tree"
+)
+
+// treeSize is what a tree takes.
+type treeSize struct {
+	bytes   int64 // on disk; a file with several names once
+	entries int64
+	clones  bool // the file system shares contents between the tree and its copy
+}
+
+// measurer is one walk that adds up a tree.
+type measurer struct {
+	c       *copier
+	bytes   atomic.Int64
+	entries atomic.Int64
+	queue   tree.Queue[measureTask]
+
+	mu     sync.Mutex
+	seen   map[tree.Inode]bool // files with several names
+	sample *tree.Dir           // holds a regular file that is not empty
+	name   string              // its name
+}
+
+// measureTask is a directory to look into.
+type measureTask struct {
+	parent    *tree.Dir
+	rel, name string
+}
+
+// measure finds out what the tree takes, and refuses it if that is more than there may be or is room for.
+func (c *copier) measure() (treeSize, error) {
+	m := &measurer{c: c, seen: make(map[tree.Inode]bool)}
+	m.queue.Add(measureTask{parent: c.root.Hold(), name: "."})
+	m.queue.Run(c.opts.Workers, m.look)
+	defer tree.Release(m.sample)
+	size := treeSize{bytes: m.bytes.Load(), entries: m.entries.Load()}
+	if err := c.ctx.Err(); err != nil {
+		return size, err
+	}
+	if limit := c.opts.Max; limit > 0 && size.bytes > limit {
+		return size, &probe.Error{
+			What:   "keep to --copy-max",
+			Err:    fmt.Errorf("it takes %s in %d files, and the limit is %s", bytesText(size.bytes), size.entries, bytesText(limit)),
+			Remedy: "raise --copy-max, or run the command in a smaller directory",
+		}
+	}
+	size.clones = m.clones()
+	c.noClone.Store(!size.clones)
+	return size, c.checkRoom(size)
+}
+
+// checkRoom compares what the copy needs with what its file system has.
+func (c *copier) checkRoom(size treeSize) error {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(c.beside.FD, &st); err != nil {
+		return err
+	}
+	need, room := size.bytes, int64(st.Bavail)*st.Bsize
+	if size.clones {
+		need = size.entries << 10 // inodes and names only
+	}
+	var why error
+	switch {
+	case need > room:
+		why = fmt.Errorf("it takes %s in %d files, and there is room for %s", bytesText(need), size.entries, bytesText(room))
+	case st.Files > 0 && int64(st.Ffree) < size.entries:
+		why = fmt.Errorf("it has %d files, and there is room for %d", size.entries, st.Ffree)
+	default:
+		return nil
+	}
+	dir := filepath.Dir(c.dst)
+	return &probe.Error{What: "keep it in " + dir, Err: why, Remedy: "free some space there, or choose another place with SUBSTRATE_OVERLAY_ROOT=DIR"}
+}
+
+// look adds up one directory.
+func (m *measurer) look(t measureTask) {
+	defer tree.Release(t.parent)
+	if m.c.ctx.Err() != nil {
+		return
+	}
+	d, err := openSourceDir(t.parent, t.name)
+	if err != nil {
+		return // the copy will tell
+	}
+	defer tree.Release(d)
+	_ = d.Names(func(name string, _ uint64) {
+		m.entries.Add(1)
+		if len(m.c.unasked) > 0 && m.c.unasked[t.rel+"/"+name] {
+			return
+		}
+		var st unix.Stat_t
+		if unix.Fstatat(d.FD, name, &st, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT) != nil {
+			return
+		}
+		switch st.Mode & unix.S_IFMT {
+		case unix.S_IFDIR:
+			if rel := t.rel + "/" + name; !m.c.skip[rel] {
+				m.bytes.Add(st.Blocks * 512)
+				m.queue.Add(measureTask{d.Hold(), rel, name})
+			}
+		case unix.S_IFREG:
+			m.file(d, name, &st)
+		}
+	})
+}
+
+// file adds up a regular file.
+func (m *measurer) file(d *tree.Dir, name string, st *unix.Stat_t) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if st.Nlink > 1 {
+		if m.seen[tree.InodeOf(st)] {
+			return
+		}
+		m.seen[tree.InodeOf(st)] = true
+	}
+	if m.sample == nil && st.Size > 0 {
+		m.sample, m.name = d.Hold(), name
+	}
+	m.bytes.Add(st.Blocks * 512)
+}
+
+// clones tries whether the copy can share contents with the tree.
+func (m *measurer) clones() bool {
+	if m.sample == nil {
+		return false
+	}
+	from, err := tree.Openat(m.sample.FD, m.name, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(from)
+	to, err := unix.Openat(m.c.beside.FD, ".", unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(to)
+	return unix.IoctlFileClone(to, from) == nil
+}
+
+// openSourceDir opens a directory of the tree. The error is EXDEV if something is mounted there.
+func openSourceDir(parent *tree.Dir, name string) (*tree.Dir, error) {
+	fd, err := openSource(parent.FD, name, unix.O_DIRECTORY)
+	if err != nil {
+		return nil, err
+	}
+	return tree.NewDir(fd), nil
+}
+
+// openSource opens something of the tree for reading, without following a symlink, entering another mount, waiting for a fifo
+// or, where it may, changing the access time.
+//
+// Source: openat2(2), RESOLVE_NO_XDEV (Linux 5.6).
+func openSource(dirfd int, name string, flags int) (int, error) {
+	flags |= unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY
+	how := unix.OpenHow{Flags: uint64(flags | unix.O_NOATIME), Resolve: unix.RESOLVE_NO_XDEV | unix.RESOLVE_NO_MAGICLINKS}
+	fd, err := tree.Retry(func() (int, error) { return unix.Openat2(dirfd, name, &how) })
+	if errors.Is(err, unix.EPERM) { // O_NOATIME is for the owner
+		how.Flags = uint64(flags)
+		fd, err = tree.Retry(func() (int, error) { return unix.Openat2(dirfd, name, &how) })
+	}
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
+		return openSourceOld(dirfd, name, flags) // an older kernel, or refused by a filter
+	}
+	return fd, err
+}
+
+// openSourceOld does without openat2(2), and so takes a bind mount of the same file system for a part of the tree.
+func openSourceOld(dirfd int, name string, flags int) (int, error) {
+	var parent, st unix.Stat_t
+	if err := unix.Fstat(dirfd, &parent); err != nil {
+		return -1, err
+	}
+	fd, err := tree.Openat(dirfd, name, flags)
+	if err != nil {
+		return -1, err
+	}
+	if err = unix.Fstat(fd, &st); err == nil && st.Dev != parent.Dev {
+		err = unix.EXDEV
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// bytesText says a number of bytes in words.
+func bytesText(n int64) string {
+	const units = "KMGTPE"
+	if n < 1<<10 {
+		return strconv.FormatInt(n, 10) + " bytes"
+	}
+	value, unit := float64(n)/(1<<10), 0
+	for value >= 1024 && unit < len(units)-1 {
+		value, unit = value/1024, unit+1
+	}
+	return strconv.FormatFloat(value, 'f', 1, 64) + " " + units[unit:unit+1] + "iB"
+}

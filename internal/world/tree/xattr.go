@@ -1,0 +1,111 @@
+package tree
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Xattrs reads the extended attributes of one file. The zero value has none.
+type Xattrs struct {
+	list func(dest []byte) (int, error)
+	get  func(name string, dest []byte) (int, error)
+}
+
+// FileXattrs reads those of an open file.
+func FileXattrs(fd int) Xattrs {
+	return Xattrs{
+		list: func(dest []byte) (int, error) { return unix.Flistxattr(fd, dest) },
+		get:  func(name string, dest []byte) (int, error) { return unix.Fgetxattr(fd, name, dest) },
+	}
+}
+
+// NamedXattrs reads those of a name in a directory, which may be of any type. The calls that take a
+// directory and a name are as young as Linux 6.13; a path through /proc is as good.
+func NamedXattrs(d *Dir, name string) Xattrs {
+	path := NamedPath(d, name)
+	return Xattrs{
+		list: func(dest []byte) (int, error) { return unix.Llistxattr(path, dest) },
+		get:  func(name string, dest []byte) (int, error) { return unix.Lgetxattr(path, name, dest) },
+	}
+}
+
+// NamedPath is a path for a name in an open directory.
+func NamedPath(d *Dir, name string) string { return "/proc/self/fd/" + strconv.Itoa(d.FD) + "/" + name }
+
+// xattrBuffers hold a list or a value; neither can be longer than 64 KiB.
+var xattrBuffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
+
+// Names returns the names of all attributes, none where the file system has no such thing.
+func (x Xattrs) Names() ([]string, error) {
+	if x.list == nil {
+		return nil, nil
+	}
+	buf := xattrBuffers.Get().(*[]byte)
+	defer xattrBuffers.Put(buf)
+	n, err := Retry(func() (int, error) { return x.list(*buf) })
+	if errors.Is(err, unix.ENOTSUP) || n == 0 && err == nil {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return strings.Split(strings.TrimSuffix(string((*buf)[:n]), "\x00"), "\x00"), nil
+}
+
+// Value returns one attribute, "" if it is gone.
+func (x Xattrs) Value(name string) (string, error) {
+	buf := xattrBuffers.Get().(*[]byte)
+	defer xattrBuffers.Put(buf)
+	n, err := Retry(func() (int, error) { return x.get(name, *buf) })
+	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return string((*buf)[:n]), nil
+}
+
+// XattrSet returns the attributes that count, as one value that can be compared. It leaves out
+// those for which skip reports true; skip may be nil.
+func XattrSet(x Xattrs, skip func(name string) bool) (string, error) {
+	names, err := x.Names()
+	if err != nil {
+		return "", err
+	}
+	names = slices.DeleteFunc(names, func(name string) bool {
+		return !IsPortable(name) || skip != nil && skip(name)
+	})
+	slices.Sort(names)
+	var b strings.Builder
+	for _, name := range names {
+		v, err := x.Value(name)
+		if err != nil {
+			return "", err
+		}
+		b.WriteString(strconv.Quote(name) + "=" + strconv.Quote(v) + "\n")
+	}
+	return b.String(), nil
+}
+
+// IsPortable reports whether an attribute belongs to the file. It does not if it is
+// security.evm, a signature that is bound to the inode and never copied up, or if the file
+// system invents it ("btrfs.compression", "system.nfs4_acl"): another file system cannot hold it.
+//
+// Source: Linux security_inode_copy_up_xattr.
+func IsPortable(name string) bool {
+	if name == "security.evm" {
+		return false
+	}
+	for _, space := range []string{"user.", "trusted.", "security.", "system.posix_acl_"} {
+		if strings.HasPrefix(name, space) {
+			return true
+		}
+	}
+	return false
+}

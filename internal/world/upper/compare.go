@@ -1,0 +1,148 @@
+package upper
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"substrate/fsdiff"
+	"substrate/internal/world/tree"
+)
+
+// dirChanged compares the owner, mode and attributes of a directory. The time does not count: it
+// changes with what is in it.
+func (w *walker) dirChanged(j *job, v *view) bool {
+	a, b := &j.now.Stat, &j.before.Stat
+	if a.Mode != b.Mode || a.Uid != b.Uid || a.Gid != b.Gid {
+		return true
+	}
+	now := v.up
+	if !j.now.Upper {
+		now = v.low
+	}
+	if now == nil || v.was == nil || now == v.was {
+		return false // the same one, or one that could not be opened
+	}
+	// By name, because a directory of the lower may be open without the right to read it.
+	return w.xattrsDiffer(j, "", tree.NamedXattrs(now, "."), tree.NamedXattrs(v.was, "."))
+}
+
+// changed compares two files of the same type, neither of them a directory.
+func (w *walker) changed(j *job, v *view, now, before *tree.Node) bool {
+	a, b := &now.Stat, &before.Stat
+	if !now.Upper && a.Dev == b.Dev && a.Ino == b.Ino {
+		return false
+	}
+	if a.Mode != b.Mode || a.Uid != b.Uid || a.Gid != b.Gid || a.Mtim != b.Mtim || a.Rdev != b.Rdev || a.Size != b.Size {
+		return true
+	}
+	if now.Format() == unix.S_IFLNK && w.target(j, now) != w.target(j, before) {
+		return true
+	}
+	if w.xattrsDiffer(j, "/"+before.Name, tree.NamedXattrs(now.Dir, now.Name), tree.NamedXattrs(before.Dir, before.Name)) {
+		return true
+	}
+	return now.Format() == unix.S_IFREG && a.Size > 0 && w.contentDiffers(j, v, now, before)
+}
+
+// xattrsDiffer compares attributes; what cannot be read is noted and taken for equal.
+func (w *walker) xattrsDiffer(j *job, name string, now, before tree.Xattrs) bool {
+	skip := func(name string) bool { return isMark(name, j.l.Prefix) }
+	a, err := tree.XattrSet(now, skip)
+	b, err2 := tree.XattrSet(before, skip)
+	if err := errors.Join(err, err2); err != nil {
+		w.unknown(j, name, err)
+		return false
+	}
+	return a != b
+}
+
+// contentDiffers compares the bytes of two regular files of equal size. What cannot be read is noted and taken
+// for equal, because size and time of change are.
+func (w *walker) contentDiffers(j *job, v *view, now, before *tree.Node) bool {
+	if now.Upper {
+		now = w.data(j, v, now, before)
+		if now == nil || !now.Upper && now.Stat.Dev == before.Stat.Dev && now.Stat.Ino == before.Stat.Ino {
+			return false
+		}
+	}
+	a, err := now.Open()
+	if err != nil {
+		w.unknown(j, "/"+before.Name, err)
+		return false
+	}
+	defer unix.Close(a)
+	b, err := before.Open()
+	if err != nil {
+		w.unknown(j, "/"+before.Name, err)
+		return false
+	}
+	defer unix.Close(b)
+	same, err := tree.SameContent(a, b, now.Stat.Size)
+	if err != nil {
+		w.unknown(j, "/"+before.Name, err)
+		return false
+	}
+	return !same
+}
+
+// data returns the file that has the content of an entry of the upper: the entry itself, or for one that only has
+// metadata the lower's, nil if that is not to be found.
+//
+// Source: overlayfs.rst, "Metadata only copy up".
+func (w *walker) data(j *job, v *view, n, before *tree.Node) *tree.Node {
+	x := tree.NamedXattrs(n.Dir, n.Name)
+	names, err := x.Names()
+	if err != nil || !slices.Contains(names, j.l.Prefix+"metacopy") {
+		return n
+	}
+	redirect, err := x.Value(j.l.Prefix + "redirect")
+	if err != nil {
+		w.unknown(j, "/"+before.Name, err)
+		return nil
+	}
+	d, name := v.low, n.Name
+	if dirname, base, found := strings.Cut(redirect, "/"); found && dirname == "" {
+		cut := strings.LastIndexByte(base, '/')
+		name = base[cut+1:]
+		if d = j.l.root; cut >= 0 {
+			if d, err = tree.OpenLowerPath(j.l.root, base[:cut]); err != nil || d == nil {
+				return nil
+			}
+			defer tree.Release(d)
+		}
+	} else if redirect != "" {
+		name = redirect
+	}
+	lower := w.lowerNode(j, d, name)
+	if lower != nil && lower.Stat.Dev == before.Stat.Dev && lower.Stat.Ino == before.Stat.Ino {
+		return before
+	}
+	return lower
+}
+
+// meta describes a file.
+func (w *walker) meta(j *job, name string, n *tree.Node) fsdiff.Meta {
+	st := &n.Stat
+	m := fsdiff.Meta{Mode: tree.Octal(st.Mode), UID: st.Uid, GID: st.Gid, FileType: tree.FileType(st.Mode)}
+	m.Mtime = tree.TimeText(st.Mtim.Unix())
+	switch m.FileType {
+	case fsdiff.File:
+		m.Size = st.Size
+	case fsdiff.Symlink:
+		m.Size = st.Size
+		m.SetTarget(w.target(j, n))
+	}
+	return m
+}
+
+// target returns the target of a symlink.
+func (w *walker) target(j *job, n *tree.Node) string {
+	target, err := tree.ReadLink(n.Dir.FD, n.Name)
+	if err != nil {
+		w.unknown(j, "/"+n.Name, err)
+	}
+	return target
+}

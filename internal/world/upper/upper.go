@@ -1,0 +1,168 @@
+// Package upper finds out what a command changed in an overlay.
+//
+// An overlay keeps what is written in a directory of its own, the upper, over the directory that
+// it covers, the lower. A deleted file leaves a whiteout in the upper, a directory that was made
+// anew is marked opaque, and a renamed one carries a redirect. [Walk] turns that into a list of
+// changes. It reads the marks of the kernel's overlay and those of fuse-overlayfs.
+package upper
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"substrate/fsdiff"
+	"substrate/internal/world/tree"
+)
+
+// The prefixes of the extended attributes that the kernel's overlay keeps its marks in.
+//
+// Source: Linux Documentation/filesystems/overlayfs.rst, "User xattr".
+const (
+	TrustedPrefix = "trusted.overlay."
+	UserPrefix    = "user.overlay." // mounted with userxattr, the only form in a user namespace
+
+	// FusePrefix stands for all the forms in which fuse-overlayfs keeps its marks, most of which are no attributes.
+	FusePrefix = "user.fuseoverlayfs."
+)
+
+// Upper is one overlay of a world, after its command ended: what was written, and what
+// it was written over. The overlay has exactly one lower.
+type Upper struct {
+	Dir    string     // host path of the upper directory; /proc/self/fd/N will do
+	Lower  string     // host path of the directory that it covers
+	Path   string     // absolute path inside the world where the overlay is mounted
+	Prefix string     // TrustedPrefix, UserPrefix or FusePrefix
+	Start  *RootState // what Dir was given when it was made, so that this is not taken for a change; nil: the same as Lower has
+	Index  string     // host path of the index directory (work/index) where mounted with index=on, else ""
+	Skip   []string   // absolute paths inside the world that are never reported, nor anything below them
+}
+
+// RootState is the metadata of an upper's own directory. The world sees it as that of the mount point.
+type RootState struct {
+	Mode   uint32 `json:"mode"` // permission bits with setuid, setgid and sticky
+	UID    uint32 `json:"uid"`
+	GID    uint32 `json:"gid"`
+	Xattrs string `json:"xattrs,omitempty"` // names and values, opaque to callers; not security labels, which the host's policy gives to any directory
+}
+
+// ReadRootState reads the state of an upper directory, for [Upper.Start]. Prefix is as in Upper.
+func ReadRootState(dir, prefix string) (*RootState, error) {
+	d, st, err := tree.OpenUpperRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open upper: %w", err)
+	}
+	defer tree.Release(d)
+	return rootStateOf(d, &st, prefix)
+}
+
+// rootStateOf is ReadRootState for an open directory.
+func rootStateOf(d *tree.Dir, st *unix.Stat_t, prefix string) (*RootState, error) {
+	set, err := tree.XattrSet(tree.FileXattrs(d.FD), func(name string) bool {
+		return isMark(name, prefix) || strings.HasPrefix(name, "security.")
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read attributes of upper: %w", err)
+	}
+	return &RootState{Mode: st.Mode & 0o7777, UID: st.Uid, GID: st.Gid, Xattrs: set}, nil
+}
+
+// Walk adds to b what the command changed in the overlays. It returns the number of
+// entries in all uppers, and notes for the user about what could not be looked at or
+// is not listed. The error is about an upper that cannot be read; what is in the others
+// is added all the same.
+//
+// It compares each entry with the lower, because an entry need not be a change: the
+// kernel copies a file up when it is opened for writing, touched or chmodded to what it
+// was. It costs what changed, not what is there. Nothing else may write to the uppers
+// meanwhile. The caller must be root, or the owner of all uppers; a directory of an upper that
+// its owner cannot read is made readable while it is looked at.
+//
+// Source: Linux Documentation/filesystems/overlayfs.rst, "Whiteouts and opaque
+// directories", "Renaming directories", "Inode properties".
+func Walk(uppers []Upper, b *fsdiff.Builder) (entries int, notes []string, err error) {
+	w := newWalker(b)
+	var layers []*layer
+	for i := range uppers {
+		l, openErr := w.openLayer(&uppers[i], uppers)
+		if openErr != nil {
+			err = errors.Join(err, openErr)
+			continue
+		}
+		layers = append(layers, l)
+	}
+	w.run()
+	for _, l := range layers {
+		w.noteLinks(l)
+		l.close()
+	}
+	return w.entries, w.notes, errors.Join(err, w.err)
+}
+
+// layer is an Upper that is being walked.
+type layer struct {
+	*Upper
+	base  string          // Path without a slash at its end: "" for "/"
+	skip  map[string]bool // Skip and the mount points of the other overlays
+	root  *tree.Dir       // the lower; nil if it cannot be read
+	links *links          // nil without an index, or with an empty one
+}
+
+// openLayer opens an overlay and puts its root on the stack.
+func (w *walker) openLayer(u *Upper, all []Upper) (*layer, error) {
+	l := &layer{Upper: u, base: strings.TrimRight(u.Path, "/")}
+	for _, p := range u.Skip {
+		if strings.TrimRight(p, "/") == l.base && l.base != "" {
+			return l, nil
+		}
+	}
+	up, st, err := tree.OpenUpperRoot(u.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("open upper of %s: %w", u.Path, err)
+	}
+	if isUntouched(u, up, &st) {
+		tree.Release(up)
+		return l, nil
+	}
+	l.skip = make(map[string]bool, len(u.Skip)+len(all))
+	for _, p := range u.Skip {
+		l.skip[strings.TrimRight(p, "/")] = true
+	}
+	for i := range all {
+		if other := strings.TrimRight(all[i].Path, "/"); other != l.base {
+			l.skip[other] = true
+		}
+	}
+	if l.root, err = tree.Open(u.Lower); err != nil {
+		w.note("what was in %s is not known: %v", u.Path, err)
+	}
+	if l.links, err = openLinks(u.Index); err != nil {
+		w.note("hard links in %s are not followed: %v", u.Path, err)
+	}
+	if err := w.pushRoot(l, up, &st); err != nil {
+		tree.Release(up)
+		l.close()
+		return nil, fmt.Errorf("stat upper of %s: %w", u.Path, err)
+	}
+	return l, nil
+}
+
+// isUntouched says whether certainly nothing changed in an overlay, which is how most are: its upper is empty, and is what it was itself. Without
+// an entry there is no hard link to look up in an index either.
+func isUntouched(u *Upper, up *tree.Dir, st *unix.Stat_t) bool {
+	if u.Start == nil || !up.IsEmpty() {
+		return false
+	}
+	state, err := rootStateOf(up, st, u.Prefix)
+	return err == nil && *state == *u.Start
+}
+
+// close releases the lower and the index.
+func (l *layer) close() {
+	tree.Release(l.root)
+	if l.links != nil {
+		tree.Release(l.links.dir)
+	}
+}

@@ -1,0 +1,219 @@
+package view
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"substrate/fsdiff"
+	"substrate/internal/probe"
+	"substrate/internal/world/landlock"
+	"substrate/internal/world/layout"
+	"substrate/internal/world/snapshot"
+)
+
+// copyStrategy copies the working directory and mounts the copy in its place, in a world whose other files are read-only.
+type copyStrategy struct{}
+
+func (copyStrategy) Name() string { return CopyDiff }
+
+// Checks needs nothing that could be asked for without a copy.
+func (copyStrategy) Checks(bool) []probe.Check { return nil }
+
+func (copyStrategy) AnyDisk() {}
+
+func (copyStrategy) CwdOnly() {}
+
+func (copyStrategy) InPlace() Strategy { return copyInPlace{} }
+
+func (copyStrategy) Prepare(r *Request) (View, error) {
+	in := copyInput(r)
+	c, err := takeCopy(r, in, snapshot.Options{})
+	if err != nil {
+		return nil, err
+	}
+	plan, err := layout.MakeBound(in, c.s.Dst, c.s.Mounts)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("plan the file view: %w", err), c.Close())
+	}
+	c.mounts = Mounts{List: plan.Mounts, Notes: plan.Notes}
+	return c, nil
+}
+
+// copyInPlace copies the working directory and runs the command in the copy, for want of a mount namespace.
+type copyInPlace struct{}
+
+func (copyInPlace) Name() string { return CopyDiff }
+
+func (copyInPlace) Checks(bool) []probe.Check { return nil }
+
+func (copyInPlace) AnyDisk() {}
+
+func (copyInPlace) CwdOnly() {}
+
+func (copyInPlace) Prepare(r *Request) (View, error) {
+	c, err := takeCopy(r, copyInput(r), snapshot.Options{NoDevices: true})
+	if err != nil {
+		return nil, err
+	}
+	p := &placeView{copyView: c, tmp: filepath.Join(r.Dir, "tmp")}
+	p.version, p.refused = landlock.Version()
+	if err := os.Mkdir(p.tmp, 0o700); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return p, nil
+}
+
+// NotCopied is the error about a working directory that could not be copied, or is not to be. The host can have the strategy all the same.
+type NotCopied struct{ Err error }
+
+// Error is that of the cause.
+func (e *NotCopied) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *NotCopied) Unwrap() error { return e.Err }
+
+// copyInput is what the plan of a world with a copy is made from.
+func copyInput(r *Request) layout.Input {
+	return layout.Input{
+		FS: layout.Host{}, User: !r.Root, UID: os.Geteuid(), GID: os.Getegid(), Cwd: r.Cwd, Likely: r.Likely, Temp: r.Temp, Hide: r.Hide,
+		MountInfo: r.MountInfo, EmptyDir: r.EmptyDir, Empty: r.Empty, Resolv: r.Resolv, Place: func(layout.PlaceKind, int) string { return "" },
+	}
+}
+
+// takeCopy makes the copy.
+func takeCopy(r *Request, in layout.Input, o snapshot.Options) (*copyView, error) {
+	around, err := layout.AroundCwd(in)
+	if err != nil {
+		return nil, fmt.Errorf("plan the file view: %w", err)
+	}
+	o.Max, o.Progress = r.CopyMax, r.Copying
+	for _, hidden := range r.Hide {
+		if real, err := filepath.EvalSymlinks(hidden); err == nil {
+			o.Skip = append(o.Skip, below(around.Real, r.Cwd, real)...)
+		}
+	}
+	for _, mount := range append(around.Remote, around.Kernel...) {
+		o.Unasked = append(o.Unasked, below(around.Real, r.Cwd, mount)...)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if r.Stop != nil {
+		go func() {
+			select {
+			case <-r.Stop:
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+	}
+	s, err := snapshot.Take(ctx, r.Cwd, filepath.Join(r.Dir, "copy"), o)
+	if err != nil {
+		return nil, &NotCopied{err}
+	}
+	for i, path := range s.Mounts {
+		s.Mounts[i] = around.Real + strings.TrimPrefix(path, strings.TrimRight(r.Cwd, "/"))
+	}
+	return &copyView{s: s}, nil
+}
+
+// below returns path with cwd instead of real at its start, or nothing if it does not lie below real.
+func below(real, cwd, path string) []string {
+	rest, ok := strings.CutPrefix(path, real+"/")
+	if !ok {
+		return nil
+	}
+	return []string{strings.TrimRight(cwd, "/") + "/" + rest}
+}
+
+// copyView is a copy of the working directory.
+type copyView struct {
+	s      *snapshot.Snapshot
+	mounts Mounts
+}
+
+func (c *copyView) Mounts() Mounts { return c.mounts }
+
+func (c *copyView) Close() error { return c.s.Close() }
+
+// Diff compares the copy with what it was.
+func (c *copyView) Diff(b *fsdiff.Builder, _ int) (Found, error) {
+	before, after, notes, err := c.s.Compare(b)
+	return Found{Entries: after, Before: before, Notes: append(c.s.Notes, notes...)}, err
+}
+
+// placeView is a copy in which the command runs under the copy's own path.
+type placeView struct {
+	*copyView
+	tmp     string // for temporary files
+	version int    // of Landlock
+	refused error  // why there is none
+}
+
+// WorkDir is the place in the copy.
+func (p *placeView) WorkDir(cwd string) string {
+	if cwd == p.s.Src {
+		return p.s.Dst
+	}
+	if rest, below := strings.CutPrefix(cwd, strings.TrimRight(p.s.Src, "/")+"/"); below {
+		return filepath.Join(p.s.Dst, rest)
+	}
+	return cwd
+}
+
+// Env points the command to where it may write.
+func (p *placeView) Env(env []string) []string {
+	out := make([]string, 0, len(env)+1)
+	for _, v := range env {
+		name, value, _ := strings.Cut(v, "=")
+		switch name {
+		case "TMPDIR":
+		case "PWD":
+			out = append(out, "PWD="+p.WorkDir(value))
+		default:
+			out = append(out, v)
+		}
+	}
+	return append(out, "TMPDIR="+p.tmp)
+}
+
+// writableFiles may be written to besides the copy.
+var writableFiles = []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/ptmx", "/dev/pts"}
+
+// Confine lets the command write to the copy and to nothing else, where the kernel can do that.
+func (p *placeView) Confine(open ...*os.File) error {
+	if p.refused != nil {
+		return nil
+	}
+	rules := landlock.Rules{Trees: []string{p.s.Dst, p.tmp}, Files: slices.Clone(writableFiles)}
+	for _, f := range open {
+		if f == nil {
+			continue
+		}
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			rules.Files = append(rules.Files, "/proc/self/fd/"+strconv.Itoa(int(f.Fd())))
+		}
+	}
+	return rules.Restrict()
+}
+
+// Limits says what this world is not.
+func (p *placeView) Limits() []string {
+	limits := []string{
+		"no mount namespace is to be had: the command runs in a copy of the working directory with another path, " + p.s.Dst,
+		"the host's processes and sockets are within the command's reach, and what it asks of them (docker, systemd, an ssh agent) is neither prevented nor listed",
+	}
+	if p.refused != nil {
+		return append(limits, "Landlock is not available: what the command writes outside the copy is neither prevented nor listed")
+	}
+	limits = append(limits, "modes, owners, times and attributes of files outside the copy can be changed, and that is not listed; writing to them is prevented by Landlock")
+	for _, gap := range landlock.Gaps(p.version) {
+		limits = append(limits, fmt.Sprintf("Landlock is version %d: %s", p.version, gap))
+	}
+	return limits
+}

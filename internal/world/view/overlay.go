@@ -1,0 +1,263 @@
+package view
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"substrate/fsdiff"
+	"substrate/internal/probe"
+	"substrate/internal/world/layout"
+	"substrate/internal/world/mount"
+	"substrate/internal/world/tree"
+	"substrate/internal/world/upper"
+)
+
+// overlayStrategy is the kernel's own overlay: over the whole machine, with an upper for each file system.
+type overlayStrategy struct{}
+
+func (overlayStrategy) Name() string { return Overlay }
+
+// Checks says nothing beforehand: only a world shows whether its mounts can be had.
+func (overlayStrategy) Checks(bool) []probe.Check { return nil }
+
+func (overlayStrategy) Prepare(r *Request) (View, error) {
+	l := &layered{r: r, prefix: upper.TrustedPrefix, index: r.Root}
+	if !r.Root {
+		l.prefix = upper.UserPrefix
+		if r.Dir == "" {
+			if err := userXattrsInMemory(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := l.prepare(); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// layered is a view in which everything that is written goes to an upper.
+type layered struct {
+	r      *Request
+	plan   *layout.Plan
+	mounts Mounts
+	prefix string // of the overlay's marks
+	index  bool   // overlays are mounted with index=on
+	served bool   // overlays are served by processes on the host, which do not see the world's memory
+}
+
+func (l *layered) Mounts() Mounts { return l.mounts }
+
+func (l *layered) Close() error { return nil }
+
+// prepare plans the view and makes on disk what it needs.
+func (l *layered) prepare() error {
+	in := layout.Input{
+		FS: layout.Host{}, User: !l.r.Root, UID: os.Geteuid(), GID: os.Getegid(), Cwd: l.r.Cwd, Likely: l.r.Likely, Hide: l.r.Hide,
+		MountInfo: l.r.MountInfo, EmptyDir: l.r.EmptyDir, Empty: l.r.Empty, Resolv: l.r.Resolv, Place: l.place,
+	}
+	var err error
+	if l.plan, err = layout.Make(in); err != nil {
+		return fmt.Errorf("plan the file view: %w", err)
+	}
+	l.mounts = Mounts{List: l.plan.Mounts, Notes: l.plan.Notes}
+	for i := range l.plan.Shadows {
+		if err := l.plan.Shadows[i].Create(); err != nil {
+			return err
+		}
+	}
+	for i := range l.plan.Copies {
+		if err := l.plan.Copies[i].Create(); err != nil {
+			return err
+		}
+	}
+	l.mounts.Memory = l.inMemory()
+	for i := range l.mounts.List {
+		// In memory there is nothing to sync, and the mark of volatile is two directories more in each work directory.
+		if m := &l.mounts.List[i]; m.Kind == mount.Overlay && l.isInMemory(m.Upper) {
+			m.Data = strings.TrimSuffix(m.Data, ",volatile")
+		}
+	}
+	for i := range l.plan.Uppers {
+		if l.isInMemory(l.plan.Uppers[i].Dir) {
+			continue
+		}
+		if err := makeUpper(&l.plan.Uppers[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// place says where on the host the parts of a view lie. All are below the upper's directory, or the state directory if
+// the uppers are in memory, so that they go with it.
+func (l *layered) place(kind layout.PlaceKind, n int) string {
+	base := l.r.Dir
+	switch {
+	case !l.served && (kind == layout.UpperInMemory || kind == layout.WorkInMemory):
+		base = l.r.Memory
+	case base == "":
+		base = l.r.Memory
+		if kind == layout.ShadowDir || kind == layout.CopyFile {
+			base = l.r.State
+		}
+	}
+	return base + "/" + placeNames[kind] + strconv.Itoa(n)
+}
+
+var placeNames = map[layout.PlaceKind]string{
+	layout.UpperDir: "upper", layout.WorkDir: "work", layout.ShadowDir: "shadow", layout.CopyFile: "copy",
+	layout.UpperInMemory: "upper", layout.WorkInMemory: "work",
+}
+
+// makeUpper makes an upper and its work directory. The upper gets its owner, mode and time,
+// because the world shows them as those of the directory that it covers.
+func makeUpper(u *layout.Upper) error {
+	for _, d := range []string{u.Work, u.Dir} {
+		if err := unix.Mkdir(d, 0o700); err != nil {
+			return &os.PathError{Op: "mkdir", Path: d, Err: err}
+		}
+	}
+	if u.UID != os.Geteuid() || u.GID != os.Getegid() {
+		if err := unix.Lchown(u.Dir, u.UID, u.GID); err != nil {
+			return &os.PathError{Op: "chown", Path: u.Dir, Err: err}
+		}
+	}
+	if err := unix.Chmod(u.Dir, u.Mode); err != nil {
+		return &os.PathError{Op: "chmod", Path: u.Dir, Err: err}
+	}
+	ts := []unix.Timespec{{Nsec: unix.UTIME_NOW}, {Sec: u.MtimeSec, Nsec: u.MtimeNsec}}
+	if err := unix.UtimesNanoAt(unix.AT_FDCWD, u.Dir, ts, 0); err != nil {
+		return &os.PathError{Op: "utimensat", Path: u.Dir, Err: err}
+	}
+	return nil
+}
+
+// isInMemory says whether a place lies on the tmpfs of the uppers.
+func (l *layered) isInMemory(place string) bool { return strings.HasPrefix(place, l.r.Memory+"/") }
+
+// besides is the size of a tmpfs that takes only what hardly anything is written to: a quarter of the memory.
+const besides = "25%"
+
+// inMemory prepares a tmpfs for the uppers, or those of them that are not on disk; nil if there are none.
+func (l *layered) inMemory() *mount.Memory {
+	m := &mount.Memory{Dir: l.r.Memory, Data: "mode=0700"}
+	if size := l.r.MemorySize; size != "" {
+		m.Data += ",size=" + size
+	} else if l.r.Dir != "" {
+		m.Data += ",size=" + besides
+	}
+	for _, u := range l.plan.Uppers {
+		if !l.isInMemory(u.Dir) {
+			continue
+		}
+		d := mount.MemoryDir{Path: u.Dir, Mode: u.Mode, UID: -1}
+		if u.UID != os.Geteuid() || u.GID != os.Getegid() {
+			d.UID, d.GID = u.UID, u.GID
+		}
+		m.Dirs = append(m.Dirs, mount.MemoryDir{Path: u.Work, Mode: 0o700, UID: -1}, d)
+	}
+	if len(m.Dirs) == 0 {
+		return nil
+	}
+	return m
+}
+
+// Diff walks all uppers, and then the copies of single files.
+func (l *layered) Diff(b *fsdiff.Builder, memory int) (Found, error) {
+	n, notes, err := upper.Walk(l.uppers(memory), b)
+	copies, copyErr := l.copies()
+	if len(copies) > 0 {
+		_, more, walkErr := upper.Walk(copies, b)
+		notes, copyErr = append(notes, more...), errors.Join(copyErr, walkErr)
+	}
+	return Found{Entries: n, ReadOnly: l.refused(memory), Notes: notes}, errors.Join(err, copyErr)
+}
+
+// refused lists the mounts that the world showed read-only because the kernel took no overlay over them. An overlay
+// that can be written makes a directory in its work directory.
+func (l *layered) refused(memory int) []string {
+	var out []string
+	for _, u := range l.plan.Uppers {
+		if !u.MayRefuse || u.ReadOnly {
+			continue
+		}
+		if entries, err := os.ReadDir(l.at(u.Work, memory)); err == nil && len(entries) == 0 {
+			out = append(out, u.Path)
+		}
+	}
+	return out
+}
+
+// at is where the supervisor reaches a place of an upper, which with a tmpfs of the world's own is through its descriptor.
+func (l *layered) at(place string, memory int) string {
+	if !l.isInMemory(place) {
+		return place
+	}
+	return "/proc/self/fd/" + strconv.Itoa(memory) + strings.TrimPrefix(place, l.mounts.Memory.Dir)
+}
+
+// uppers says where the changes are.
+func (l *layered) uppers(memory int) []upper.Upper {
+	skip := append(append([]string(nil), MadeNew...), l.r.Hide...)
+	var out []upper.Upper
+	for _, u := range l.plan.Uppers {
+		if u.ReadOnly {
+			continue
+		}
+		up := upper.Upper{
+			Dir: l.at(u.Dir, memory), Lower: u.Path, Path: u.Path, Prefix: l.prefix, Skip: skip,
+			Start: &upper.RootState{Mode: u.Mode, UID: uint32(u.UID), GID: uint32(u.GID)},
+		}
+		if l.index {
+			up.Index = l.at(u.Work, memory) + "/index"
+		}
+		out = append(out, up)
+	}
+	return out
+}
+
+// copies presents the copies of single files as uppers of their directories, one file in each.
+func (l *layered) copies() ([]upper.Upper, error) {
+	var out []upper.Upper
+	var errs []error
+	for _, c := range l.plan.Copies {
+		dir := c.Place + ".dir"
+		err := os.Mkdir(dir, 0o700)
+		if err == nil {
+			err = os.Rename(c.Place, filepath.Join(dir, filepath.Base(c.Path)))
+		}
+		start, stateErr := upper.ReadRootState(dir, l.prefix)
+		if err = errors.Join(err, stateErr); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		parent := filepath.Dir(c.Path)
+		out = append(out, upper.Upper{Dir: dir, Lower: parent, Path: parent, Prefix: l.prefix, Start: start})
+	}
+	return out, errors.Join(errs...)
+}
+
+// memoryMounts are places where a tmpfs of the host is likely to be seen.
+var memoryMounts = []string{"/dev/shm", "/run", "/tmp"}
+
+// userXattrsInMemory is UserXattrs for a tmpfs that is yet to be mounted; nil if no tmpfs can be asked.
+func userXattrsInMemory() error {
+	for _, dir := range memoryMounts {
+		var st unix.Statfs_t
+		if unix.Statfs(dir, &st) != nil || st.Type != unix.TMPFS_MAGIC {
+			continue
+		}
+		if err := tree.UserXattrs(dir); err != nil {
+			return fmt.Errorf("keep the changes in memory: %w", err)
+		}
+		return nil
+	}
+	return nil
+}
