@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"substrate/internal/config"
+	"substrate/internal/environ"
 	"substrate/internal/version"
 )
 
@@ -125,7 +126,8 @@ func newSite(cfg config.Config, env []string) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &site{base: cfg.Dir, dir: cfg.ShimDir, bin: bin, want: wanted(settings.Shims), path: originalPath(env, cfg.ShimDir)}
+	_, original := config.ShimsFirst(environ.List(env).Get("PATH"), cfg.ShimDir)
+	s := &site{base: cfg.Dir, dir: cfg.ShimDir, bin: bin, want: wanted(settings.Shims), path: original}
 	s.known = append(slices.Clone(defaultCommands), s.want...)
 	if m, err := readMetadata(s.dir); err == nil {
 		s.known = append(s.known, m.Commands...)
@@ -140,17 +142,6 @@ func errnoOf(err error) error {
 		return path.Err
 	}
 	return err
-}
-
-// originalPath is PATH without the directory of the shims.
-func originalPath(env []string, dir string) string {
-	for _, entry := range env {
-		if path, ok := strings.CutPrefix(entry, "PATH="); ok {
-			_, original := config.ShimsFirst(path, dir)
-			return original
-		}
-	}
-	return ""
 }
 
 // lock takes the lock that all who change the directory hold, and makes the directory above it. The

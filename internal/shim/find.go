@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"substrate/internal/config"
+	"substrate/internal/environ"
 )
 
 var errNotFound = errors.New("command not found")
@@ -35,13 +36,9 @@ func find(name string, cfg config.Config) (string, error) {
 func along(name string, lists []string, shimDir string, self os.FileInfo) (string, error) {
 	var denied error
 	for _, list := range lists {
-		for _, dir := range filepath.SplitList(list) {
-			if dir == "" {
-				dir = "." // POSIX.1-2017 XBD, 8.3, PATH
-			}
-			path := dir + "/" + name
+		for path := range environ.Candidates(list, name) {
 			err := acceptable(path, self)
-			if err == nil && (shimDir == "" || filepath.Clean(dir) != shimDir) {
+			if err == nil && (shimDir == "" || filepath.Dir(path) != shimDir) {
 				return path, nil
 			}
 			if errors.Is(err, syscall.EACCES) {

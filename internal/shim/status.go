@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"substrate/internal/config"
+	"substrate/internal/environ"
 	"substrate/internal/version"
 )
 
@@ -59,7 +60,8 @@ func Look(cfg config.Config, env []string) Status {
 		s.State = StateDisabled
 		return s
 	}
-	s.lookAtPath(env)
+	s.PathStart, _, _ = strings.Cut(environ.List(env).Get("PATH"), ":")
+	s.PathFirst = s.Location != "" && strings.TrimRight(s.PathStart, "/") == s.Location
 	site, err := newSite(cfg, env)
 	if err != nil {
 		s.Problem = err.Error()
@@ -71,17 +73,6 @@ func Look(cfg config.Config, env []string) Status {
 	}
 	s.lookAtLinks(site)
 	return s
-}
-
-// lookAtPath fills in what concerns PATH.
-func (s *Status) lookAtPath(env []string) {
-	for _, entry := range env {
-		if path, ok := strings.CutPrefix(entry, "PATH="); ok {
-			s.PathStart, _, _ = strings.Cut(path, ":")
-			s.PathFirst = s.Location != "" && strings.TrimRight(s.PathStart, "/") == s.Location
-			return
-		}
-	}
 }
 
 // brokenSite is a site where nothing can be deployed, but something may have been: what shall be is what was

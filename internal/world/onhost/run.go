@@ -22,6 +22,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"substrate/internal/environ"
 	"substrate/internal/procstate"
 )
 
@@ -303,35 +304,21 @@ func lookPath(c *Command) (string, error) {
 	if strings.Contains(c.Path, "/") {
 		return c.Path, nil
 	}
-	refused := error(nil)
-	for _, dir := range filepath.SplitList(pathOf(c.Env)) {
-		if !filepath.IsAbs(dir) {
-			dir = filepath.Join(c.Dir, dir)
+	err := exec.ErrNotFound
+	for path := range environ.Candidates(environ.List(c.Env).Get("PATH"), c.Path) {
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(c.Dir, path)
 		}
-		path := filepath.Join(dir, c.Path)
-		info, err := os.Stat(path)
-		if err != nil || info.IsDir() {
+		path = filepath.Clean(path)
+		if info, statErr := os.Stat(path); statErr != nil || info.IsDir() {
 			continue
 		}
 		if unix.Access(path, unix.X_OK) == nil {
 			return path, nil
 		}
-		refused = &exec.Error{Name: c.Path, Err: fs.ErrPermission}
+		err = fs.ErrPermission
 	}
-	if refused != nil {
-		return "", refused
-	}
-	return "", &exec.Error{Name: c.Path, Err: exec.ErrNotFound}
-}
-
-// pathOf is the PATH of an environment. Of two the first counts, as in getenv(3).
-func pathOf(env []string) string {
-	for _, v := range env {
-		if path, ok := strings.CutPrefix(v, "PATH="); ok {
-			return path
-		}
-	}
-	return ""
+	return "", &exec.Error{Name: c.Path, Err: err}
 }
 
 // execStatus gives the status of a command that could not be started.
