@@ -17,7 +17,6 @@ const (
 // manyFields are the structs that may have more fields: options and records, whose fields are
 // independent of each other.
 var manyFields = map[string]bool{
-	"internal/cli.execution":         true,
 	"internal/config.Config":         true,
 	"internal/doctor.Report":         true,
 	"internal/prestart.environ":      true,
@@ -42,7 +41,7 @@ var manyFields = map[string]bool{
 var methodsWithoutValues = map[string]int{
 	"fsdiff":                     1,
 	"internal/capture":           2,
-	"internal/cli":               6,
+	"internal/cli":               2,
 	"internal/prestart":          8,
 	"internal/redact":            7,
 	"internal/shell":             1,

@@ -2,19 +2,16 @@ package cli
 
 import (
 	"fmt"
-	"os"
-	"os/signal"
-	"runtime"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
 
+	"substrate/fsdiff"
 	"substrate/internal/config"
 	"substrate/internal/replay"
-	"substrate/internal/vault"
+	"substrate/internal/rerun"
 	"substrate/trace"
 )
 
@@ -59,157 +56,74 @@ func (f *replayFlags) checkBatch(args []string) error {
 	return nil
 }
 
-// The ways in which a row of a batch can end.
-const (
-	rowSame        = "same"
-	rowDiffers     = "differs"
-	rowNotRecorded = "not recorded"
-	rowUnstable    = "unstable"
-	rowSkipped     = "skipped"
-	rowFailed      = "failed"
-)
-
-// row is one span of a batch.
-type row struct {
-	replay.BatchSpan
-	left int // replays to do
-}
-
-// batch is one run over many spans.
-type batch struct {
-	a       *app
-	cfg     config.Config
-	flags   replayFlags
-	passed  []string // flags for each replay
-	isolate bool
-	rows    []*row
-}
-
 // replayMany replays many spans and prints a table of verdicts. One bad span never stops the others.
-func (a *app) replayMany(f replayFlags, fs *pflag.FlagSet, args []string) error {
+func (a *app) replayMany(f replayFlags, args []string) error {
 	if err := f.checkBatch(args); err != nil {
 		return err
 	}
 	cfg := config.Load(a.env)
-	b := &batch{a: a, cfg: cfg, flags: f, passed: passedOn(fs), isolate: !f.noWorld}
-	if _, err := f.isolation(cfg); err != nil {
+	isolate, err := f.checkIsolation(cfg, true)
+	if err != nil {
 		return err
 	}
-	if b.isolate {
-		b.passed = append(b.passed, "--world")
-	}
-	if err := b.choose(args); err != nil {
-		return withRemedy(err)
-	}
-	sigs := make(chan os.Signal, 8)
-	notifyForwarded(sigs)
-	defer signal.Stop(sigs)
-	stopped := b.run(sigs)
-	if err := b.print(); err != nil {
-		return err
-	}
-	if stopped != nil {
-		a.status = 128 + int(stopped.(syscall.Signal))
-		return nil
-	}
-	return b.verdict()
-}
-
-// passedOn gives the flags of one replay that were set for all.
-func passedOn(fs *pflag.FlagSet) []string {
-	var out []string
-	fs.Visit(func(flag *pflag.Flag) {
-		switch flag.Name {
-		case "all", "since", "session", "jobs", "times", "json", "check", "world":
-		case "env":
-			list, _ := fs.GetStringArray(flag.Name)
-			for _, value := range list {
-				out = append(out, "--env="+value)
-			}
-		default:
-			out = append(out, "--"+flag.Name+"="+flag.Value.String())
-		}
-	})
-	return out
-}
-
-// choose collects the spans, oldest first, and decides which of them cannot be replayed.
-func (b *batch) choose(args []string) error {
-	reader := b.a.reader(b.cfg)
-	if len(args) == 1 {
-		span, err := replay.Target(reader, args[0])
-		if err != nil {
-			return err
-		}
-		b.rows = []*row{b.row(span)}
-		return nil
-	}
-	filter := trace.Filter{}
-	if b.flags.batch.since != "" {
-		since, err := parseSince(b.flags.batch.since, time.Now())
-		if err != nil {
+	var filter trace.Filter
+	if f.batch.since != "" {
+		if filter.Since, err = parseSince(f.batch.since, time.Now()); err != nil {
 			return usagef("--since: %v", err)
 		}
-		filter.Since = since
 	}
-	if len(b.flags.batch.sessions) == 1 {
-		filter.Session = b.flags.batch.sessions[0]
-	}
-	err := reader.Spans(filter, func(s *trace.Span) bool {
-		if b.included(s) {
-			b.rows = append(b.rows, b.row(*s.Last()))
-		}
-		return true
+	shown := a.newProgress("replay")
+	batch, stopped, err := rerun.Many(rerun.BatchOptions{
+		Settings: f.settings(cfg, isolate), Config: cfg, Env: f.env, Environ: a.env, Reader: a.reader(cfg),
+		Span: strings.Join(args, ""), Filter: filter, Sessions: f.batch.sessions, Jobs: f.batch.jobs, Times: f.batch.times, Progress: shown.count,
 	})
-	slices.Reverse(b.rows)
-	return replay.LookupError(err)
-}
-
-// included says whether a span is one that somebody gave: not a part of another, as those of shims are, no replay, and not
-// what runs just now.
-func (b *batch) included(s *trace.Span) bool {
-	r := s.Last()
-	if r.SpanID == "" || r.Component == trace.ComponentShim || r.Component == trace.ComponentReplay || s.Incomplete() && r.SpanID == b.cfg.ParentSpan {
-		return false
-	}
-	sessions := b.flags.batch.sessions
-	return len(sessions) == 0 || slices.ContainsFunc(sessions, func(p string) bool { return strings.HasPrefix(r.SessionID, p) })
-}
-
-// row makes the row of a span. What cannot be replayed says why at once, before anything is run.
-func (b *batch) row(span trace.Record) *row {
-	r := &row{replay.BatchSpan{SpanID: span.SpanID, Cmd: span.Cmd, Replays: []*replay.Report{}}, b.flags.batch.times}
-	whole, err := vault.Reveal(b.cfg.Trace, span)
-	if err == nil {
-		_, err = replay.NewPlan(whole, replay.Options{Environ: b.a.env})
-	}
+	shown.done()
 	if err != nil {
-		r.Status, r.Reason, r.left = rowSkipped, hideSecrets(err).Error(), 0
+		return withRemedy(err)
 	}
-	return r
-}
-
-// jobs is how many replays run at once. On the host each may change what the next sees, so there is one.
-func (b *batch) jobs() int {
+	if f.json {
+		err = a.printJSON(batch)
+	} else {
+		err = a.print(batchText(batch.Spans, a.width()))
+	}
+	bad := batch.Counts[replay.Different] + batch.Counts[replay.NotStable] + batch.Counts[replay.Failed]
 	switch {
-	case !b.isolate:
-		return 1
-	case b.flags.batch.jobs > 0:
-		return b.flags.batch.jobs
+	case err != nil:
+		return err
+	case stopped != nil:
+		a.status = 128 + int(stopped.(syscall.Signal))
+	case f.strict && bad > 0:
+		return failed(fmt.Errorf("%d of %d replays differ", bad, len(batch.Spans)))
 	}
-	return runtime.NumCPU()
+	return nil
 }
 
-// verdict is the failure that --check makes of what is not as it was.
-func (b *batch) verdict() error {
-	bad := 0
-	for _, r := range b.rows {
-		if r.Status == rowDiffers || r.Status == rowUnstable || r.Status == rowFailed {
-			bad++
+// width is how wide a table on standard output may be; 0 where it is not a terminal.
+func (a *app) width() int {
+	if !terminal(a.stdout) {
+		return 0
+	}
+	return max(60, widthOf(a.stdout))
+}
+
+// batchText is a table of spans for people: aligned and cut on a terminal of this width, whole and
+// with tabs elsewhere (0).
+func batchText(spans []*replay.BatchSpan, width int) string {
+	const layout = "%-16s  %-12s  %s"
+	var b strings.Builder
+	if len(spans) > 0 && width > 0 {
+		fmt.Fprintf(&b, layout+"\n", "SPAN", "VERDICT", "COMMAND")
+	}
+	for _, s := range spans {
+		reason := fsdiff.Escape(s.Reason)
+		if width == 0 {
+			b.WriteString(strings.Join([]string{s.SpanID, s.Status, oneLine(s.Cmd), reason}, "\t") + "\n")
+			continue
+		}
+		b.WriteString(cut(fmt.Sprintf(layout, idText(s.SpanID, true), s.Status, oneLine(s.Cmd)), width) + "\n")
+		if reason != "" {
+			b.WriteString(cut(strings.Repeat(" ", 18)+reason, width) + "\n")
 		}
 	}
-	if !b.flags.strict || bad == 0 {
-		return nil
-	}
-	return failed(fmt.Errorf("%d of %d replays differ", bad, len(b.rows)))
+	return b.String()
 }

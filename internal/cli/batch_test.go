@@ -11,38 +11,38 @@ import (
 	"substrate/trace"
 )
 
-// sampleBatch has a row of each status.
-func sampleBatch() *batch {
+// sampleBatch has a span of each status.
+func sampleBatch() replay.Batch {
 	report := func(stdout string) *replay.Report {
 		o := sample(sampleResult(), recorded(0))
-		o.report.StdoutPath, o.report.StderrPath = "/t/out", "/t/err"
-		o.report.Verdict = &trace.Verdict{Result: rowSame, Exit: rowSame, Stdout: stdout, Stderr: rowNotRecorded, Files: rowNotRecorded}
-		if stdout != rowSame && stdout != rowNotRecorded {
-			o.report.Verdict.Result = rowDiffers
+		v := &trace.Verdict{Result: replay.Same, Exit: replay.Same, Stdout: stdout, Stderr: replay.NotRecorded, Files: replay.NotRecorded}
+		if stdout != replay.Same && stdout != replay.NotRecorded {
+			v.Result = replay.Different
 		}
-		return o.report
+		o.Done.ReplayContext.Verdict = v
+		return o.Report()
 	}
-	b := &batch{}
-	add := func(reports ...*replay.Report) *row {
-		r := &row{BatchSpan: replay.BatchSpan{SpanID: "spn_" + "0123456789abcdef0123456789abcdef", Cmd: "x", Replays: reports}}
-		r.sum()
-		b.rows = append(b.rows, r)
-		return r
+	var spans []*replay.BatchSpan
+	add := func(reports ...*replay.Report) *replay.BatchSpan {
+		s := &replay.BatchSpan{SpanID: "spn_" + "0123456789abcdef0123456789abcdef", Cmd: "x", Replays: reports}
+		s.Status, s.Reason, s.Unstable = replay.Sum(reports)
+		spans = append(spans, s)
+		return s
 	}
-	nothing := report(rowNotRecorded)
-	nothing.Verdict.Result, nothing.Verdict.Exit = rowNotRecorded, rowNotRecorded
-	other := report(rowSame)
+	nothing := report(replay.NotRecorded)
+	nothing.Verdict.Result, nothing.Verdict.Exit = replay.NotRecorded, replay.NotRecorded
+	other := report(replay.Same)
 	other.Exit = 1
-	add(report(rowSame))
-	add(report(rowNotRecorded))
+	add(report(replay.Same))
+	add(report(replay.NotRecorded))
 	add(report("recorded 6 bytes, now 7"))
 	add(nothing)
-	add(report(rowSame), other)
+	add(report(replay.Same), other)
 	skipped := add()
-	skipped.Replays, skipped.Status, skipped.Reason = []*replay.Report{}, rowSkipped, "gone"
-	failed := add(report(rowSame))
-	failed.Status, failed.Reason = rowFailed, "not run: interrupt"
-	return b
+	skipped.Replays, skipped.Status, skipped.Reason = []*replay.Report{}, replay.Skipped, "gone"
+	failed := add(report(replay.Same))
+	failed.Status, failed.Reason = replay.Failed, "not run: interrupt"
+	return replay.NewBatch(spans)
 }
 
 // RPL12: what --json prints of many replays fits its schema, whatever became of them, and the schema can say no.
@@ -56,8 +56,8 @@ func TestBatchJSON(t *testing.T) {
 		}
 		return schema.Validate(doc)
 	}
-	object := sampleBatch().object()
-	for _, status := range []string{rowSame, rowDiffers, rowNotRecorded, rowUnstable, rowSkipped, rowFailed} {
+	object := sampleBatch()
+	for _, status := range []string{replay.Same, replay.Different, replay.NotRecorded, replay.NotStable, replay.Skipped, replay.Failed} {
 		if object.Counts[status] == 0 {
 			t.Errorf("no row is %q", status)
 		}
@@ -69,7 +69,7 @@ func TestBatchJSON(t *testing.T) {
 	if err := refusal(text); err != nil {
 		t.Errorf("%v\n%s", err, text)
 	}
-	empty, err := json.Marshal((&batch{}).object())
+	empty, err := json.Marshal(replay.NewBatch(nil))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 
 	"substrate/internal/config"
 	"substrate/internal/doctor"
+	"substrate/internal/rerun"
 )
 
 // worldDoctorCommand is `world doctor`, also spelled --doctor.
@@ -34,7 +35,7 @@ The exit status is 1 only if neither overlay nor fuse can be used and SUBSTRATE_
 // doctor prints the report and decides the exit status (DOC3).
 func (a *app) doctor(asJSON bool) error {
 	cfg := config.Load(a.env)
-	r := doctor.Run(doctor.Host{Dirs: worldDirs(cfg), Root: cfg.Root, Bus: cfg.Bus})
+	r := doctor.Run(doctor.Host{Dirs: rerun.Dirs(cfg), Root: cfg.Root, Bus: cfg.Bus})
 	var err error
 	if asJSON {
 		err = a.printJSON(r)

@@ -11,6 +11,7 @@ import (
 
 	"substrate/internal/capture"
 	"substrate/internal/config"
+	"substrate/internal/rerun"
 )
 
 // Main runs the program with the arguments and files of the process, and gives its
@@ -26,6 +27,12 @@ func Main() int {
 	}
 	if a.cfg.Log != "" {
 		a.startLogs()
+	}
+	if os.Args[0] == rerun.WorkerName {
+		if err := rerun.Work(a.cfg, env, os.Stdin, os.Stdout); err != nil {
+			return a.report(err)
+		}
+		return 0
 	}
 	return a.run()
 }

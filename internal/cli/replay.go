@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"io"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -11,10 +10,8 @@ import (
 
 	"substrate/fsdiff"
 	"substrate/internal/config"
-	"substrate/internal/record"
-	"substrate/internal/redact"
 	"substrate/internal/replay"
-	"substrate/internal/vault"
+	"substrate/internal/rerun"
 	"substrate/trace"
 )
 
@@ -62,14 +59,14 @@ otherwise, and a table of verdicts is printed. --times replays each several time
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: func(_ *cobra.Command, args []string) error {
 			switch {
 			case f.schema && f.batch.wanted():
 				return a.print(string(replay.BatchSchema()))
 			case f.schema:
 				return a.print(string(replay.Schema()))
 			case f.batch.wanted():
-				return a.replayMany(f, cmd.Flags(), args)
+				return a.replayMany(f, args)
 			}
 			return a.replay(f, args[0])
 		},
@@ -80,65 +77,33 @@ otherwise, and a table of verdicts is printed. --times replays each several time
 
 // replay runs the span that ref names again.
 func (a *app) replay(f replayFlags, ref string) error {
-	if err := f.check(); err != nil {
-		return err
-	}
 	cfg := config.Load(a.env)
-	isolate, err := f.isolation(cfg)
+	isolate, err := f.checkIsolation(cfg, f.world || cfg.UseWorld)
 	if err != nil {
 		return err
 	}
-	if !isolate && f.limits != (limitFlags{}) {
-		return usagef("--memory, --pids and --cpus need a world: --world or SUBSTRATE_REPLAY_USE_WORLD=1")
-	}
-	span, err := replay.Target(a.reader(cfg), ref)
+	reader := a.reader(cfg)
+	span, shown, plan, err := rerun.Find(reader, ref, replay.Options{Env: f.env, Environ: a.env, Stdin: f.stdin})
 	if err != nil {
 		return withRemedy(err)
 	}
-	shown := span.Cmd
-	if span, err = vault.Reveal(cfg.Trace, span); err != nil {
-		return withRemedy(err)
+	if f.verbose {
+		a.introduce(plan, shown, isolate)
 	}
-	plan, err := replay.NewPlan(span, replay.Options{Env: f.env, Environ: a.env, Stdin: f.stdin})
-	if err != nil {
-		return withRemedy(hideSecrets(err))
+	if path := rerun.ChangedScript(&span); path != "" {
+		a.warn("the script %s has changed since it was recorded; the replay runs it as it is now", fsdiff.Escape(path))
 	}
-	e := &execution{
-		a: a, cfg: cfg, flags: f.runFlags, plan: plan, component: trace.ComponentReplay, span: &span, shown: shown, isolate: isolate, check: f.strict,
-	}
-	e.introduce()
-	a.warnChanged(span)
-	return e.run()
+	return a.rerun(&f.runFlags, rerun.Options{
+		Settings: f.settings(cfg, isolate), Config: cfg, Component: trace.ComponentReplay, Plan: plan, Was: &span, Reader: reader,
+	}, f.strict)
 }
 
-// warnChanged says so if the span ran a script that is not what it was. The replay
-// runs the file as it is now, as the shell would.
-func (a *app) warnChanged(span trace.Record) {
-	if span.Script == nil || span.Script.SHA256 == "" {
-		return
+// checkIsolation checks the flags, and decides between host and world (RPL5). If the user requires
+// a world they get one, or nothing is run.
+func (f *replayFlags) checkIsolation(cfg config.Config, world bool) (bool, error) {
+	if err := f.check(); err != nil {
+		return false, err
 	}
-	path := span.Script.Path
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(span.Cwd, path)
-	}
-	if now, err := record.Script(path); err != nil || now.SHA256 != span.Script.SHA256 {
-		a.warn("the script %s has changed since it was recorded; the replay runs it as it is now", fsdiff.Escape(new(redact.Redactor).Text(path)))
-	}
-}
-
-// hideSecrets takes out of the reason why a span cannot be replayed what its trace does not have either.
-func hideSecrets(err error) error {
-	var refused *replay.Error
-	if !errors.As(err, &refused) {
-		return err
-	}
-	var r redact.Redactor
-	return &replay.Error{Err: errors.New(r.Text(err.Error())), Hint: r.Text(refused.Hint)}
-}
-
-// isolation decides between host and world (RPL5). Who requires a world gets one, or nothing is
-// run at all.
-func (f *replayFlags) isolation(cfg config.Config) (bool, error) {
 	require := f.requireWorld || cfg.RequireWorld
 	switch {
 	case f.world && f.noWorld:
@@ -148,10 +113,12 @@ func (f *replayFlags) isolation(cfg config.Config) (bool, error) {
 			err:  errors.New("a world is required, so the command is not run on the host"),
 			hint: "leave --no-world out, or --require-world and SUBSTRATE_REQUIRE_WORLD",
 		}
-	case f.noWorld:
-		return false, nil
 	}
-	return f.world || require || cfg.UseWorld, nil
+	isolate := !f.noWorld && (world || require)
+	if !isolate && f.limits != (limitFlags{}) {
+		return false, usagef("--memory, --pids and --cpus need a world: --world or SUBSTRATE_REPLAY_USE_WORLD=1")
+	}
+	return isolate, nil
 }
 
 // reader opens the trace, and says what it cannot understand.
@@ -167,16 +134,13 @@ func (a *app) reader(cfg config.Config) *trace.Reader {
 }
 
 // introduce prints what is about to be run (RPL8).
-func (e *execution) introduce() {
-	if !e.flags.verbose {
-		return
-	}
-	e.say("span_id", e.plan.ReplayOf)
-	e.say("cmd", oneLine(e.shown))
-	e.say("cwd", fsdiff.Escape(e.plan.Cwd))
-	e.say("mode", oneLine(e.plan.Mode))
-	if !e.isolate {
-		e.say("isolation", "off, running on the host")
+func (a *app) introduce(plan replay.Plan, shown string, isolate bool) {
+	a.verbose("span_id", plan.ReplayOf)
+	a.verbose("cmd", oneLine(shown))
+	a.verbose("cwd", fsdiff.Escape(plan.Cwd))
+	a.verbose("mode", oneLine(plan.Mode))
+	if !isolate {
+		a.verbose("isolation", "off, running on the host")
 	}
 }
 

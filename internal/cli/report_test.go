@@ -58,27 +58,30 @@ func recorded(exit int) *trace.Record {
 }
 
 // sample makes an outcome of a result.
-func sample(res *world.Result, span *trace.Record) *outcome {
-	p := replay.Plan{Cmd: "make", Cwd: "/w", Mode: "bash -c"}
-	if span != nil {
-		p.ReplayOf = span.SpanID
+func sample(res *world.Result, span *trace.Record) *replay.Outcome {
+	o := &replay.Outcome{
+		SpanID: "spn_0123456789abcdef0123456789abcdef", Cmd: "make", Plan: replay.Plan{Cmd: "make", Cwd: "/w", Mode: "bash -c"},
+		Was: span, Result: res, Mask: func(s string) string { return s },
+		Done: trace.Completion{
+			Exit: res.Exit, TermSignal: res.Signal, DurationMS: res.Duration.Milliseconds(), ScopesUsed: replay.Scopes("/w", res), FSDiff: res.Diff,
+			DegradedComponents: replay.Degraded(res), WorldID: res.WorldID, FSStrategy: res.Strategy, FSFallbackReasons: res.Fallbacks,
+		},
+		Stdout: "/t/out", Stderr: "/t/err",
 	}
-	report := replay.NewReport("spn_0123456789abcdef0123456789abcdef", p, res)
 	if span != nil {
-		report.Verdict = replay.Compare(*span, nil, &trace.Completion{Exit: res.Exit, TermSignal: res.Signal, FSDiff: res.Diff}, nil)
+		o.Plan.ReplayOf = span.SpanID
+		o.Done.ReplayContext = &trace.ReplayContext{Verdict: replay.Compare(*span, nil, &o.Done, nil)}
 	}
-	return &outcome{report: report, result: res, span: span, maxLines: 1000}
+	return o
 }
 
 // RPL6, RPL7: the report, word for word.
 func TestReportText(t *testing.T) {
-	limited := sample(sampleResult(), nil)
-	limited.maxLines = 2
 	still := sampleResult()
 	still.Diff.Entries[0].Before = &fsdiff.Meta{Mtime: "2025-09-10T02:20:32.999000000Z"}
-	tests := map[string]*outcome{
+	tests := map[string]*replay.Outcome{
 		"new-command": sample(sampleResult(), nil),
-		"limited":     limited,
+		"limited":     sample(sampleResult(), nil),
 		"nothing":     sample(&world.Result{}, nil),
 		"replay-same": sample(&world.Result{Exit: 3}, recorded(3)),
 		"failed":      sample(&world.Result{Exit: 1}, recorded(0)),
@@ -89,7 +92,11 @@ func TestReportText(t *testing.T) {
 	for name, o := range tests {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join("testdata", "report", name+".txt")
-			got := o.text()
+			maxLines := defaultMaxLines
+			if name == "limited" {
+				maxLines = 2
+			}
+			got := outcomeText(o, maxLines)
 			if *update {
 				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
 					t.Fatal(err)
@@ -126,8 +133,11 @@ func printed(t *testing.T, verbose bool) string {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	e := &execution{a: &app{stderr: f}}
-	e.printWarnings(warnings(sampleResult(), verbose))
+	a := &app{stderr: f}
+	flags := &runFlags{verbose: verbose, noReport: true}
+	if err := a.printOutcome(flags, sample(&world.Result{Degraded: sampleResult().Degraded, Diff: sampleResult().Diff}, nil), a.degradations()); err != nil {
+		t.Fatal(err)
+	}
 	text, err := os.ReadFile(f.Name())
 	if err != nil {
 		t.Fatal(err)
@@ -160,11 +170,10 @@ func compiled(t *testing.T, id string) *jsonschema.Schema {
 // RPL6: what --json prints is one line, fits the schema, and every field of the schema is in it.
 func TestReportJSON(t *testing.T) {
 	schema := compiled(t, "urn:substrate:schema:replay:1")
-	for name, o := range map[string]*outcome{
+	for name, o := range map[string]*replay.Outcome{
 		"new": sample(sampleResult(), nil), "replay": sample(sampleResult(), recorded(0)), "host": sample(&world.Result{}, recorded(0)),
 	} {
-		o.report.StdoutPath, o.report.StderrPath = "/t/out", "/t/err"
-		text, err := o.json()
+		text, err := reportJSON(o.Report())
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -197,9 +206,8 @@ func TestReportJSON(t *testing.T) {
 func TestReplaySchemaRefuses(t *testing.T) {
 	schema := compiled(t, "urn:substrate:schema:replay:1")
 	o := sample(sampleResult(), nil)
-	o.report.StdoutPath, o.report.StderrPath = "/t/out", "/t/err"
-	o.report.SpanID = "../../etc"
-	text, err := o.json()
+	o.SpanID = "../../etc"
+	text, err := reportJSON(o.Report())
 	if err != nil {
 		t.Fatal(err)
 	}

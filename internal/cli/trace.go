@@ -112,7 +112,7 @@ func completionText(b *strings.Builder, field func(name, value string), r *trace
 	if c := r.ReplayContext; c != nil {
 		field("mode", oneLine(c.Mode))
 		if c.Verdict != nil {
-			field("verdict", verdictText(c.Verdict))
+			field("verdict", replay.Describe(c.Verdict))
 		}
 	}
 	if d := r.FSDiff; d != nil && d.Counts.Total() > 0 {

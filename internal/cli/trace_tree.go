@@ -37,12 +37,8 @@ With --json it prints an object with session_id and spans, in the order of the t
 			if asJSON {
 				return a.printJSON(treeJSON(session, nodes))
 			}
-			width := 0
-			if terminal(a.stdout) {
-				width = max(60, widthOf(a.stdout))
-			}
 			w := bufio.NewWriter(a.stdout)
-			return failed(errors.Join(writeTree(w, nodes, width), w.Flush()))
+			return failed(errors.Join(writeTree(w, nodes, a.width()), w.Flush()))
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")

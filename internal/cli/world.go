@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"substrate/fsdiff"
 	"substrate/internal/config"
 	"substrate/internal/replay"
+	"substrate/internal/rerun"
 	"substrate/internal/world"
 	"substrate/internal/world/state"
 	"substrate/trace"
@@ -105,14 +107,13 @@ func (a *app) worldRun(args []string) error {
 	if err != nil {
 		return failed(err)
 	}
-	e := &execution{
-		a: a, cfg: cfg, flags: f.runFlags, plan: plan, component: trace.ComponentWorld,
-		isolate: true, stdin: a.stdin, tty: !f.json && terminal(a.stdin) && terminal(a.stdout),
-	}
 	if cfg.InWorld {
-		return e.straight()
+		return a.straight(&f.runFlags, plan)
 	}
-	return e.run()
+	return a.rerun(&f.runFlags, rerun.Options{
+		Settings: f.settings(cfg, true), Config: cfg, Component: trace.ComponentWorld, Plan: plan,
+		Stdin: a.stdin, TTY: !f.json && terminal(a.stdin) && terminal(a.stdout),
+	}, false)
 }
 
 // worldPlan says what to execute for `world run`.
@@ -171,20 +172,20 @@ func terminal(f *os.File) bool { return f != nil && term.IsTerminal(int(f.Fd()))
 
 // straight runs the command without a world and without a record, because this
 // process is in a world already.
-func (e *execution) straight() error {
-	if e.flags.limits != (limitFlags{}) {
-		e.a.warn("this is a world already, whose limits hold; --memory, --pids and --cpus are not in force")
+func (a *app) straight(f *runFlags, plan replay.Plan) error {
+	if f.limits != (limitFlags{}) {
+		a.warn("this is a world already, whose limits hold; --memory, --pids and --cpus are not in force")
 	}
-	cmd := e.plan.Command()
-	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Timeout = e.a.stdin, e.a.stdout, e.a.stderr, e.flags.timeout
+	cmd := plan.Command()
+	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Timeout = a.stdin, a.stdout, a.stderr, f.timeout
 	res, err := world.RunHost(cmd, nil)
 	if err != nil {
 		return failed(err)
 	}
 	if res.ExecErr != nil {
-		message(e.a.stderr, "error", execText(e.plan.Path, res.ExecErr))
+		message(a.stderr, "error", execText(plan.Path, res.ExecErr))
 	}
-	e.a.status = res.Exit
+	a.status = res.Exit
 	return nil
 }
 
@@ -196,7 +197,7 @@ func worldListCommand(a *app) *cobra.Command {
 		Short: "show living and left-over worlds",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			states, err := state.List(worldDirs(config.Load(a.env)))
+			states, err := state.List(rerun.Dirs(config.Load(a.env)))
 			if err != nil {
 				return withRemedy(fmt.Errorf("list worlds: %w", err))
 			}
@@ -220,7 +221,7 @@ func worldGCCommand(a *app) *cobra.Command {
 		Short: "remove what crashed worlds left behind; living worlds are never touched",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			found, err := state.GC(worldDirs(config.Load(a.env)), dryRun)
+			found, err := state.GC(rerun.Dirs(config.Load(a.env)), dryRun)
 			if printErr := a.printLeftovers(found, asJSON, dryRun); printErr != nil {
 				return printErr
 			}
@@ -312,7 +313,7 @@ func worldTable(states []state.Listed, now time.Time) string {
 		if !s.Created.IsZero() {
 			age = now.Sub(s.Created).Round(time.Second).String()
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\n", s.Name, state, s.PID, age, or(s.Strategy, "-"), fsdiff.Escape(s.Cwd))
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\n", s.Name, state, s.PID, age, cmp.Or(s.Strategy, "-"), fsdiff.Escape(s.Cwd))
 	}
 	_ = w.Flush() // to memory
 	return b.String()

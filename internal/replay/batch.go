@@ -1,6 +1,9 @@
 package replay
 
-import _ "embed"
+import (
+	_ "embed"
+	"strings"
+)
 
 // BatchSchemaVersion is the value of replay_batch_schema_version in every Batch.
 const BatchSchemaVersion = 1
@@ -26,4 +29,63 @@ type BatchSpan struct {
 	Reason   string    `json:"reason,omitempty"`   // why it was skipped or failed, what differs, or that only the exit code is the same
 	Unstable []string  `json:"unstable,omitempty"` // what was not the same in each of several replays
 	Replays  []*Report `json:"replays"`            // those that were carried out; never nil
+}
+
+// NewBatch puts the spans of a batch together. They are oldest first.
+func NewBatch(spans []*BatchSpan) Batch {
+	b := Batch{
+		Version: BatchSchemaVersion, Spans: append([]*BatchSpan{}, spans...),
+		Counts: map[string]int{Same: 0, Different: 0, NotRecorded: 0, NotStable: 0, Skipped: 0, Failed: 0},
+	}
+	for _, s := range spans {
+		b.Counts[s.Status]++
+	}
+	return b
+}
+
+// Sum sums up the replays of one span.
+func Sum(replays []*Report) (status, reason string, unstable []string) {
+	status = NotRecorded
+	for _, r := range replays {
+		v := r.Verdict
+		switch {
+		case v == nil:
+		case Differs(v):
+			status, reason = Different, Describe(v)
+		case v.Result == Same && status == NotRecorded:
+			status = Same
+			if v.Stdout == NotRecorded && v.Stderr == NotRecorded && v.Files == NotRecorded {
+				reason = "exit code; no more was recorded"
+			}
+		}
+	}
+	if unstable = Unstable(replays); len(unstable) > 0 {
+		return NotStable, "not the same each time: " + strings.Join(unstable, ", "), unstable
+	}
+	return status, reason, nil
+}
+
+// Unstable names what was not the same in all of several replays of one span: exit code, stdout, stderr, files.
+func Unstable(reports []*Report) []string {
+	var names []string
+	seen := map[string]bool{}
+	note := func(name, part string) {
+		if part != Same && part != NotRecorded && !seen[name] {
+			seen[name] = true
+			names = append(names, name)
+		}
+	}
+	for i := 1; i < len(reports); i++ {
+		exit, stdout, stderr, files := parts("before", reports[0].run(), reports[i].run())
+		note("exit code", exit)
+		note("stdout", stdout)
+		note("stderr", stderr)
+		note("files", files)
+	}
+	return names
+}
+
+// run is what is compared of a report.
+func (r *Report) run() *Run {
+	return &Run{Exit: r.Exit, TermSignal: r.TermSignal, Capture: r.Capture, FSDiff: r.FSDiff}
 }

@@ -3,17 +3,21 @@ package replay
 import (
 	"fmt"
 	"sort"
+	"strings"
 
 	"substrate/fsdiff"
 	"substrate/internal/record"
 	"substrate/trace"
 )
 
-// The words of a verdict.
+// The words of a verdict, and of the status of a [BatchSpan].
 const (
-	same        = "same"
-	differs     = "differs"
-	notRecorded = "not recorded"
+	Same        = "same"
+	Different   = "differs"
+	NotRecorded = "not recorded"
+	NotStable   = "unstable" // not the same in all of several replays
+	Skipped     = "skipped"  // cannot be replayed
+	Failed      = "failed"   // could not be run
 )
 
 // Run is what is compared: the way in which a run ended, what it printed, if that was captured, and what it changed, if
@@ -24,12 +28,12 @@ type Run = trace.Completion
 // one of the two sides does not tell counts as not recorded: the output of a run that was not captured, the
 // files of one on the host, and all of one whose complete line is missing.
 func Compare(span trace.Record, previous *trace.Record, now *Run, env []string) *trace.Verdict {
-	v := &trace.Verdict{Exit: notRecorded, Stdout: notRecorded, Stderr: notRecorded, Files: notRecorded}
+	v := &trace.Verdict{Exit: NotRecorded, Stdout: NotRecorded, Stderr: NotRecorded, Files: NotRecorded}
 	if was := span.Completion; was != nil {
 		v.Exit, v.Stdout, v.Stderr, v.Files = parts("recorded", was, now)
 	}
 	v.Result = result(v.Exit, v.Stdout, v.Stderr, v.Files)
-	v.Environment = environmentDiffers(span, env, v.Result == differs)
+	v.Environment = environmentDiffers(span, env, v.Result == Different)
 	if previous != nil && previous.Completion != nil {
 		p := &trace.Replay{SpanID: previous.SpanID}
 		p.Exit, p.Stdout, p.Stderr, p.Files = parts("before", previous.Completion, now)
@@ -42,7 +46,7 @@ func Compare(span trace.Record, previous *trace.Record, now *Run, env []string) 
 // Differs says whether a verdict is what --check ends with 125 for: something is not as recorded, or, where
 // nothing was recorded, not as in the previous replay.
 func Differs(v *trace.Verdict) bool {
-	if v.Result == differs {
+	if v.Result == Different {
 		return true
 	}
 	p := v.Previous
@@ -50,7 +54,7 @@ func Differs(v *trace.Verdict) bool {
 		return false
 	}
 	for _, part := range [][2]string{{v.Exit, p.Exit}, {v.Stdout, p.Stdout}, {v.Stderr, p.Stderr}, {v.Files, p.Files}} {
-		if part[0] == notRecorded && part[1] != notRecorded && part[1] != same {
+		if part[0] == NotRecorded && part[1] != NotRecorded && part[1] != Same {
 			return true
 		}
 	}
@@ -59,13 +63,13 @@ func Differs(v *trace.Verdict) bool {
 
 // result sums the parts of a verdict up.
 func result(parts ...string) string {
-	sum := notRecorded
+	sum := NotRecorded
 	for _, part := range parts {
 		switch {
-		case part != same && part != notRecorded:
-			return differs
-		case part == same:
-			sum = same
+		case part != Same && part != NotRecorded:
+			return Different
+		case part == Same:
+			sum = Same
 		}
 	}
 	return sum
@@ -73,7 +77,7 @@ func result(parts ...string) string {
 
 // parts compares two runs. The word says when the first was.
 func parts(when string, was, is *Run) (exit, stdout, stderr, files string) {
-	exit, stdout, stderr = compareExit(when, was, is), notRecorded, notRecorded
+	exit, stdout, stderr = compareExit(when, was, is), NotRecorded, NotRecorded
 	if was.Capture != nil && is.Capture != nil {
 		stdout = compareStream(when, was.Capture.Stdout, is.Capture.Stdout)
 		stderr = compareStream(when, was.Capture.Stderr, is.Capture.Stderr)
@@ -84,7 +88,7 @@ func parts(when string, was, is *Run) (exit, stdout, stderr, files string) {
 // compareExit compares the ways in which two runs ended.
 func compareExit(when string, was, is *Run) string {
 	if was.Exit == is.Exit && was.TermSignal == is.TermSignal {
-		return same
+		return Same
 	}
 	return fmt.Sprintf("%s %s, now %s", when, ending(was.Exit, was.TermSignal), ending(is.Exit, is.TermSignal))
 }
@@ -93,7 +97,7 @@ func compareExit(when string, was, is *Run) string {
 func compareStream(when string, was, is trace.Stream) string {
 	switch {
 	case was.Bytes == is.Bytes && was.SHA256 == is.SHA256:
-		return same
+		return Same
 	case was.Bytes == is.Bytes:
 		return fmt.Sprintf("%s %d bytes, now as many others", when, was.Bytes)
 	}
@@ -138,7 +142,7 @@ func ending(exit, signal int) string {
 // compareFiles compares two lists of changes: what was changed, into what, but not when.
 func compareFiles(when string, was, is *fsdiff.Diff) string {
 	if was == nil || is == nil {
-		return notRecorded
+		return NotRecorded
 	}
 	before := map[string]string{}
 	for i := range was.Entries {
@@ -162,7 +166,7 @@ func compareFiles(when string, was, is *fsdiff.Diff) string {
 	}
 	switch {
 	case count == 0 && was.Counts == is.Counts:
-		return same
+		return Same
 	case count == 0:
 		return fmt.Sprintf("%s %d changes, now %d", when, was.Counts.Total(), is.Counts.Total())
 	case count == 1:
@@ -180,27 +184,50 @@ func outcome(e *fsdiff.Entry) string {
 	return fmt.Sprintln(e.Kind, e.FileType, e.Mode, e.Size, e.LinkTarget, e.LinkB64)
 }
 
-// Unstable names what was not the same in all of several replays of one span: exit code, stdout, stderr, files.
-func Unstable(reports []*Report) []string {
-	var names []string
-	seen := map[string]bool{}
-	note := func(name, part string) {
-		if part != same && part != notRecorded && !seen[name] {
-			seen[name] = true
-			names = append(names, name)
+// Describe is a verdict in one line.
+func Describe(v *trace.Verdict) string {
+	var said, unknown []string
+	for _, part := range []struct{ name, value string }{
+		{"exit code", v.Exit}, {"stdout", v.Stdout}, {"stderr", v.Stderr}, {"files", v.Files},
+	} {
+		switch part.value {
+		case Same:
+			said = append(said, part.name+" same")
+		case NotRecorded:
+			unknown = append(unknown, part.name)
+		default:
+			said = append(said, part.name+" differs: "+part.value)
 		}
 	}
-	for i := 1; i < len(reports); i++ {
-		exit, stdout, stderr, files := parts("before", reports[0].run(), reports[i].run())
-		note("exit code", exit)
-		note("stdout", stdout)
-		note("stderr", stderr)
-		note("files", files)
+	if len(unknown) > 0 {
+		said = append(said, strings.Join(unknown, ", ")+" not recorded")
 	}
-	return names
+	if n := len(v.Environment); n > 0 {
+		const shown = 8
+		names := strings.Join(v.Environment[:min(n, shown)], ", ")
+		if n > shown {
+			names += fmt.Sprintf(" and %d more", n-shown)
+		}
+		said = append(said, "environment differs: "+fsdiff.Escape(names))
+	}
+	if p := v.Previous; p != nil && p.Result != NotRecorded {
+		said = append(said, "previous replay: "+previousText(p))
+	}
+	return strings.Join(said, "; ")
 }
 
-// run is what is compared of a report.
-func (r *Report) run() *Run {
-	return &Run{Exit: r.Exit, TermSignal: r.TermSignal, Capture: r.Capture, FSDiff: r.FSDiff}
+// previousText is Same, or what was not as in the replay before.
+func previousText(p *trace.Replay) string {
+	if p.Result == Same {
+		return p.Result
+	}
+	var said []string
+	for _, part := range []struct{ name, value string }{
+		{"exit code", p.Exit}, {"stdout", p.Stdout}, {"stderr", p.Stderr}, {"files", p.Files},
+	} {
+		if part.value != Same && part.value != NotRecorded {
+			said = append(said, part.name+" differs: "+part.value)
+		}
+	}
+	return strings.Join(said, ", ")
 }

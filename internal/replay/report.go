@@ -7,7 +7,6 @@ import (
 	"unicode/utf8"
 
 	"substrate/fsdiff"
-	"substrate/internal/record"
 	"substrate/internal/world"
 	"substrate/trace"
 )
@@ -56,43 +55,54 @@ type Report struct {
 	StderrPath string         `json:"stderr_path"`
 }
 
-// NewReport puts together what is known after a run. The caller adds the verdict
-// and the paths of the output.
-func NewReport(spanID string, p Plan, res *world.Result) *Report {
-	return &Report{
-		Version:           SchemaVersion,
-		SpanID:            spanID,
-		ReplayOf:          orNull(p.ReplayOf),
-		Cmd:               p.Cmd,
-		Cwd:               p.Cwd,
-		Mode:              p.Mode,
-		Exit:              res.Exit,
-		TermSignal:        res.Signal,
-		TimedOut:          res.TimedOut,
-		DurationMS:        res.Duration.Milliseconds(),
-		WorldID:           orNull(res.WorldID),
-		FSStrategy:        orNull(res.Strategy),
-		FSFallbackReasons: append([]string{}, res.Fallbacks...),
-		FSDiff:            res.Diff,
-		ScopesUsed:        Scopes(p.Cwd, res),
-		Degraded:          Degraded(res),
-		Usage: Usage{
-			Usage:           TraceUsage(res.Usage),
-			CPUMS:           res.Usage.GroupCPU.Milliseconds(),
-			MemoryPeakBytes: res.Usage.MemoryPeak,
-			OOMKills:        res.Usage.OOMKills,
-		},
-	}
+// Outcome is one recorded run of a plan. It has two views: [Outcome.Report] for programs, and a text
+// for people.
+type Outcome struct {
+	SpanID string           // of this run
+	Cmd    string           // as the trace has it, without secrets
+	Plan   Plan             // what was run, with its secrets
+	Was    *trace.Record    // the span that was replayed, its secrets in place; nil for a new command
+	Result *world.Result    // with secrets
+	Done   trace.Completion // as the trace has it, without secrets
+	Stdout string           // file with what the command printed; "" if it printed where we do
+	Stderr string
+
+	Mask func(string) string // takes the secrets of the run out of a text about it
 }
 
-// Hide puts what the trace has, without secrets, in the place of what is known.
-func (r *Report) Hide(span *record.Span, done trace.Completion) {
-	r.Cmd, r.Cwd = span.Cmd(), span.Mask(r.Cwd)
-	r.FSDiff, r.ScopesUsed = done.FSDiff, done.ScopesUsed
-	r.Capture = done.Capture
-	r.Degraded, r.FSFallbackReasons = done.DegradedComponents, append([]string{}, done.FSFallbackReasons...)
-	if done.ReplayContext != nil {
-		r.Mode, r.Verdict = done.ReplayContext.Mode, done.ReplayContext.Verdict
+// Verdict is how the run compares with the recorded one; nil for a new command.
+func (o *Outcome) Verdict() *trace.Verdict {
+	if o.Done.ReplayContext == nil {
+		return nil
+	}
+	return o.Done.ReplayContext.Verdict
+}
+
+// Report is the outcome as --json prints it, without secrets.
+func (o *Outcome) Report() *Report {
+	done := &o.Done
+	return &Report{
+		Version:           SchemaVersion,
+		SpanID:            o.SpanID,
+		ReplayOf:          orNull(o.Plan.ReplayOf),
+		Cmd:               o.Cmd,
+		Cwd:               o.Mask(o.Plan.Cwd),
+		Mode:              o.Mask(o.Plan.Mode),
+		Exit:              done.Exit,
+		TermSignal:        done.TermSignal,
+		TimedOut:          o.Result.TimedOut,
+		DurationMS:        done.DurationMS,
+		WorldID:           orNull(done.WorldID),
+		FSStrategy:        orNull(done.FSStrategy),
+		FSFallbackReasons: append([]string{}, done.FSFallbackReasons...),
+		FSDiff:            done.FSDiff,
+		ScopesUsed:        done.ScopesUsed,
+		Degraded:          done.DegradedComponents,
+		Usage:             Usage{Usage: done.Usage, CPUMS: done.CPUMS, MemoryPeakBytes: done.MemoryPeakBytes, OOMKills: done.OOMKills},
+		Capture:           done.Capture,
+		Verdict:           o.Verdict(),
+		StdoutPath:        o.Stdout,
+		StderrPath:        o.Stderr,
 	}
 }
 
@@ -102,15 +112,6 @@ func orNull(s string) *string {
 		return nil
 	}
 	return &s
-}
-
-// TraceUsage converts what a world measured into the units of a span.
-func TraceUsage(u world.Usage) trace.Usage {
-	return trace.Usage{
-		UserMS:   u.User.Milliseconds(),
-		SysMS:    u.System.Milliseconds(),
-		MaxRSSKB: u.MaxRSS / 1024,
-	}
 }
 
 // Degraded returns the names for degraded_components, each once; never nil.
