@@ -52,7 +52,7 @@ var methodsWithoutValues = map[string]int{
 	"internal/world/onhost":      2,
 	"internal/world/snapshot":    1,
 	"internal/world/upper":       3,
-	"internal/world/view":        9,
+	"internal/world/view":        3,
 	"internal/world/boot":        8,
 	"trace":                      1,
 }

@@ -41,33 +41,31 @@ func rejection(strategy string, err error) Rejected {
 func Strategies() []string {
 	var names []string
 	for _, s := range view.Strategies() {
-		names = append(names, s.Name())
+		names = append(names, s.Name)
 	}
 	return names
 }
 
 // candidates returns the strategies that spec allows, the best first (WLD3, RPL5).
 func (s *Spec) candidates() ([]view.Strategy, error) {
-	all := view.Strategies()
 	if s.only != nil {
-		return []view.Strategy{s.only}, nil
+		return []view.Strategy{*s.only}, nil
 	}
 	if s.Strategy == "" {
+		all := view.Strategies()
 		if s.Require {
-			all = slices.DeleteFunc(all, func(c view.Strategy) bool { return c.Name() == view.Direct })
+			all = slices.DeleteFunc(all, func(c view.Strategy) bool { return c.NoWorld })
 		}
 		return all, nil
 	}
-	for _, c := range all {
-		switch {
-		case c.Name() != s.Strategy:
-		case s.Require && c.Name() == view.Direct:
-			return nil, errRequired
-		default:
-			return []view.Strategy{c}, nil
-		}
+	c, found := view.Find(s.Strategy)
+	switch {
+	case !found:
+		return nil, fmt.Errorf("strategy %q is not known; there are %s", s.Strategy, strings.Join(Strategies(), ", "))
+	case s.Require && c.NoWorld:
+		return nil, errRequired
 	}
-	return nil, fmt.Errorf("strategy %q is not known; there are %s", s.Strategy, strings.Join(Strategies(), ", "))
+	return []view.Strategy{c}, nil
 }
 
 // errRequired is the answer to who wants isolation and asks for none.
@@ -83,7 +81,7 @@ func (w *World) nextView() error {
 		w.candidates = w.candidates[1:]
 		err := w.prepare(s)
 		if err == nil {
-			w.strategy = s.Name()
+			w.strategy = s.Name
 			w.observe("strategy", w.strategy, true)
 			return w.noteStrategy()
 		}
@@ -91,7 +89,7 @@ func (w *World) nextView() error {
 		if errors.As(err, &stopped) {
 			return err
 		}
-		if err := w.reject(s.Name(), err); err != nil {
+		if err := w.reject(s.Name, err); err != nil {
 			return err
 		}
 	}
@@ -109,20 +107,11 @@ func (w *World) noteStrategy() error {
 
 // strategyWarnings are the degradations that a strategy is by itself, in the words of RPL9.
 func (w *World) strategyWarnings() []Degradation {
-	switch {
-	case w.strategy == view.Direct:
-		return []Degradation{{
-			Name: view.Direct, Asked: true,
-			Message: "no isolated file view available; running directly on the host, file changes are not tracked",
-		}}
-	case w.strategy == view.CopyDiff && w.spec.Strategy == "":
-		return []Degradation{{
-			Name: view.CopyDiff, Asked: true,
-			Message: "overlay and fuse-overlayfs unavailable; using copy-diff",
-			Remedy:  "install fuse-overlayfs and enable /dev/fuse",
-		}}
+	s, _ := view.Find(w.strategy)
+	if s.Warning == "" || w.spec.Strategy != "" && !s.NoWorld {
+		return nil
 	}
-	return nil
+	return []Degradation{{Name: s.Name, Asked: true, Message: s.Warning, Remedy: s.Remedy}}
 }
 
 // reject notes why a strategy cannot be had and makes way for the next. The error is the reason itself if there is none.
@@ -134,10 +123,10 @@ func (w *World) reject(name string, reason error) error {
 		}
 		return w.noView()
 	}
-	if w.candidates[0].Name() == view.Direct && !ofHost(reason) {
+	if w.candidates[0].NoWorld && !ofHost(reason) {
 		return instead(reason)
 	}
-	w.observe(name, w.rejected[len(w.rejected)-1].Reason+"; trying "+w.candidates[0].Name(), false)
+	w.observe(name, w.rejected[len(w.rejected)-1].Reason+"; trying "+w.candidates[0].Name, false)
 	return w.clearView()
 }
 
@@ -211,9 +200,8 @@ func (w *World) fellBack() []string {
 // toDisk gives the world a directory on disk if it has none because no disk can hold an upper of the kernel's overlay, or another one if
 // what is copied would hold it.
 func (w *World) toDisk(s view.Strategy) error {
-	_, copies := s.(view.CwdOnly)
 	outside := func(dir string) error {
-		if copies && holds(w.spec.Cwd, dir) {
+		if s.CwdOnly && holds(w.spec.Cwd, dir) {
 			return snapshot.ErrHoldsScratch
 		}
 		return nil
@@ -238,7 +226,7 @@ func (w *World) toDisk(s view.Strategy) error {
 	told := len(w.degraded)
 	w.degraded = slices.DeleteFunc(w.degraded, func(d Degradation) bool { return d.Name == upperDisk })
 	if w.spec.Upper != "" && told == len(w.degraded) {
-		w.degraded = append(w.degraded, Degradation{Name: upperDisk, Asked: true, Message: "the strategy " + s.Name() + " keeps changes on disk; --upper " + w.spec.Upper + " does nothing"})
+		w.degraded = append(w.degraded, Degradation{Name: upperDisk, Asked: true, Message: "the strategy " + s.Name + " keeps changes on disk; --upper " + w.spec.Upper + " does nothing"})
 	}
 	w.upperDir = filepath.Join(root, w.Name)
 	w.file.Objects = append(w.file.Objects, state.Object{Kind: state.KindUpper, Path: w.upperDir})
@@ -273,10 +261,8 @@ func (w *World) fallThrough(failure *setupFailure) error {
 		err = errors.Join(err, netns.Unbind(w.netnsName()))
 	}
 	failed := w.strategy
-	for _, s := range view.Strategies() {
-		if weaker, ok := s.(view.InPlace); ok && s.Name() == failed && w.spec.only == nil && w.confinable() == nil {
-			w.candidates = slices.Insert(w.candidates, 0, weaker.InPlace())
-		}
+	if s, _ := view.Find(failed); s.InPlace != nil && w.spec.only == nil && w.confinable() == nil {
+		w.candidates = slices.Insert(w.candidates, 0, *s.InPlace)
 	}
 	if err := errors.Join(w.reject(failed, failure), err); err != nil {
 		return err

@@ -64,7 +64,7 @@ func TestRequireWorld(t *testing.T) {
 		}
 		a.spec.Strategy = ""
 		all, err := a.spec.candidates()
-		if err != nil || slices.ContainsFunc(all, func(s view.Strategy) bool { return s.Name() == "direct" }) {
+		if err != nil || slices.ContainsFunc(all, func(s view.Strategy) bool { return s.Name == "direct" }) {
 			t.Errorf("candidates = %v, %v", all, err)
 		}
 	})
@@ -187,7 +187,7 @@ func TestPassing(t *testing.T) {
 	run := t.TempDir()
 	remember(run, &w.spec, []Rejected{{Strategy: "overlay"}, {Strategy: "fuse"}, {Strategy: "copy-diff"}}, nil)
 	w.recall(run)
-	if got := w.candidates[0].Name(); got != "copy-diff" {
+	if got := w.candidates[0].Name; got != "copy-diff" {
 		t.Errorf("the next choice is %s, want copy-diff", got)
 	}
 }

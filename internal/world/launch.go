@@ -54,7 +54,7 @@ func (r *run) start() error {
 // bearEarly starts the first process before it is known what the world will be like, so that it makes its network namespace
 // meanwhile. What keeps it from that, [run.start] will tell.
 func (w *World) bearEarly() {
-	if len(w.candidates) > 0 && w.candidates[0].Name() != view.Direct {
+	if len(w.candidates) > 0 && !w.candidates[0].NoWorld {
 		_ = w.bear()
 	}
 }
@@ -76,7 +76,7 @@ func (w *World) bear() error {
 
 // settleEarly is settle if the disk of the upper, whose lock the first process holds, is known already.
 func (w *World) settleEarly() error {
-	if _, any := w.candidates[0].(view.AnyDisk); any || w.proc == nil {
+	if w.candidates[0].AnyDisk || w.proc == nil {
 		return nil
 	}
 	return w.settle()

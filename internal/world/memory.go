@@ -39,19 +39,19 @@ func (w *World) recall(run string) {
 		return
 	}
 	text, err := os.ReadFile(filepath.Join(run, memoryFile))
-	if err != nil || !strings.Contains(string(text), `"`+w.candidates[0].Name()+`"`) {
+	if err != nil || !strings.Contains(string(text), `"`+w.candidates[0].Name+`"`) {
 		return // nearly always, and before the host is asked what it is like
 	}
 	known := readMemory(run, &w.spec)
-	for len(w.candidates) > 1 && w.candidates[1].Name() != view.Direct { // that comes only after a look at how things are
-		i := slices.IndexFunc(known, func(f remembered) bool { return f.Strategy == w.candidates[0].Name() })
+	for len(w.candidates) > 1 && !w.candidates[1].NoWorld { // that comes only after a look at how things are
+		i := slices.IndexFunc(known, func(f remembered) bool { return f.Strategy == w.candidates[0].Name })
 		if i < 0 {
 			return
 		}
 		f := known[i]
 		w.candidates = w.candidates[1:]
 		w.rejected = append(w.rejected, f.Rejected)
-		w.observe(f.Strategy, f.Reason+" (found "+f.At.Format(time.RFC3339)+"); trying "+w.candidates[0].Name(), false)
+		w.observe(f.Strategy, f.Reason+" (found "+f.At.Format(time.RFC3339)+"); trying "+w.candidates[0].Name, false)
 	}
 }
 

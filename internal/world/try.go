@@ -69,7 +69,7 @@ func Ask(h Host) []Answer {
 		a := ask(h, s)
 		answers = append(answers, a)
 		if a.OK() {
-			works = append(works, s.Name())
+			works = append(works, s.Name)
 		} else if !a.passing {
 			failed = append(failed, a.Rejected())
 		}
@@ -83,40 +83,33 @@ func Ask(h Host) []Answer {
 // learn asks once more for a strategy that failed in a real world. If it fails in a small one as well, the fault is the host's, and
 // worlds to come need not try it; otherwise it was this world that was too much for it.
 func (w *World) learn(strategy string) {
-	for _, s := range view.Strategies() {
-		if s.Name() != strategy {
-			continue
-		}
-		a := ask(Host{Dirs: w.spec.Dirs, Root: w.spec.Root}, s)
-		if !a.OK() && !a.passing {
-			remember(filepath.Dir(filepath.Dir(w.dir)), &w.spec, []Rejected{a.Rejected()}, nil)
-		}
+	s, _ := view.Find(strategy)
+	if a := ask(Host{Dirs: w.spec.Dirs, Root: w.spec.Root}, s); !a.OK() && !a.passing {
+		remember(filepath.Dir(filepath.Dir(w.dir)), &w.spec, []Rejected{a.Rejected()}, nil)
 	}
 }
 
 // ask makes the checks of a strategy, and if they are passed, a world.
 func ask(h Host, s view.Strategy) Answer {
-	a := Answer{Strategy: s.Name(), Checks: s.Checks(h.Root)}
-	if _, onHost := s.(view.Untested); onHost || !a.OK() {
+	a := Answer{Strategy: s.Name}
+	if s.Checks != nil {
+		a.Checks = s.Checks(h.Root)
+	}
+	if s.NoWorld || !a.OK() {
 		return a
 	}
-	c := probe.Check{Name: checkNames[s.Name()], OK: true}
+	c := probe.Check{Name: s.Trial, OK: true}
 	err := try(h, s)
-	if weaker, ok := s.(view.InPlace); ok && err != nil {
-		err = try(h, weaker.InPlace())
+	if s.InPlace != nil && err != nil {
+		err = try(h, *s.InPlace)
 	}
 	if err != nil {
-		r := rejection(s.Name(), err)
+		r := rejection(s.Name, err)
 		c = probe.Check{Name: c.Name, Reason: r.Reason, Remedy: r.Remedy}
 		a.passing = passes(err)
 	}
 	a.Checks = append(a.Checks, c)
 	return a
-}
-
-// checkNames are the names of the checks that make a world.
-var checkNames = map[string]string{
-	view.Overlay: "overlay_mount_ok", view.Fuse: "fuse_mount_ok", view.CopyDiff: "copy_diff_ok",
 }
 
 // known is what a trial world writes.
@@ -133,7 +126,7 @@ func try(h Host, s view.Strategy) (err error) {
 	if !filepath.IsAbs(cwd) {
 		cwd = "/tmp"
 	}
-	if _, only := s.(view.CwdOnly); only {
+	if s.CwdOnly {
 		if cwd, err = emptyDirOf(h.Dirs); err != nil {
 			return err
 		}
@@ -141,7 +134,7 @@ func try(h Host, s view.Strategy) (err error) {
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // never fails, see crypto/rand
 	name := "probe_" + hex.EncodeToString(id[:])
-	w, err := New(Spec{Name: name, Dirs: h.Dirs, Root: h.Root, Cwd: cwd, only: s})
+	w, err := New(Spec{Name: name, Dirs: h.Dirs, Root: h.Root, Cwd: cwd, only: &s})
 	if err != nil {
 		return err
 	}

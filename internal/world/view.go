@@ -17,7 +17,7 @@ import (
 
 // prepare lets a strategy plan the file view, and make on disk what it needs.
 func (w *World) prepare(s view.Strategy) error {
-	if _, any := s.(view.AnyDisk); any {
+	if s.AnyDisk {
 		if err := w.toDisk(s); err != nil {
 			return err
 		}
@@ -26,20 +26,20 @@ func (w *World) prepare(s view.Strategy) error {
 	if err != nil {
 		return err
 	}
-	if weaker, ok := s.(view.InPlace); ok && w.spec.only == nil {
+	if s.InPlace != nil && w.spec.only == nil {
 		if err := try(Host{Dirs: w.spec.Dirs, Root: w.spec.Root}, s); passes(err) && !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
 			return err // no reason for less isolation; want of room the copy itself will tell of
 		} else if err != nil {
-			failed := rejection(s.Name(), fmt.Errorf("at the same path: %w", err))
+			failed := rejection(s.Name, fmt.Errorf("at the same path: %w", err))
 			w.rejected = append(w.rejected, failed)
-			w.observe(s.Name(), failed.Reason+"; trying another path", false)
-			s = weaker.InPlace()
+			w.observe(s.Name, failed.Reason+"; trying another path", false)
+			s = *s.InPlace
 			if err := w.confinable(); err != nil {
 				return err
 			}
 		}
 	}
-	if _, copies := s.(view.CwdOnly); !copies {
+	if !s.CwdOnly {
 		if w.view, err = s.Prepare(r); err != nil {
 			return err
 		}
@@ -124,12 +124,11 @@ func (w *World) stores() []string {
 // viewNotes are what the view shows differently from the host.
 func (w *World) viewNotes() []Degradation {
 	var out []Degradation
-	if limited, ok := w.view.(view.Limited); ok {
-		for _, limit := range limited.Limits() {
-			out = append(out, Degradation{Name: "fs-view", Message: limit, Asked: true})
-		}
+	mounts := w.view.Mounts()
+	for _, limit := range mounts.Limits {
+		out = append(out, Degradation{Name: "fs-view", Message: limit, Asked: true})
 	}
-	for _, note := range w.view.Mounts().Notes {
+	for _, note := range mounts.Notes {
 		out = append(out, Degradation{Name: "fs-view", Message: note})
 	}
 	return out
@@ -147,7 +146,7 @@ func (w *World) diff(res *Result) {
 		return // said when the strategy was chosen
 	}
 	res.UpperEntries = found.Entries
-	if w.strategy == view.CopyDiff {
+	if s, _ := view.Find(w.strategy); s.CwdOnly {
 		res.Compared = &Compared{Before: found.Before, After: found.Entries}
 	}
 	for _, path := range found.ReadOnly {

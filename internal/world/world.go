@@ -123,7 +123,7 @@ func (w *World) make() error {
 	w.Name, w.dir, w.lock = claim.Name, claim.Dir, claim.Lock
 	crashpoint(state.KindState, w.dir)
 	groupDir := w.planGroup()
-	w.file = state.World{ID: w.ID, Name: w.Name, Created: time.Now().UTC(), PID: os.Getpid(), Cwd: w.spec.Cwd, Strategy: w.candidates[0].Name()}
+	w.file = state.World{ID: w.ID, Name: w.Name, Created: time.Now().UTC(), PID: os.Getpid(), Cwd: w.spec.Cwd, Strategy: w.candidates[0].Name}
 	w.file.Objects = []state.Object{{Kind: state.KindState, Path: w.dir}}
 	if groupDir != "" {
 		w.file.Objects = append(w.file.Objects, state.Object{Kind: state.KindCgroup, Path: groupDir})
@@ -136,7 +136,7 @@ func (w *World) make() error {
 		w.file.Objects = append(w.file.Objects, state.Object{Kind: state.KindNetns, Path: w.netnsName()})
 	}
 	if len(w.candidates) > 0 {
-		w.file.Strategy = w.candidates[0].Name() // nearly always the one that is taken, so that it need not be written again
+		w.file.Strategy = w.candidates[0].Name // nearly always the one that is taken, so that it need not be written again
 	}
 	if err := w.file.Write(w.dir); err != nil {
 		return err
@@ -163,7 +163,7 @@ func (w *World) overlayRoot() (string, error) {
 	if w.spec.Upper != "" {
 		return "", nil
 	}
-	if _, any := w.candidates[0].(view.AnyDisk); any {
+	if w.candidates[0].AnyDisk {
 		return "", nil // chosen when it is the strategy's turn, by other rules
 	}
 	dir, err := state.UsableRoot("uppers", w.spec.Dirs.Overlay, state.HoldsUpper(w.spec.Root))

@@ -11,27 +11,14 @@ import (
 	"strings"
 
 	"substrate/fsdiff"
-	"substrate/internal/probe"
 	"substrate/internal/world/landlock"
 	"substrate/internal/world/layout"
 	"substrate/internal/world/snapshot"
 )
 
-// copyStrategy copies the working directory and mounts the copy in its place, in a world whose other files are read-only.
-type copyStrategy struct{}
-
-func (copyStrategy) Name() string { return CopyDiff }
-
-// Checks needs nothing that could be asked for without a copy.
-func (copyStrategy) Checks(bool) []probe.Check { return nil }
-
-func (copyStrategy) AnyDisk() {}
-
-func (copyStrategy) CwdOnly() {}
-
-func (copyStrategy) InPlace() Strategy { return copyInPlace{} }
-
-func (copyStrategy) Prepare(r *Request) (View, error) {
+// prepareCopy copies the working directory and plans to mount the copy in its place, in a world whose
+// other files are read-only.
+func prepareCopy(r *Request) (View, error) {
 	in := copyInput(r)
 	c, err := takeCopy(r, in, snapshot.Options{})
 	if err != nil {
@@ -45,24 +32,17 @@ func (copyStrategy) Prepare(r *Request) (View, error) {
 	return c, nil
 }
 
-// copyInPlace copies the working directory and runs the command in the copy, for want of a mount namespace.
-type copyInPlace struct{}
+// copyInPlace runs the command in the copy, under another path, where there is no mount namespace.
+var copyInPlace = Strategy{Name: CopyDiff, Trial: "copy_diff_ok", AnyDisk: true, CwdOnly: true, Prepare: prepareCopyInPlace}
 
-func (copyInPlace) Name() string { return CopyDiff }
-
-func (copyInPlace) Checks(bool) []probe.Check { return nil }
-
-func (copyInPlace) AnyDisk() {}
-
-func (copyInPlace) CwdOnly() {}
-
-func (copyInPlace) Prepare(r *Request) (View, error) {
+func prepareCopyInPlace(r *Request) (View, error) {
 	c, err := takeCopy(r, copyInput(r), snapshot.Options{NoDevices: true})
 	if err != nil {
 		return nil, err
 	}
 	p := &placeView{copyView: c, tmp: filepath.Join(r.Dir, "tmp")}
 	p.version, p.refused = landlock.Version()
+	p.mounts.Limits = p.limits()
 	if err := os.Mkdir(p.tmp, 0o700); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -202,8 +182,8 @@ func (p *placeView) Confine(open ...*os.File) error {
 	return rules.Restrict()
 }
 
-// Limits says what this world is not.
-func (p *placeView) Limits() []string {
+// limits lists how this world falls short of one.
+func (p *placeView) limits() []string {
 	limits := []string{
 		"no mount namespace is to be had: the command runs in a copy of the working directory with another path, " + p.s.Dst,
 		"the host's processes and sockets are within the command's reach, and what it asks of them (docker, systemd, an ssh agent) is neither prevented nor listed",

@@ -16,26 +16,14 @@ import (
 	"substrate/internal/world/upper"
 )
 
-// fuseStrategy is fuse-overlayfs in the place of the kernel's overlay: the same plan, with a process behind each mount. It serves
-// where the kernel takes no overlay: on old kernels for users, on too many overlays, with uppers on an overlay.
-//
-// The mounts are the world's own, so nothing of them is ever seen on the host. The processes belong to the supervisor, outside of the
-// world's pid namespace, where the command can neither see nor stop them; they die with the supervisor.
-type fuseStrategy struct{}
-
-func (fuseStrategy) Name() string { return Fuse }
-
-// AnyDisk: fuse-overlayfs writes its marks in other forms where it has to.
-func (fuseStrategy) AnyDisk() {}
-
 const (
 	fuseDevice        = "/dev/fuse"
 	fuseInstall       = "apt-get install -y fuse-overlayfs fuse3 (Debian, Ubuntu), dnf install -y fuse-overlayfs (Fedora), pacman -S --needed fuse-overlayfs (Arch)"
 	fuseDeviceMissing = "modprobe fuse; for a container: --device /dev/fuse"
 )
 
-// Checks asks for the device and for the program.
-func (fuseStrategy) Checks(bool) []probe.Check {
+// checkFuse asks for the device and for the program.
+func checkFuse(bool) []probe.Check {
 	device := probe.Check{Name: "fuse_device", OK: true}
 	if err := usableFuse(); err != nil {
 		device = probe.Check{Name: device.Name, Reason: err.Error(), Remedy: fuseDeviceMissing}
@@ -69,8 +57,16 @@ func usableFuse() error {
 	return unix.Close(fd)
 }
 
-func (s fuseStrategy) Prepare(r *Request) (View, error) {
-	for _, c := range s.Checks(r.Root) {
+// prepareFuse plans fuse-overlayfs in the place of the kernel's overlay: the same plan, with a process
+// behind each mount. It works where the kernel accepts no overlay: on old kernels for users, on too
+// many overlays, with uppers on an overlay. It accepts any disk, because fuse-overlayfs has other
+// forms of its marks.
+//
+// The mounts are the world's own, so the host never sees them. The processes belong to the
+// supervisor and die with it. They are outside of the world's pid namespace, where the command can
+// neither see nor stop them.
+func prepareFuse(r *Request) (View, error) {
+	for _, c := range checkFuse(r.Root) {
 		if !c.OK {
 			return nil, &probe.Error{What: "serve the files by " + fuseName, Err: errors.New(c.Reason), Remedy: c.Remedy}
 		}

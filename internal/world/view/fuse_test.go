@@ -118,7 +118,7 @@ const whiteoutName = ".wh."
 // fuseSuite runs the suite with uppers on disk, and skips where there is no fuse.
 func fuseSuite(t *testing.T) viewtest.Strategy {
 	t.Helper()
-	for _, c := range (fuseStrategy{}).Checks(os.Geteuid() == 0) {
+	for _, c := range checkFuse(os.Geteuid() == 0) {
 		if !c.OK {
 			viewtest.Skip(t, c.Reason)
 		}

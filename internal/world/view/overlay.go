@@ -11,22 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"substrate/fsdiff"
-	"substrate/internal/probe"
 	"substrate/internal/world/layout"
 	"substrate/internal/world/mount"
 	"substrate/internal/world/tree"
 	"substrate/internal/world/upper"
 )
 
-// overlayStrategy is the kernel's own overlay: over the whole machine, with an upper for each file system.
-type overlayStrategy struct{}
-
-func (overlayStrategy) Name() string { return Overlay }
-
-// Checks says nothing beforehand: only a world shows whether its mounts can be had.
-func (overlayStrategy) Checks(bool) []probe.Check { return nil }
-
-func (overlayStrategy) Prepare(r *Request) (View, error) {
+// prepareOverlay plans the kernel's own overlay over the whole machine, with an upper for each file
+// system. Only a world shows whether its mounts are available.
+func prepareOverlay(r *Request) (View, error) {
 	l := &layered{r: r, prefix: upper.TrustedPrefix, index: r.Root}
 	if !r.Root {
 		l.prefix = upper.UserPrefix

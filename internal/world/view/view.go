@@ -22,49 +22,38 @@ const (
 	Direct   = "direct"
 )
 
-// Strategy is one way to give a world its view of the files.
-type Strategy interface {
-	Name() string
+// Strategy is one way to give a world its view of the files: what the choice of a strategy must know
+// before it is tried, and two functions.
+type Strategy struct {
+	Name string
 
-	// Checks asks this host what the strategy needs, by trying what can be tried without making a world. It answers
-	// in the order in which the things are needed and stops at the first that is missing. root is as in [Request].
-	Checks(root bool) []probe.Check
+	// NoWorld is set if the command runs on the host itself. There is nothing to try, no isolation
+	// and no list of changes.
+	NoWorld bool
 
-	// Prepare plans a view and makes on disk what it needs, all of it below r.Dir or r.State. What it made before an error
-	// the caller removes. The error wraps [probe.ErrUnsupported] if this host, or this request, cannot have it.
-	Prepare(r *Request) (View, error)
-}
+	// AnyDisk is set if the changes are kept on disk, whatever file system that is, also where the
+	// kernel's overlay accepts no upper. Request.Dir is then never empty.
+	AnyDisk bool
 
-// AnyDisk is a Strategy that keeps the changes on disk whatever file system that is, also where the kernel's overlay takes no
-// upper. Request.Dir is then never empty.
-type AnyDisk interface {
-	Strategy
-	AnyDisk()
-}
+	// CwdOnly is set if the view is a copy of the working directory alone.
+	CwdOnly bool
 
-// CwdOnly is a Strategy whose view is of the working directory alone.
-type CwdOnly interface {
-	Strategy
-	CwdOnly()
-}
+	// InPlace is a weaker form that needs no mount namespace; nil if there is none. The caller must
+	// choose between them before Prepare, which is expensive.
+	InPlace *Strategy
 
-// InPlace is a Strategy that can be had in a weaker form where no mount namespace is to be had. Which it is has to be found out before
-// Prepare, which is dear.
-type InPlace interface {
-	Strategy
-	InPlace() Strategy
-}
+	Trial   string // name of the check that makes a world with the strategy
+	Warning string // what users are told when they get the strategy without asking for it; "" for nothing
+	Remedy  string // what they can do about it
 
-// Limited is a View that has to say how it falls short of a world, one line each.
-type Limited interface {
-	View
-	Limits() []string
-}
+	// Checks asks this host for what the strategy needs, by trying what can be tried without a world.
+	// It stops at the first thing that is missing. root is as in [Request]. It may be nil.
+	Checks func(root bool) []probe.Check
 
-// Untested is a Strategy of which its Checks say all: there is nothing to try in a world.
-type Untested interface {
-	Strategy
-	Untested()
+	// Prepare plans a view and makes on disk what it needs, all of it below r.Dir or r.State. On error
+	// the caller removes them. The error wraps [probe.ErrUnsupported] if this host, or this request,
+	// cannot have the view.
+	Prepare func(r *Request) (View, error)
 }
 
 // View is the file view of one world.
@@ -115,6 +104,7 @@ type Mounts struct {
 	List   []mount.Mount // in this order, "/" first
 	Memory *mount.Memory // uppers in memory; nil if they are on disk
 	Notes  []string      // what the world shows differently from the host, one line each
+	Limits []string      // how the view falls short of a world, one line each
 }
 
 // Request says what view is wanted.
@@ -151,7 +141,28 @@ type Found struct {
 // MadeNew are the directories that a world with mounts does not share with the host and that are in no diff.
 var MadeNew = []string{"/proc", "/sys", "/dev", "/run"}
 
-// Strategies returns all strategies, the best first. The list is written out, so that who reads it knows the order.
+// Strategies returns all strategies, the best first (WLD3).
 func Strategies() []Strategy {
-	return []Strategy{overlayStrategy{}, fuseStrategy{}, copyStrategy{}, directStrategy{}}
+	return []Strategy{
+		{Name: Overlay, Trial: "overlay_mount_ok", Prepare: prepareOverlay},
+		{Name: Fuse, Trial: "fuse_mount_ok", AnyDisk: true, Checks: checkFuse, Prepare: prepareFuse},
+		{
+			Name: CopyDiff, Trial: "copy_diff_ok", AnyDisk: true, CwdOnly: true, InPlace: &copyInPlace, Prepare: prepareCopy,
+			Warning: "overlay and fuse-overlayfs unavailable; using copy-diff", Remedy: "install fuse-overlayfs and enable /dev/fuse",
+		},
+		{
+			Name: Direct, NoWorld: true, Prepare: func(*Request) (View, error) { return directView{}, nil },
+			Warning: "no isolated file view available; running directly on the host, file changes are not tracked",
+		},
+	}
+}
+
+// Find returns the strategy of that name. Found is false if there is none.
+func Find(name string) (s Strategy, found bool) {
+	for _, s := range Strategies() {
+		if s.Name == name {
+			return s, true
+		}
+	}
+	return s, false
 }
