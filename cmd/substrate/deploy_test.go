@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 )
@@ -11,17 +12,17 @@ func installed() string { return filepath.Join(filepath.Dir(program), "installed
 
 // install makes dir a directory of that kind.
 func install(dir, substrate, shim string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	return errors.Join(copyProgram(substrate, filepath.Join(dir, "substrate")), copyProgram(shim, filepath.Join(dir, "substrate-shim")))
+}
+
+// copyProgram copies an executable file and makes the directory that it goes into.
+func copyProgram(from, to string) error {
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}
-	for name, from := range map[string]string{"substrate": substrate, "substrate-shim": shim} {
-		text, err := os.ReadFile(from)
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(dir, name), text, 0o755); err != nil {
-			return err
-		}
+	text, err := os.ReadFile(from)
+	if err != nil {
+		return err
 	}
-	return nil
+	return os.WriteFile(to, text, 0o755)
 }

@@ -16,17 +16,6 @@ import (
 	"substrate/tools/vm/job"
 )
 
-// machine is what all boots have in common.
-type machine struct {
-	work    string
-	kernel  string // the file
-	modules []string
-	guest   string // the first process
-	disk    string
-	memory  int // MiB
-	limit   time.Duration
-}
-
 // outcome is what a job came to. A job that the guest never ended has Status -1.
 type outcome struct {
 	job     job.Job
@@ -35,36 +24,54 @@ type outcome struct {
 	Elapsed time.Duration
 }
 
-// firstWord is what a machine may take until its first job begins; mostly that is some seconds.
-const firstWord = 2 * time.Minute
+// firstJobLimit is how long a boot may take until its first job begins. It takes some seconds.
+const firstJobLimit = 2 * time.Minute
 
-// boot runs jobs on one start of the machine, or on a second if the first did not come to its end: on a host that has other work, emulated
-// processors have been seen to wait for each other for ever, in the start of the kernel and later. It returns an outcome for each job, and the
-// end of the console if the machine did not come to its end the second time either.
+// processors are what QEMU emulates for each architecture, with the kernel's parameters for them.
+var processors = map[string]struct {
+	program    string
+	options    []string
+	parameters string
+}{
+	"amd64": {"qemu-system-x86_64", []string{"-machine", "pc", "-cpu", "max"}, "console=ttyS0 tsc=reliable no_timer_check reboot=t"},
+	"arm64": {"qemu-system-aarch64", []string{"-machine", "virt", "-cpu", "cortex-a72"}, "console=ttyAMA0"},
+}
+
+// boot runs jobs on one start of the machine, or on a second if the first did not come to its end:
+// on a host that has other work, emulated processors have been seen to wait for each other for
+// ever, in the start of the kernel and later. It returns an outcome for each job, and the end of
+// the console if the second start did not come to its end either.
 func (m *machine) boot(name, parameters string, jobs []job.Job) ([]outcome, error) {
-	outcomes, over, err := m.start(name, parameters, jobs)
-	if !over {
-		fmt.Fprintf(os.Stderr, "boot with %q: %v\nonce more\n", parameters, err)
+	outcomes, complete, err := m.start(name, parameters, jobs)
+	if !complete {
+		fmt.Fprintf(os.Stderr, "boot %s: %v\nstarting it once more\n", name, err)
 		outcomes, _, err = m.start(name, parameters, jobs)
 	}
 	return outcomes, err
 }
 
-// start is one start of the machine, and says whether it came to its end.
-func (m *machine) start(name, parameters string, jobs []job.Job) (outcomes []outcome, over bool, err error) {
+// start starts the machine once and waits until it is off. It reports whether all jobs ended.
+func (m *machine) start(name, parameters string, jobs []job.Job) (outcomes []outcome, complete bool, err error) {
+	kernels, err := filepath.Glob(filepath.Join(m.debian, "boot", "vmlinuz-*"))
+	if err != nil || len(kernels) == 0 {
+		return nil, false, fmt.Errorf("no kernel in %s: %w", m.debian, err)
+	}
+	modules, err := moduleFiles(filepath.Join(m.debian, "lib", "modules"))
+	if err != nil {
+		return nil, false, err
+	}
 	initrd, console := filepath.Join(m.work, name+".cpio"), filepath.Join(m.work, name+".console")
-	if err := initramfs(initrd, m.guest, m.modules, jobs); err != nil {
+	if err := initramfs(initrd, filepath.Join(m.work, "guest"), modules, jobs); err != nil {
 		return nil, false, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), m.limit)
 	defer cancel()
-	qemu := exec.CommandContext(ctx, "qemu-system-x86_64",
-		"-machine", "pc", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", strconv.Itoa(m.memory),
-		"-kernel", m.kernel, "-initrd", initrd,
-		"-append", "console=ttyS0 quiet panic=-1 softlockup_panic=1 reboot=t tsc=reliable no_timer_check "+parameters,
-		"-drive", "file="+m.disk+",format=raw,if=virtio,snapshot=on,cache=unsafe",
-		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-nic", "none",
-		"-serial", "file:"+console, "-serial", "stdio")
+	p := processors[m.arch]
+	qemu := exec.CommandContext(ctx, p.program, append(p.options, "-accel", "tcg,thread=multi", "-smp", "2", "-m", "1024",
+		"-kernel", kernels[0], "-initrd", initrd, "-append", p.parameters+" quiet panic=-1 softlockup_panic=1 "+parameters,
+		"-drive", "file="+filepath.Join(m.work, "disk")+",format=raw,if=virtio,snapshot=on,cache=unsafe",
+		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-nic", "none", "-serial", "file:"+console,
+		"-device", "virtio-serial-pci", "-chardev", "file,id=jobs,path=/dev/stdout", "-device", "virtserialport,chardev=jobs,name=jobs")...)
 	qemu.Stderr = os.Stderr
 	lines, err := qemu.StdoutPipe()
 	if err != nil {
@@ -73,14 +80,15 @@ func (m *machine) start(name, parameters string, jobs []job.Job) (outcomes []out
 	if err := qemu.Start(); err != nil {
 		return nil, false, fmt.Errorf("start qemu: %w", err)
 	}
-	silence := time.AfterFunc(firstWord, cancel)
-	outcomes, over = read(lines, jobs, func() { silence.Stop() })
+	silence := time.AfterFunc(firstJobLimit, cancel)
+	outcomes, complete = read(lines, jobs, func() { silence.Stop() })
 	err = qemu.Wait()
-	if !over {
+	if !complete {
 		text, _ := os.ReadFile(console)
-		err = fmt.Errorf("the machine did not come to its end (%v, limit %s); its console ends with:\n%s", err, m.limit, text[max(0, len(text)-2000):])
+		err = fmt.Errorf("the machine did not end its jobs within %s, or %s before the first (%v); its console ends with:\n%s",
+			m.limit, firstJobLimit, err, text[max(0, len(text)-2000):])
 	}
-	return outcomes, over, err
+	return outcomes, complete, err
 }
 
 // read sorts what the guest writes. It calls begun when a job begins.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -8,82 +9,130 @@ import (
 	"substrate/tools/vm/job"
 )
 
-// boots are the starts of the machine, each with the kernel parameters that make it differ.
-var boots = []struct{ name, parameters string }{
-	{"", "apparmor=1"},
-	{"-noapparmor", "apparmor=0"},
+// boots are the starts of the machines, each with the kernel parameters that make it differ.
+var boots = []struct{ name, arch, parameters string }{
+	{"amd64", "amd64", "apparmor=1"},
+	{"amd64-noapparmor", "amd64", "apparmor=0"},
+	{"arm64", "arm64", "apparmor=1"},
 }
 
-// tests are the test binaries that run on the machine. QEMU emulates every instruction, so what is chosen is what needs this
-// kernel or these controllers, and a sample of the rest.
+// tests are the test binaries that run on the machines. QEMU emulates every instruction, so these
+// are the tests that need this kernel or these controllers, and a sample of the rest; on arm64 a
+// few of each kind, because no other test executes its machine code.
 var tests = []struct {
-	pkg, run   string
-	root, user bool
-	boot       string
-	env        []string
+	boot, pkg, run string
+	root, user     bool
+	env            []string
 }{
-	{pkg: "internal/world/cgroup", run: "^Test([^S]|ScopeWithout)", root: true}, // TestScope needs systemd
-	{pkg: "internal/world/net/nft", run: ".", root: true},
-	{pkg: "internal/world/net/netns", run: ".", root: true},
-	{pkg: "internal/world/net/netlog", run: ".", root: true},
-	{pkg: "internal/world/view", run: "^Test(KernelOverlay|Random)AsRoot$", root: true, env: []string{"SUBSTRATE_SEEDS=50"}},
-	{pkg: "internal/world/view", run: "^Test(KernelOverlay|Random)AsUser$", user: true, env: []string{"SUBSTRATE_SEEDS=50"}},
+	{boot: "amd64", pkg: "internal/world/cgroup", run: "^Test([^S]|ScopeWithout)", root: true}, // TestScope needs systemd
+	{boot: "amd64", pkg: "internal/world/net/nft", run: ".", root: true},
+	{boot: "amd64", pkg: "internal/world/net/netns", run: ".", root: true},
+	{boot: "amd64", pkg: "internal/world/net/netlog", run: ".", root: true},
+	{boot: "amd64", pkg: "internal/world/view", run: "^Test(KernelOverlay|Random)AsRoot$", root: true, env: []string{"SUBSTRATE_SEEDS=50"}},
+	{boot: "amd64", pkg: "internal/world/view", run: "^Test(KernelOverlay|Random)AsUser$", user: true, env: []string{"SUBSTRATE_SEEDS=50"}},
 	{
-		pkg: "internal/world", root: true,
+		boot: "amd64", pkg: "internal/world", root: true,
 		run: "^(TestRun|Test(Memory|PIDs)Limit.*|TestLimits.*|TestGroupCPU|TestSlot.*|TestCrash|TestAsk|TestUpperOnTmpfs|TestKernelLogLines|TestUsernsSettings|TestIsolation(Cgroup|Start|Traffic|View)|TestShowGCOfStrategies)$",
-		env: []string{"SUBSTRATE_TEST_PROGRAM=/src/bin/substrate"},
 	},
-	{pkg: "internal/world", run: "^(TestRun|TestCrash|TestAsk)$", user: true},
-	{pkg: "internal/doctor", run: ".", root: true, user: true},
-	{pkg: "internal/doctor", run: "^(TestAppArmor|TestPlainMachine|TestReport)$", root: true, user: true, boot: "-noapparmor"},
-	{pkg: "internal/cli", run: "^(TestDoctorStatus|TestOOMKills)$", root: true, user: true},
+	{boot: "amd64", pkg: "internal/world", run: "^(TestRun|TestCrash|TestAsk)$", user: true},
+	{boot: "amd64", pkg: "internal/doctor", run: ".", root: true, user: true},
+	{boot: "amd64-noapparmor", pkg: "internal/doctor", run: "^(TestAppArmor|TestPlainMachine|TestReport)$", root: true, user: true},
+	{boot: "amd64", pkg: "internal/cli", run: "^(TestDoctorStatus|TestOOMKills)$", root: true, user: true},
+	{
+		boot: "arm64", pkg: "cmd/substrate", root: true,
+		run: "^(TestEarlyRouteIsTaken|TestEarlyMemory|TestRoutesWriteTheSame|TestScripts)$/^(shell_command|shim_recipes|world_run|world_network|world_list_gc|replay_world)$",
+	},
+	{
+		boot: "arm64", pkg: "cmd/substrate", user: true,
+		run: "^(TestEarlyRouteIsTaken|TestScripts)$/^(shim_recipes|world_run|world_rootless|world_network|world_list_gc|replay_world)$",
+	},
+	{boot: "arm64", pkg: "internal/world", run: "^(TestRun|TestCrash)$", root: true, user: true},
+	{boot: "arm64", pkg: "internal/procstate", run: ".", root: true},
 }
 
-// prepare builds what the jobs need and makes the disk.
-func prepare(top, work, disk string, pick *regexp.Regexp) ([]job.Job, error) {
-	im, err := newImage(filepath.Join(work, "tree"))
+// prepare builds what the jobs of the machine need and makes its disk.
+func (m *machine) prepare(pick *regexp.Regexp) ([]job.Job, error) {
+	if err := m.goBuild(filepath.Join(m.top, "tools"), "build", "-o", filepath.Join(m.work, "guest"), "./vm/guest"); err != nil {
+		return nil, err
+	}
+	im, err := newImage(m.debian, filepath.Join(m.work, "tree"))
 	if err != nil {
 		return nil, err
 	}
-	for _, dir := range []string{"docs", "bin"} {
-		if err := im.copyTree(filepath.Join(top, dir), filepath.Join("/src", dir)); err != nil {
+	for _, name := range []string{"substrate", "substrate-shim"} {
+		err := m.goBuild(m.top, "build", "-trimpath", "-ldflags=-s -w -E substrate_entry", "-o", filepath.Join(im.root, "src/bin", name), "./cmd/"+name)
+		if err != nil {
 			return nil, err
 		}
+	}
+	archOf := map[string]string{}
+	for _, b := range boots {
+		archOf[b.name] = b.arch
 	}
 	var jobs []job.Job
 	for _, t := range tests {
-		if !pick.MatchString(t.pkg) {
+		if archOf[t.boot] != m.arch || !pick.MatchString(t.pkg) {
 			continue
 		}
-		binary := filepath.Join(im.root, "src", t.pkg, "test")
-		if _, err := os.Stat(binary); err == nil {
-			jobs = append(jobs, testJobs(t.pkg, t.run, t.boot, t.env, t.root, t.user)...)
-			continue
-		}
-		if err := goBuild(top, "test", "-c", "-trimpath", "-ldflags=-s -w", "-o", binary, "./"+t.pkg); err != nil {
+		if err := m.buildTest(im, t.pkg); err != nil {
 			return nil, err
 		}
-		data := filepath.Join(top, t.pkg, "testdata")
-		if _, err := os.Stat(data); err == nil {
-			if err := im.copyTree(data, filepath.Join("/src", t.pkg, "testdata")); err != nil {
-				return nil, err
+		for _, user := range []bool{false, true} {
+			if user && t.user || !user && t.root {
+				jobs = append(jobs, m.testJob(t.boot, t.pkg, t.run, t.env, user))
 			}
 		}
-		jobs = append(jobs, testJobs(t.pkg, t.run, t.boot, t.env, t.root, t.user)...)
 	}
-	more, err := recipes(top, im, pick)
-	if err != nil {
-		return nil, err
+	if m.arch == "amd64" {
+		more, err := m.recipes(im, pick)
+		if err != nil {
+			return nil, err
+		}
+		jobs = append(jobs, more...)
 	}
-	return append(jobs, more...), im.disk(disk)
+	return jobs, im.disk(filepath.Join(m.work, "disk"))
 }
 
-// recipes are the jobs that run the programs themselves: the doctor as both, and the recipes of the documentation.
-func recipes(top string, im *image, pick *regexp.Regexp) ([]job.Job, error) {
-	if err := goBuild(filepath.Join(top, "tools"), "build", "-o", filepath.Join(im.root, "src/bin/validate"), "./validate"); err != nil {
+// buildTest puts the test binary of a package and its testdata into the image, once.
+func (m *machine) buildTest(im *image, pkg string) error {
+	binary := filepath.Join(im.root, "src", pkg, "test")
+	if _, err := os.Stat(binary); err == nil {
+		return nil
+	}
+	if err := m.goBuild(m.top, "test", "-c", "-trimpath", "-ldflags=-s -w", "-o", binary, "./"+pkg); err != nil {
+		return err
+	}
+	data := filepath.Join(m.top, pkg, "testdata")
+	if _, err := os.Stat(data); err != nil {
+		return nil
+	}
+	return im.copyTree(data, filepath.Join("/src", pkg, "testdata"))
+}
+
+// testJob runs a test binary as root or as the user. On arm64 no test may skip.
+func (m *machine) testJob(boot, pkg, run string, env []string, user bool) job.Job {
+	dir, account := "/src/"+pkg, "root"
+	if user {
+		account = "user"
+	}
+	if m.arch == "arm64" {
+		env = append(env, "SUBSTRATE_NO_SKIP=1")
+	}
+	return job.Job{
+		Name: "substrate/" + pkg, Test: true, User: user, Boot: boot, Dir: dir,
+		Argv: []string{dir + "/test", "-test.v=test2json", "-test.timeout=10m", "-test.run=" + run},
+		Env:  append(environment(user), append(env, "SUBSTRATE_TEST_AS=vm-"+account, "SUBSTRATE_TEST_VM=1", "SUBSTRATE_TEST_PROGRAM=/src/bin/substrate")...),
+	}
+}
+
+// recipes are the jobs that run the programs themselves: the doctor as both, and the recipes of
+// the documentation.
+func (m *machine) recipes(im *image, pick *regexp.Regexp) ([]job.Job, error) {
+	if err := m.goBuild(filepath.Join(m.top, "tools"), "build", "-o", filepath.Join(im.root, "src/bin/validate"), "./validate"); err != nil {
 		return nil, err
 	}
-	if err := im.copy(filepath.Join(top, "README.md"), "/src/README.md"); err != nil {
+	err := errors.Join(im.copy(filepath.Join(m.top, "README.md"), "/src/README.md"), im.copyTree(filepath.Join(m.top, "docs"), "/src/docs"))
+	if err != nil {
 		return nil, err
 	}
 	all := []job.Job{
@@ -93,36 +142,19 @@ func recipes(top string, im *image, pick *regexp.Regexp) ([]job.Job, error) {
 	}
 	var jobs []job.Job
 	for _, j := range all {
-		if !pick.MatchString(j.Name) {
-			continue
+		if pick.MatchString(j.Name) {
+			j.Boot, j.Dir, j.Env = "amd64", "/src", environment(j.User)
+			jobs = append(jobs, j)
 		}
-		j.Dir, j.Env = "/src", []string{"PATH=/usr/bin", "HOME=/root", "LANG=C.UTF-8"}
-		if j.User {
-			j.Env[1] = "HOME=/home/user"
-		}
-		jobs = append(jobs, j)
 	}
 	return jobs, nil
 }
 
-// testJobs are the jobs of one test binary, for root and for the user.
-func testJobs(pkg, run, boot string, env []string, root, user bool) []job.Job {
-	var jobs []job.Job
-	for _, as := range []struct {
-		wanted, user bool
-		name, home   string
-	}{{root, false, "root", "/root"}, {user, true, "user", "/home/user"}} {
-		if !as.wanted {
-			continue
-		}
-		dir := "/src/" + pkg
-		jobs = append(jobs, job.Job{
-			Name: "substrate/" + pkg, Test: true, User: as.user, Boot: boot, Dir: dir,
-			Argv: []string{dir + "/test", "-test.v=test2json", "-test.timeout=10m", "-test.run=" + run},
-			Env: append([]string{
-				"PATH=/usr/bin", "HOME=" + as.home, "LANG=C.UTF-8", "SUBSTRATE_TEST_AS=vm-" + as.name, "SUBSTRATE_TEST_VM=1",
-			}, env...),
-		})
+// environment is what every job has.
+func environment(user bool) []string {
+	home := "/root"
+	if user {
+		home = "/home/user"
 	}
-	return jobs
+	return []string{"PATH=/usr/bin:/usr/sbin", "HOME=" + home, "LANG=C.UTF-8"}
 }

@@ -13,6 +13,7 @@ import (
 // has no modprobe, so all of them are loaded at the start. What a kernel has built in is no file.
 var wanted = []string{
 	"virtio_pci", "virtio_blk", "ext4", // the disk
+	"virtio_console", // the line to the host
 	"overlay", "fuse", "loop", "xfs",
 	"nf_tables", "nft_log", "nft_limit", "nft_reject", "nft_reject_inet", "nft_ct", "nf_conntrack", "nf_log_syslog", "nfnetlink_log",
 	"tun", "veth", "dummy",

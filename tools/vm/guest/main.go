@@ -1,5 +1,5 @@
-// Guest is the first process of the test machine: it loads modules, enters the disk,
-// runs the jobs and switches the machine off. See tools/vm.
+// Guest is the init process of the test machine: it loads modules, enters the disk, runs the jobs
+// and switches the machine off. See tools/vm.
 //
 // It begins in an initramfs that holds nothing but itself and the modules. Programs
 // can only be in a world if the root is a real file system: pivot_root(2) refuses
@@ -42,7 +42,12 @@ func run() error {
 	if err := enterDisk(); err != nil {
 		return err
 	}
-	line, err := openSerial("/dev/ttyS1")
+	// The first port of a virtio-serial device: bytes reach the host as they are.
+	port, err := waitFor("/dev/vport*")
+	if err != nil {
+		return err
+	}
+	line, err := os.OpenFile(port, os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
@@ -173,14 +178,14 @@ func userRun() error {
 }
 
 // waitFor waits for a device that the kernel is about to find.
-func waitFor(path string) (string, error) {
+func waitFor(pattern string) (string, error) {
 	for range 500 {
-		if _, err := os.Stat(path); err == nil {
-			return path, nil
+		if found, _ := filepath.Glob(pattern); len(found) > 0 {
+			return found[0], nil
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	return "", fmt.Errorf("%s does not appear", path)
+	return "", fmt.Errorf("%s does not appear", pattern)
 }
 
 // ownAll gives what lies below root to root, and the user's home to the user.
@@ -224,26 +229,6 @@ func loopbackUp() error {
 		return fmt.Errorf("switch lo on: %w", errno)
 	}
 	return nil
-}
-
-// openSerial opens a serial line on which every byte stays what it is.
-//
-// Source: termios(3), "Raw mode".
-func openSerial(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOCTTY, 0)
-	if err != nil {
-		return nil, err
-	}
-	var t syscall.Termios
-	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, f.Fd(), syscall.TCGETS, uintptr(unsafe.Pointer(&t))); errno != 0 {
-		return nil, fmt.Errorf("set up %s: %w", path, errno)
-	}
-	t.Oflag &^= syscall.OPOST
-	t.Lflag &^= syscall.ECHO | syscall.ICANON | syscall.ISIG
-	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, f.Fd(), syscall.TCSETS, uintptr(unsafe.Pointer(&t))); errno != 0 {
-		return nil, fmt.Errorf("set up %s: %w", path, errno)
-	}
-	return f, nil
 }
 
 // start runs one job and reaps everything that ends meanwhile. The result is its exit status, as a shell gives it.
