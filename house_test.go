@@ -41,11 +41,12 @@ var manyFields = map[string]bool{
 var methodsWithoutValues = map[string]int{
 	"fsdiff":                     1,
 	"internal/capture":           2,
-	"internal/cli":               2,
+	"internal/cli":               1,
 	"internal/prestart":          8,
 	"internal/redact":            7,
 	"internal/shell":             1,
 	"internal/shim":              1,
+	"internal/show":              1,
 	"internal/world":             18,
 	"internal/world/layout":      11,
 	"internal/world/net/netlink": 2,

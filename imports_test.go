@@ -78,10 +78,13 @@ var house = []room{
 		"trace", "internal/capture", "internal/config", "internal/logs", "internal/procstate", "internal/record", "internal/redact", "internal/replay", "internal/vault", "internal/world",
 	}},
 	{level: 7, pkg: "internal/doctor", job: "reports what this host supports, and what would help", ours: []string{"internal/probe", "internal/world", "internal/world/cgroup", "internal/world/state"}, unix: []string{"*"}},
+	{level: 7, pkg: "internal/show", job: "text of outcomes, spans, trees, worlds and tables; progress", ours: []string{
+		"trace", "fsdiff", "internal/replay", "internal/shim", "internal/world", "internal/world/state",
+	}, tests: []string{"internal/world/net/netlog"}},
 	{level: 8, pkg: "internal/cli", job: "flags, a call, its result; exit statuses", ours: []string{
 		"trace", "fsdiff", "internal/config", "internal/logs", "internal/probe", "internal/record", "internal/capture", "internal/vault", "internal/tracecheck", "internal/metrics",
-		"internal/procstate", "internal/version", "internal/world", "internal/world/state", "internal/shell", "internal/shim", "internal/replay", "internal/rerun", "internal/doctor",
-	}, tests: []string{"internal/world/net/netlog"}},
+		"internal/procstate", "internal/version", "internal/world", "internal/world/state", "internal/shell", "internal/shim", "internal/replay", "internal/rerun", "internal/doctor", "internal/show",
+	}},
 	{level: 9, pkg: "cmd/substrate", job: "main: calls cli, exits with its result", ours: []string{"internal/cli", "internal/prestart"}},
 	{level: 9, pkg: "cmd/substrate-shim", job: "main: calls shim, exits with its result", ours: []string{"internal/shim", "internal/prestart"}},
 

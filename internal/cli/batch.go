@@ -8,10 +8,10 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"substrate/fsdiff"
 	"substrate/internal/config"
 	"substrate/internal/replay"
 	"substrate/internal/rerun"
+	"substrate/internal/show"
 	"substrate/trace"
 )
 
@@ -72,19 +72,19 @@ func (a *app) replayMany(f replayFlags, args []string) error {
 			return usagef("--since: %v", err)
 		}
 	}
-	shown := a.newProgress("replay")
+	shown := show.NewProgress(a.stderr, "replay")
 	batch, stopped, err := rerun.Many(rerun.BatchOptions{
 		Settings: f.settings(cfg, isolate), Config: cfg, Env: f.env, Environ: a.env, Reader: a.reader(cfg),
-		Span: strings.Join(args, ""), Filter: filter, Sessions: f.batch.sessions, Jobs: f.batch.jobs, Times: f.batch.times, Progress: shown.count,
+		Span: strings.Join(args, ""), Filter: filter, Sessions: f.batch.sessions, Jobs: f.batch.jobs, Times: f.batch.times, Progress: shown.Count,
 	})
-	shown.done()
+	shown.Done()
 	if err != nil {
 		return withRemedy(err)
 	}
 	if f.json {
 		err = a.printJSON(batch)
 	} else {
-		err = a.print(batchText(batch.Spans, a.width()))
+		err = a.print(show.Batch(batch.Spans, show.TableWidth(a.stdout)))
 	}
 	bad := batch.Counts[replay.Different] + batch.Counts[replay.NotStable] + batch.Counts[replay.Failed]
 	switch {
@@ -96,34 +96,4 @@ func (a *app) replayMany(f replayFlags, args []string) error {
 		return failed(fmt.Errorf("%d of %d replays differ", bad, len(batch.Spans)))
 	}
 	return nil
-}
-
-// width is how wide a table on standard output may be; 0 where it is not a terminal.
-func (a *app) width() int {
-	if !terminal(a.stdout) {
-		return 0
-	}
-	return max(60, widthOf(a.stdout))
-}
-
-// batchText is a table of spans for people: aligned and cut on a terminal of this width, whole and
-// with tabs elsewhere (0).
-func batchText(spans []*replay.BatchSpan, width int) string {
-	const layout = "%-16s  %-12s  %s"
-	var b strings.Builder
-	if len(spans) > 0 && width > 0 {
-		fmt.Fprintf(&b, layout+"\n", "SPAN", "VERDICT", "COMMAND")
-	}
-	for _, s := range spans {
-		reason := fsdiff.Escape(s.Reason)
-		if width == 0 {
-			b.WriteString(strings.Join([]string{s.SpanID, s.Status, oneLine(s.Cmd), reason}, "\t") + "\n")
-			continue
-		}
-		b.WriteString(cut(fmt.Sprintf(layout, idText(s.SpanID, true), s.Status, oneLine(s.Cmd)), width) + "\n")
-		if reason != "" {
-			b.WriteString(cut(strings.Repeat(" ", 18)+reason, width) + "\n")
-		}
-	}
-	return b.String()
 }

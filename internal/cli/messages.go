@@ -8,6 +8,7 @@ import (
 
 	"substrate/fsdiff"
 	"substrate/internal/config"
+	"substrate/internal/show"
 )
 
 // The exit statuses that are ours and not the command's.
@@ -70,7 +71,7 @@ const maxShownValue = 60
 func (a *app) warnSettings(all bool) {
 	for _, p := range a.cfg.Problems {
 		if all || !p.Worlds {
-			a.warn("%s=%s: want %s; counts as %s", p.Name, cut(fsdiff.Escape(p.Value), maxShownValue), p.Want, p.Used)
+			a.warn("%s=%s: want %s; counts as %s", p.Name, show.Cut(fsdiff.Escape(p.Value), maxShownValue), p.Want, p.Used)
 		}
 	}
 	a.cfg.Problems = nil

@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -12,6 +11,7 @@ import (
 	"substrate/internal/config"
 	"substrate/internal/replay"
 	"substrate/internal/rerun"
+	"substrate/internal/show"
 	"substrate/trace"
 )
 
@@ -136,22 +136,12 @@ func (a *app) reader(cfg config.Config) *trace.Reader {
 // introduce prints what is about to be run (RPL8).
 func (a *app) introduce(plan replay.Plan, shown string, isolate bool) {
 	a.verbose("span_id", plan.ReplayOf)
-	a.verbose("cmd", oneLine(shown))
+	a.verbose("cmd", show.Line(shown))
 	a.verbose("cwd", fsdiff.Escape(plan.Cwd))
-	a.verbose("mode", oneLine(plan.Mode))
+	a.verbose("mode", show.Line(plan.Mode))
 	if !isolate {
 		a.verbose("isolation", "off, running on the host")
 	}
-}
-
-// oneLine escapes a command only if it would not fit on a line of a terminal as it is, so
-// that the usual one can be read and copied.
-func oneLine(s string) string {
-	escaped := fsdiff.Escape(s)
-	if strings.ReplaceAll(escaped, `\\`, `\`) == s {
-		return s
-	}
-	return escaped
 }
 
 // print writes a result to standard output.

@@ -4,11 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -17,6 +14,7 @@ import (
 	"substrate/internal/probe"
 	"substrate/internal/replay"
 	"substrate/internal/rerun"
+	"substrate/internal/show"
 	"substrate/internal/vault"
 	"substrate/internal/world"
 )
@@ -50,7 +48,7 @@ func (f *runFlags) register(fs *pflag.FlagSet) {
 	fs.BoolVar(&f.requireWorld, "require-world", false, "refuse to run without an isolated view of the files")
 	fs.BoolVarP(&f.verbose, "verbose", "v", false, "say each step as it happens")
 	fs.StringArrayVar(&f.env, "env", nil, "pass a variable on: NAME or NAME=VALUE (repeatable)")
-	fs.IntVar(&f.maxLines, "max-lines", defaultMaxLines, "changes listed in the report; 0 for all")
+	fs.IntVar(&f.maxLines, "max-lines", 1000, "changes listed in the report; 0 for all")
 }
 
 // check refuses values that no run could use.
@@ -102,11 +100,11 @@ func (a *app) rerun(f *runFlags, o rerun.Options, check bool) error {
 
 // copying shows how far the copy of a working directory is (DIF7).
 func (a *app) copying(dir string) func(done, total int64) {
-	p := a.newProgress("copying " + dir)
+	p := show.NewProgress(a.stderr, "copying "+dir)
 	return func(done, total int64) {
-		p.at(done, total)
+		p.At(done, total)
 		if done >= total {
-			p.done()
+			p.Done()
 		}
 	}
 }
@@ -148,14 +146,14 @@ func (a *app) printOutcome(f *runFlags, o *replay.Outcome, degraded func(world.D
 		}
 	}
 	if err := o.Result.ExecErr; err != nil {
-		message(a.stderr, "error", o.Mask(execText(o.Plan.Path, err)))
+		message(a.stderr, "error", o.Mask(show.ExecError(o.Plan.Path, err)))
 	}
 	if f.verbose {
 		a.sayUpper(o.Result)
 	}
 	switch {
 	case f.json:
-		text, err := reportJSON(o.Report())
+		text, err := o.Report().JSON()
 		if err != nil {
 			return err
 		}
@@ -163,7 +161,7 @@ func (a *app) printOutcome(f *runFlags, o *replay.Outcome, degraded func(world.D
 			return fmt.Errorf("print the report: %w", err)
 		}
 	case !f.noReport:
-		_, _ = io.WriteString(a.stderr, o.Mask(outcomeText(o, f.maxLines)))
+		_, _ = io.WriteString(a.stderr, o.Mask(show.Outcome(o, f.maxLines)))
 	}
 	return nil
 }
@@ -177,19 +175,6 @@ func (a *app) sayUpper(res *world.Result) {
 	default:
 		a.verbose("upper entries", fmt.Sprint(res.UpperEntries))
 	}
-}
-
-// execText says why a program could not be started, as shells do.
-func execText(program string, err error) string {
-	switch {
-	case errors.Is(err, exec.ErrNotFound):
-		return program + ": command not found"
-	case errors.Is(err, syscall.ENOENT):
-		return program + ": no such file or directory"
-	case errors.Is(err, syscall.EACCES), errors.Is(err, os.ErrPermission):
-		return program + ": permission denied"
-	}
-	return program + ": " + err.Error()
 }
 
 // withRemedy makes a failure of err, with the remedy that the packages below know.

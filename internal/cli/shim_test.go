@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"substrate/internal/shim"
+	"substrate/internal/show"
 )
 
 // TestShimText holds the words that scripts depend on.
@@ -68,7 +69,7 @@ func TestShimText(t *testing.T) { // SHM4
 	for _, test := range tests {
 		s := base
 		test.change(&s)
-		if got := shimText(s); got != test.want {
+		if got := show.Shims(s); got != test.want {
 			t.Errorf("%s:\n%s\nwant:\n%s", test.name, got, test.want)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"substrate/fsdiff"
 	"substrate/internal/config"
+	"substrate/internal/show"
 	"substrate/internal/tracecheck"
 	"substrate/trace"
 )
@@ -104,7 +105,7 @@ func (a *app) validate(files []string, asJSON bool) error {
 				file.Problems = append(file.Problems, p)
 				return nil
 			}
-			_, err := fmt.Fprintf(out, "%s: %s\n", fsdiff.Escape(name), oneLine(p.String()))
+			_, err := fmt.Fprintf(out, "%s: %s\n", fsdiff.Escape(name), show.Line(p.String()))
 			return err
 		})
 		if err != nil {
@@ -138,10 +139,10 @@ func (a *app) checkFile(file *checkedFile, found func(tracecheck.Problem) error)
 	if st, err := in.Stat(); err == nil && st.Mode().IsRegular() {
 		all = st.Size()
 	}
-	p := a.newProgress("checking " + file.File)
-	defer p.done()
+	p := show.NewProgress(a.stderr, "checking "+file.File)
+	defer p.Done()
 	var err error
-	file.Lines, err = tracecheck.Each(&countedReader{r: in, count: func(n int64) { p.at(n, all) }}, found)
+	file.Lines, err = tracecheck.Each(&countedReader{r: in, count: func(n int64) { p.At(n, all) }}, found)
 	return err
 }
 

@@ -7,14 +7,13 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"substrate/fsdiff"
 	"substrate/internal/config"
+	"substrate/internal/show"
 	"substrate/trace"
 )
 
@@ -56,12 +55,12 @@ func (a *app) compact(f *compactFlags, args []string) error {
 		opt.Before = time.Now().Add(-age)
 	}
 	path := append(args, config.Load(a.env).Trace)[0]
-	p := a.newProgress("reading " + path)
-	opt.Progress = p.at
+	p := show.NewProgress(a.stderr, "reading "+path)
+	opt.Progress = p.At
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	done, err := trace.Compact(ctx, path, opt)
-	p.done()
+	p.Done()
 	switch {
 	case errors.Is(err, trace.ErrRotated):
 		return &failure{err: err, status: exitUsage, hint: "name the trace itself; its rotated files are compacted with it"}
@@ -77,35 +76,5 @@ func (a *app) compact(f *compactFlags, args []string) error {
 			Files  []trace.Compacted `json:"files"`
 		}{f.dryRun, done})
 	}
-	return a.print(compactText(done, f.dryRun))
-}
-
-// compactText says what was, or would be, dropped.
-func compactText(done []trace.Compacted, dryRun bool) string {
-	var b strings.Builder
-	var saved int64
-	for _, c := range done {
-		saved += c.BytesBefore - c.BytesAfter
-		fmt.Fprintf(&b, "%s: %s -> %s, dropped %d of %d lines: %d start, %d torn, %d old\n",
-			fsdiff.Escape(c.File), bytesText(c.BytesBefore), bytesText(c.BytesAfter), c.Dropped(), c.LinesBefore, c.Started, c.Torn, c.Old)
-	}
-	verb := "saved"
-	if dryRun {
-		verb = "would save"
-	}
-	fmt.Fprintf(&b, "%s %s\n", verb, bytesText(saved))
-	return b.String()
-}
-
-// bytesText is a number of bytes for people.
-func bytesText(n int64) string {
-	const units = "KMGT"
-	if n < 1<<10 {
-		return fmt.Sprintf("%d bytes", n)
-	}
-	f, i := float64(n)/(1<<10), 0
-	for ; f >= 1<<10 && i < len(units)-1; i++ {
-		f /= 1 << 10
-	}
-	return fmt.Sprintf("%.1f %ciB", f, units[i])
+	return a.print(show.Compacted(done, f.dryRun))
 }

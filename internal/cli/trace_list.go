@@ -1,22 +1,18 @@
 package cli
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"substrate/internal/config"
+	"substrate/internal/show"
 	"substrate/trace"
 )
 
@@ -61,9 +57,9 @@ func (a *app) traceList(f *listFlags) error {
 	if err != nil {
 		return err
 	}
-	var out spanPrinter = newTable(a.stdout, time.Now())
+	out := show.NewTable(a.stdout, time.Now())
 	if f.json {
-		out = &arrayPrinter{w: bufio.NewWriter(a.stdout)}
+		out = show.NewArray(a.stdout)
 	}
 	n := 0
 	var printErr error
@@ -72,13 +68,13 @@ func (a *app) traceList(f *listFlags) error {
 			return true
 		}
 		n++
-		printErr = out.add(s)
+		printErr = out.Add(s)
 		return printErr == nil && n != f.max
 	})
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil // nothing was recorded yet
 	}
-	return failed(errors.Join(err, printErr, out.flush()))
+	return failed(errors.Join(err, printErr, out.Flush()))
 }
 
 // parse turns the flags into a filter of the reader and a test for the rest.
@@ -163,137 +159,4 @@ func parseAge(s string) (time.Duration, error) {
 		return 0, fmt.Errorf("%q is no duration", s)
 	}
 	return total + d, nil
-}
-
-// spanPrinter prints spans one after the other.
-type spanPrinter interface {
-	add(*trace.Span) error
-	flush() error
-}
-
-// arrayPrinter prints the lines of the trace as one JSON array.
-type arrayPrinter struct {
-	w    *bufio.Writer
-	line []byte
-	n    int
-}
-
-func (p *arrayPrinter) add(s *trace.Span) error {
-	p.line = append(p.line[:0], ",\n"...)
-	if p.n == 0 {
-		p.line = append(p.line[:0], "[\n"...)
-	}
-	p.n++
-	p.line = trace.AppendJSON(p.line, s.Last())
-	_, err := p.w.Write(p.line)
-	return err
-}
-
-func (p *arrayPrinter) flush() error {
-	end := "\n]\n"
-	if p.n == 0 {
-		end = "[]\n"
-	}
-	_, err := p.w.WriteString(end)
-	return errors.Join(err, p.w.Flush())
-}
-
-// table prints spans for people: aligned and cut on a terminal, whole and with tabs elsewhere.
-type table struct {
-	w     *bufio.Writer
-	width int // of the terminal, 0 for none
-	now   time.Time
-	begun bool
-}
-
-func newTable(f *os.File, now time.Time) *table {
-	t := &table{w: bufio.NewWriter(f), now: now}
-	if terminal(f) {
-		t.width = max(60, widthOf(f))
-	}
-	return t
-}
-
-// widthOf is the number of columns of a terminal.
-func widthOf(f *os.File) int {
-	width, _, err := term.GetSize(int(f.Fd()))
-	if err != nil || width <= 0 {
-		return 80
-	}
-	return width
-}
-
-func (t *table) add(s *trace.Span) error {
-	r := s.Last()
-	fields := []any{idText(r.SpanID, t.width > 0), whenText(s.Began(), t.now, t.width > 0), statusText(s), tookText(s), r.Component, oneLine(r.Cmd)}
-	if t.width == 0 {
-		_, err := fmt.Fprintf(t.w, "%s\t%s\t%s\t%s\t%s\t%s\n", fields...)
-		return err
-	}
-	const layout = "%-16s  %-12s  %-10s  %7s  %-6s  %s"
-	if !t.begun {
-		t.begun = true
-		fmt.Fprintf(t.w, layout+"\n", "SPAN", "STARTED", "EXIT", "TOOK", "BY", "COMMAND")
-	}
-	_, err := io.WriteString(t.w, cut(fmt.Sprintf(layout, fields...), t.width)+"\n")
-	return err
-}
-
-func (t *table) flush() error { return t.w.Flush() }
-
-// cut shortens a line to so many characters.
-func cut(s string, width int) string {
-	if utf8.RuneCountInString(s) <= width {
-		return s
-	}
-	return string([]rune(s)[:width-1]) + "…"
-}
-
-// idText is a span id; short is enough of one to tell spans apart that did not begin within the same microsecond.
-func idText(id string, short bool) string {
-	const digits = 16
-	if hex, ours := strings.CutPrefix(id, "spn_"); ours && short && len(hex) > digits {
-		return oneLine(hex[:digits])
-	}
-	return oneLine(id)
-}
-
-// whenText is a time: UTC for programs, and what people of this place would say.
-func whenText(t, now time.Time, short bool) string {
-	switch t = t.Local(); {
-	case t.Year() <= 1:
-		return "-"
-	case !short:
-		return t.UTC().Format(time.RFC3339)
-	case t.YearDay() == now.YearDay() && t.Year() == now.Year():
-		return t.Format("15:04:05")
-	case t.Year() == now.Year():
-		return t.Format("Jan _2 15:04")
-	}
-	return t.Format(time.DateOnly)
-}
-
-// statusText is how a command ended.
-func statusText(s *trace.Span) string {
-	if s.Incomplete() {
-		return "incomplete"
-	}
-	return strconv.Itoa(s.Last().Exit)
-}
-
-// tookText is how long a command took, in two or three digits.
-func tookText(s *trace.Span) string {
-	if s.Incomplete() {
-		return "-"
-	}
-	switch d := time.Duration(s.Last().DurationMS) * time.Millisecond; {
-	case d < time.Second:
-		return d.String()
-	case d < 10*time.Second:
-		return d.Round(10 * time.Millisecond).String()
-	case d < time.Hour:
-		return d.Round(time.Second).String()
-	default:
-		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
-	}
 }

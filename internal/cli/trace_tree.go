@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -12,6 +11,7 @@ import (
 
 	"substrate/internal/config"
 	"substrate/internal/replay"
+	"substrate/internal/show"
 	"substrate/trace"
 )
 
@@ -35,10 +35,10 @@ With --json it prints an object with session_id and spans, in the order of the t
 				return err
 			}
 			if asJSON {
-				return a.printJSON(treeJSON(session, nodes))
+				return a.printJSON(show.TreeJSON(session, nodes))
 			}
 			w := bufio.NewWriter(a.stdout)
-			return failed(errors.Join(writeTree(w, nodes, a.width()), w.Flush()))
+			return failed(errors.Join(show.Tree(w, nodes, show.TableWidth(a.stdout)), w.Flush()))
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
@@ -75,98 +75,6 @@ func (a *app) sessionTree(ref string) (session string, nodes []trace.Node, err e
 	return sessions[0], trace.Tree(spans), nil
 }
 
-// treeSpan is a span in the JSON of a tree.
-type treeSpan struct {
-	SpanID     string `json:"span_id"`
-	ParentSpan string `json:"parent_span"`
-	Depth      int    `json:"depth"` // 0 for a root
-	Component  string `json:"component"`
-	Cmd        string `json:"cmd"`
-	Began      string `json:"began"`       // RFC 3339; "" if unknown
-	DurationMS *int64 `json:"duration_ms"` // null if incomplete
-	Exit       *int   `json:"exit"`        // null if incomplete
-	Incomplete bool   `json:"incomplete"`
-	Orphan     bool   `json:"orphan"` // its parent is not in the trace
-	Cycle      bool   `json:"cycle"`  // it is its own ancestor
-}
-
-// sessionJSON is the JSON of a tree.
-type sessionJSON struct {
-	SessionID string     `json:"session_id"`
-	Spans     []treeSpan `json:"spans"`
-}
-
-func treeJSON(session string, nodes []trace.Node) sessionJSON {
-	out := sessionJSON{session, []treeSpan{}}
-	for _, n := range nodes {
-		r := n.Span.Last()
-		s := treeSpan{
-			SpanID: r.SpanID, ParentSpan: r.ParentSpan, Depth: n.Depth, Component: r.Component, Cmd: r.Cmd,
-			Incomplete: n.Span.Incomplete(), Orphan: n.Orphan, Cycle: n.Cycle,
-		}
-		if began := n.Span.Began(); !began.IsZero() {
-			s.Began = trace.FormatTime(began)
-		}
-		if !s.Incomplete {
-			s.DurationMS, s.Exit = &r.DurationMS, &r.Exit
-		}
-		out.Spans = append(out.Spans, s)
-	}
-	return out
-}
-
-// maxIndent keeps a hostile tree from growing with the square of its depth.
-const maxIndent = 40
-
-// writeTree draws a tree; a width of 0 cuts nothing.
-func writeTree(w io.Writer, nodes []trace.Node, width int) error {
-	var open [maxIndent + 1]bool // by depth: more children of the same parent follow
-	prefixes := make([]string, len(nodes))
-	for i, n := range slices.Backward(nodes) {
-		depth := min(n.Depth, maxIndent)
-		clear(open[depth+1:])
-		prefixes[i] = branch(open[:depth+1])
-		open[depth] = true
-	}
-	for i, n := range nodes {
-		text := fmt.Sprintf("%-16s %8s  %-10s  %s%s%s", idText(n.Span.ID(), width > 0), tookText(n.Span), statusText(n.Span), prefixes[i], oneLine(n.Span.Last().Cmd), remark(n))
-		if width > 0 {
-			text = cut(text, width)
-		}
-		if _, err := io.WriteString(w, text+"\n"); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// branch draws what stands before a command: one column for each ancestor below the root.
-func branch(open []bool) string {
-	depth := len(open) - 1
-	if depth == 0 {
-		return ""
-	}
-	var b strings.Builder
-	for _, more := range open[1:depth] {
-		b.WriteString(map[bool]string{true: "│  ", false: "   "}[more])
-	}
-	b.WriteString(map[bool]string{true: "├─ ", false: "└─ "}[open[depth]])
-	return b.String()
-}
-
-// remark is what is odd about the place of a span.
-func remark(n trace.Node) string {
-	switch {
-	case n.Orphan:
-		return "  (parent unknown)"
-	case n.Cycle:
-		return "  (its own ancestor)"
-	case n.Depth > maxIndent:
-		return fmt.Sprintf("  (depth %d)", n.Depth)
-	}
-	return ""
-}
-
 // completeSpans offers the newest spans to a shell that completes a SPAN.
 func (a *app) completeSpans(_ *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if len(args) > 0 {
@@ -175,7 +83,7 @@ func (a *app) completeSpans(_ *cobra.Command, args []string, typed string) ([]co
 	offers := []cobra.Completion{cobra.CompletionWithDesc("last", "the last command")}
 	a.recent(func(s *trace.Span) {
 		if id := s.ID(); strings.HasPrefix(id, typed) {
-			offers = append(offers, cobra.CompletionWithDesc(id, cut(oneLine(s.Last().Cmd), 60)))
+			offers = append(offers, cobra.CompletionWithDesc(id, show.Cut(show.Line(s.Last().Cmd), 60)))
 		}
 	})
 	return offers, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
@@ -188,7 +96,7 @@ func (a *app) completeSessions(_ *cobra.Command, args []string, typed string) ([
 	a.recent(func(s *trace.Span) {
 		if id := s.Last().SessionID; len(args) == 0 && !seen[id] && strings.HasPrefix(id, typed) {
 			seen[id] = true
-			offers = append(offers, cobra.CompletionWithDesc(id, cut(oneLine(s.Last().Cmd), 60)))
+			offers = append(offers, cobra.CompletionWithDesc(id, show.Cut(show.Line(s.Last().Cmd), 60)))
 		}
 	})
 	return offers, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder

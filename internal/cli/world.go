@@ -1,25 +1,21 @@
 package cli
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
 
-	"substrate/fsdiff"
 	"substrate/internal/config"
 	"substrate/internal/replay"
 	"substrate/internal/rerun"
+	"substrate/internal/show"
 	"substrate/internal/world"
 	"substrate/internal/world/state"
 	"substrate/trace"
@@ -112,7 +108,7 @@ func (a *app) worldRun(args []string) error {
 	}
 	return a.rerun(&f.runFlags, rerun.Options{
 		Settings: f.settings(cfg, true), Config: cfg, Component: trace.ComponentWorld, Plan: plan,
-		Stdin: a.stdin, TTY: !f.json && terminal(a.stdin) && terminal(a.stdout),
+		Stdin: a.stdin, TTY: !f.json && show.IsTerminal(a.stdin) && show.IsTerminal(a.stdout),
 	}, false)
 }
 
@@ -125,7 +121,7 @@ func (a *app) worldPlan(f *worldRunFlags, cfg config.Config, args []string, shel
 	p := replay.Plan{Cwd: cwd, Env: replay.Inherit(a.env, f.env), Umask: currentUmask()}
 	if !shell {
 		p.Path, p.Argv, p.Mode = args[0], args, "argv"
-		p.Cmd = words(args)
+		p.Cmd = show.Words(args)
 		return p, nil
 	}
 	p.Shell, p.Path, p.Cmd = cfg.Shell, cfg.Shell, f.command
@@ -167,9 +163,6 @@ func currentUmask() int {
 	return mask
 }
 
-// terminal says whether a file is a terminal.
-func terminal(f *os.File) bool { return f != nil && term.IsTerminal(int(f.Fd())) }
-
 // straight runs the command without a world and without a record, because this
 // process is in a world already.
 func (a *app) straight(f *runFlags, plan replay.Plan) error {
@@ -183,7 +176,7 @@ func (a *app) straight(f *runFlags, plan replay.Plan) error {
 		return failed(err)
 	}
 	if res.ExecErr != nil {
-		message(a.stderr, "error", execText(plan.Path, res.ExecErr))
+		message(a.stderr, "error", show.ExecError(plan.Path, res.ExecErr))
 	}
 	a.status = res.Exit
 	return nil
@@ -206,7 +199,7 @@ func worldListCommand(a *app) *cobra.Command {
 					Worlds []state.Listed `json:"worlds"`
 				}{append([]state.Listed{}, states...)})
 			}
-			return a.print(worldTable(states, time.Now()))
+			return a.print(show.Worlds(states, time.Now()))
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
@@ -244,33 +237,7 @@ func (a *app) printLeftovers(found []state.Listed, asJSON, dryRun bool) error {
 			Worlds []state.Listed `json:"worlds"`
 		}{dryRun, append([]state.Listed{}, found...)})
 	}
-	if len(found) == 0 {
-		return a.print("nothing left over\n")
-	}
-	var b strings.Builder
-	for _, l := range found {
-		switch {
-		case l.Error != "":
-			fmt.Fprintf(&b, "kept %s: %s\n", l.Name, l.Error)
-		case dryRun:
-			fmt.Fprintf(&b, "would remove %s: %s\n", l.Name, objectsOf(&l))
-		default:
-			fmt.Fprintf(&b, "removed %s\n", l.Name)
-		}
-	}
-	return a.print(b.String())
-}
-
-// objectsOf lists what a dead world may have left, in one line.
-func objectsOf(l *state.Listed) string {
-	if len(l.Objects) == 0 {
-		return fsdiff.Escape(l.Dir)
-	}
-	var parts []string
-	for _, o := range l.Objects {
-		parts = append(parts, o.Kind+" "+fsdiff.Escape(o.Path))
-	}
-	return strings.Join(parts, ", ")
+	return a.print(show.Leftovers(found, dryRun))
 }
 
 // leftOver is the error of a gc that could not remove everything.
@@ -294,27 +261,4 @@ func (a *app) printJSON(v any) error {
 		return failed(fmt.Errorf("encode the result: %w", err))
 	}
 	return a.print(string(text) + "\n")
-}
-
-// worldTable lays worlds out for people.
-func worldTable(states []state.Listed, now time.Time) string {
-	if len(states) == 0 {
-		return "no worlds\n"
-	}
-	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tSTATE\tPID\tAGE\tSTRATEGY\tCWD")
-	for _, s := range states {
-		state := "left over"
-		if s.Alive {
-			state = "running"
-		}
-		age := "-"
-		if !s.Created.IsZero() {
-			age = now.Sub(s.Created).Round(time.Second).String()
-		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\n", s.Name, state, s.PID, age, cmp.Or(s.Strategy, "-"), fsdiff.Escape(s.Cwd))
-	}
-	_ = w.Flush() // to memory
-	return b.String()
 }

@@ -1,7 +1,10 @@
 package replay
 
 import (
+	"bytes"
 	_ "embed"
+	"encoding/json"
+	"fmt"
 	"path"
 	"time"
 	"unicode/utf8"
@@ -104,6 +107,17 @@ func (o *Outcome) Report() *Report {
 		StdoutPath:        o.Stdout,
 		StderrPath:        o.Stderr,
 	}
+}
+
+// JSON is the report as one object and a newline.
+func (r *Report) JSON() ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(r); err != nil {
+		return nil, fmt.Errorf("encode the report: %w", err)
+	}
+	return b.Bytes(), nil
 }
 
 // orNull turns the empty string into JSON's null.

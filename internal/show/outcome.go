@@ -1,22 +1,25 @@
-package cli
+// Package show turns values into text for people: outcomes, spans, trees, worlds, tables, progress.
+//
+// Text from outside is escaped here, so that it cannot break a line or control the terminal. The
+// caller removes secrets. The JSON for programs is made by the packages of the values.
+package show
 
 import (
-	"bytes"
-	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
+	"os/exec"
 	"strings"
+	"syscall"
 
 	"substrate/fsdiff"
 	"substrate/internal/replay"
 	"substrate/internal/world"
 )
 
-// defaultMaxLines is how many changes, and how many blocked attempts, a report lists.
-const defaultMaxLines = 1000
-
-// text is the report for people (RPL6, RPL7): status, changes, blocked attempts and,
-// after a replay, the verdict and hints.
-func outcomeText(o *replay.Outcome, maxLines int) string {
+// Outcome is the report of a run (RPL6, RPL7): status, changes, blocked attempts and, after a
+// replay, the verdict and hints. At most maxLines changes and attempts are listed; 0 means all.
+func Outcome(o *replay.Outcome, maxLines int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Exit code: %d\n", o.Result.Exit)
 	switch {
@@ -39,7 +42,7 @@ func outcomeText(o *replay.Outcome, maxLines int) string {
 	return b.String()
 }
 
-// writeChanges lists the file changes, and says how many more there are.
+// writeChanges lists the file changes.
 func writeChanges(b *strings.Builder, diff *fsdiff.Diff, maxLines int) {
 	if diff == nil || diff.Counts.Total() == 0 {
 		return
@@ -55,8 +58,8 @@ func writeChanges(b *strings.Builder, diff *fsdiff.Diff, maxLines int) {
 	more(b, diff.Counts.Total()-shown)
 }
 
-// writeBlocked lists whom the command tried to reach: peers first, then the names
-// that it looked up.
+// writeBlocked lists what the command tried to reach: addresses first, then the names that it
+// looked up.
 func writeBlocked(b *strings.Builder, res *world.Result, maxLines int) {
 	total := len(res.Blocked) + len(res.Lookups)
 	if total == 0 {
@@ -78,15 +81,15 @@ func writeBlocked(b *strings.Builder, res *world.Result, maxLines int) {
 	more(b, total-shown)
 }
 
-// more says how many lines were left out.
+// more writes how many lines were left out.
 func more(b *strings.Builder, n int) {
 	if n > 0 {
 		fmt.Fprintf(b, "  … and %d more\n", n)
 	}
 }
 
-// hints explain a replay that went otherwise because it starts from the machine as it
-// is now, with what the recorded run left there (RPL6).
+// hints explain a difference that comes from files which the recorded run left behind: a replay
+// starts from the machine as it is now (RPL6).
 func hints(o *replay.Outcome) []string {
 	if o.Was == nil {
 		return nil
@@ -103,13 +106,15 @@ func hints(o *replay.Outcome) []string {
 	return nil
 }
 
-// reportJSON is the report for programs: one object and a newline.
-func reportJSON(r *replay.Report) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(r); err != nil {
-		return nil, fmt.Errorf("encode the report: %w", err)
+// ExecError explains why a program could not be started, in the words of shells.
+func ExecError(program string, err error) string {
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return program + ": command not found"
+	case errors.Is(err, syscall.ENOENT):
+		return program + ": no such file or directory"
+	case errors.Is(err, syscall.EACCES), errors.Is(err, os.ErrPermission):
+		return program + ": permission denied"
 	}
-	return b.Bytes(), nil
+	return program + ": " + err.Error()
 }

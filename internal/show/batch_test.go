@@ -1,4 +1,4 @@
-package cli
+package show
 
 import (
 	"bytes"
@@ -45,7 +45,8 @@ func sampleBatch() replay.Batch {
 	return replay.NewBatch(spans)
 }
 
-// RPL12: what --json prints of many replays fits its schema, whatever became of them, and the schema can say no.
+// RPL12: the JSON of many replays fits its schema, whatever became of them; the schema refuses
+// documents that are wrong.
 func TestBatchJSON(t *testing.T) {
 	schema := compiled(t, "urn:substrate:schema:replay-batch:1")
 	refusal := func(text []byte) error {

@@ -1,4 +1,4 @@
-package cli
+package show
 
 import (
 	"bytes"
@@ -92,11 +92,11 @@ func TestReportText(t *testing.T) {
 	for name, o := range tests {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join("testdata", "report", name+".txt")
-			maxLines := defaultMaxLines
+			maxLines := 1000
 			if name == "limited" {
 				maxLines = 2
 			}
-			got := outcomeText(o, maxLines)
+			got := Outcome(o, maxLines)
 			if *update {
 				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
 					t.Fatal(err)
@@ -111,38 +111,6 @@ func TestReportText(t *testing.T) {
 			}
 		})
 	}
-}
-
-// RPL9: each warning once, and those that matter to nobody but the curious only with verbose.
-func TestWarnings(t *testing.T) {
-	const cgroup = "[replay] warn: cgroup v2 unavailable or insufficient privileges; skipping cgroup attach\n"
-	if d := cmp.Diff(cgroup, printed(t, false)); d != "" {
-		t.Errorf("warnings differ (-want +got):\n%s", d)
-	}
-	want := cgroup + "[replay] warn: kernel.dmesg_restrict=1; LOG lines may not be visible\n"
-	if d := cmp.Diff(want, printed(t, true)); d != "" {
-		t.Errorf("verbose warnings differ (-want +got):\n%s", d)
-	}
-}
-
-// printed returns what the warnings of the sample look like.
-func printed(t *testing.T, verbose bool) string {
-	t.Helper()
-	f, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	a := &app{stderr: f}
-	flags := &runFlags{verbose: verbose, noReport: true}
-	if err := a.printOutcome(flags, sample(&world.Result{Degraded: sampleResult().Degraded, Diff: sampleResult().Diff}, nil), a.degradations()); err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(f.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
 }
 
 // compiled is one of the schemas of --json, with those that it refers to.
@@ -167,13 +135,13 @@ func compiled(t *testing.T, id string) *jsonschema.Schema {
 	return schema
 }
 
-// RPL6: what --json prints is one line, fits the schema, and every field of the schema is in it.
+// RPL6: the JSON of a run is one line, fits the schema, and has every field of the schema.
 func TestReportJSON(t *testing.T) {
 	schema := compiled(t, "urn:substrate:schema:replay:1")
 	for name, o := range map[string]*replay.Outcome{
 		"new": sample(sampleResult(), nil), "replay": sample(sampleResult(), recorded(0)), "host": sample(&world.Result{}, recorded(0)),
 	} {
-		text, err := reportJSON(o.Report())
+		text, err := o.Report().JSON()
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -202,12 +170,12 @@ func TestReportJSON(t *testing.T) {
 	}
 }
 
-// The schema can say no.
+// The schema refuses a report that is wrong.
 func TestReplaySchemaRefuses(t *testing.T) {
 	schema := compiled(t, "urn:substrate:schema:replay:1")
 	o := sample(sampleResult(), nil)
 	o.SpanID = "../../etc"
-	text, err := reportJSON(o.Report())
+	text, err := o.Report().JSON()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,13 +188,13 @@ func TestReplaySchemaRefuses(t *testing.T) {
 	}
 }
 
-// RPL8: a command is shown as it is where one line can hold it.
-func TestOneLine(t *testing.T) {
+// RPL8: a command that fits on one line is shown as it is.
+func TestLine(t *testing.T) {
 	for in, want := range map[string]string{
 		`printf 'a\n'`: `printf 'a\n'`, "a\nb": `a\nb`, "é\x1b": `é\x1b`, "a\\\n": `a\\\n`, "bad\xff": `bad\xff`,
 	} {
-		if got := oneLine(in); got != want {
-			t.Errorf("oneLine(%q) = %s, want %s", in, got, want)
+		if got := Line(in); got != want {
+			t.Errorf("Line(%q) = %s, want %s", in, got, want)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package cli
+package show
 
 import (
 	"fmt"
@@ -10,26 +10,26 @@ import (
 	"substrate/fsdiff"
 )
 
-// progress is one line on a terminal that says how far something is. Elsewhere it is nothing, and neither is
-// it for what takes less than half a second.
-type progress struct {
+// Progress is one line on a terminal that shows how far something is. It appears after half a
+// second. Where the output is not a terminal, nothing is shown.
+type Progress struct {
 	w     *os.File // nil for none
 	what  string
 	next  time.Time // when the line is written next
 	drawn bool
 }
 
-// newProgress begins one on standard error.
-func (a *app) newProgress(what string) *progress {
-	p := &progress{what: what, next: time.Now().Add(500 * time.Millisecond)}
-	if terminal(a.stderr) {
-		p.w = a.stderr
+// NewProgress makes a line on w about what is done; Done removes it.
+func NewProgress(w *os.File, what string) *Progress {
+	p := &Progress{what: what, next: time.Now().Add(500 * time.Millisecond)}
+	if IsTerminal(w) {
+		p.w = w
 	}
 	return p
 }
 
-// count says how many of all things are done, and how many of these are not as they should be.
-func (p *progress) count(done, all, bad int) {
+// Count shows that done of all things are done, and that bad of them are not the same.
+func (p *Progress) Count(done, all, bad int) {
 	if p.w == nil {
 		return
 	}
@@ -38,11 +38,11 @@ func (p *progress) count(done, all, bad int) {
 		text += fmt.Sprintf(", %d not the same", bad)
 	}
 	p.drawn = true
-	_, _ = io.WriteString(p.w, "\r\x1b[K"+cut(text, widthOf(p.w)-1)) // only for show
+	_, _ = io.WriteString(p.w, "\r\x1b[K"+Cut(text, columns(p.w)-1)) // only for show
 }
 
-// at says that so many bytes of all are done; all is 0 if that is not known.
-func (p *progress) at(done, all int64) {
+// At shows that done of all bytes are done; all is 0 if it is not known.
+func (p *Progress) At(done, all int64) {
 	if p.w == nil || time.Now().Before(p.next) {
 		return
 	}
@@ -52,17 +52,17 @@ func (p *progress) at(done, all int64) {
 		all = max(all, done) // it may have grown since it was measured
 		text = fmt.Sprintf("%s: %s %d of %d MB", fsdiff.Escape(p.what), bar(done, all), done>>20, all>>20)
 	}
-	_, _ = io.WriteString(p.w, "\r\x1b[K"+cut(text, widthOf(p.w)-1)) // only for show
+	_, _ = io.WriteString(p.w, "\r\x1b[K"+Cut(text, columns(p.w)-1)) // only for show
 }
 
-// bar shows how much of all is done.
+// bar is a bar of 20 characters.
 func bar(done, all int64) string {
 	const cells = 20
 	return fmt.Sprintf("[%-*s]", cells, strings.Repeat("#", int(cells*done/max(1, all))))
 }
 
-// done removes the line.
-func (p *progress) done() {
+// Done removes the line.
+func (p *Progress) Done() {
 	if p.drawn {
 		_, _ = io.WriteString(p.w, "\r\x1b[K")
 	}
