@@ -15,13 +15,13 @@ import (
 // askUserns tries to make a user namespace. Root's worlds need none.
 func askUserns(h Host) finding {
 	c := probe.TryUserns()
-	row := Row{Name: "userns", Status: Pass, Detail: "a user namespace with rights can be made"}
+	row := Row{Name: "userns", Status: Pass, Detail: "user namespaces work"}
 	state := "enabled"
 	setting, remedy := probe.UsernsSetting()
 	switch {
 	case !c.OK && h.Root:
 		state = "disabled"
-		row = Row{"userns", Warn, c.Reason + "; worlds of root need none", c.Remedy}
+		row = Row{"userns", Warn, c.Reason + "; root's worlds need none", c.Remedy}
 	case !c.OK:
 		state = "disabled"
 		if strings.HasPrefix(c.Reason, probe.UsernsWithoutRights) {
@@ -30,7 +30,7 @@ func askUserns(h Host) finding {
 		row = Row{"userns", Fail, c.Reason, c.Remedy}
 	case h.Root && setting != "":
 		state = "root-only"
-		row = Row{"userns", Warn, "ordinary users cannot have worlds: " + setting, remedy}
+		row = Row{"userns", Warn, "worlds of ordinary users are unavailable: " + setting, remedy}
 	}
 	return finding{rows: []Row{row}, set: func(r *Report) { r.Userns = state }}
 }
@@ -38,7 +38,7 @@ func askUserns(h Host) finding {
 // askFuse looks at the device, and at the program that is the one optional helper (WLD12).
 func askFuse(Host) finding {
 	f := Fuse{Device: fuseDevice()}
-	row := Row{"/dev/fuse", Pass, "a character device that can be opened", ""}
+	row := Row{"/dev/fuse", Pass, "can be opened", ""}
 	if f.Device != "ok" {
 		row = Row{"/dev/fuse", Warn, f.Device, fuseDeviceFix(f.Device)}
 	}
@@ -76,7 +76,7 @@ func fuseDeviceFix(what string) string {
 	if strings.HasPrefix(what, "cannot be opened") {
 		return "chmod 666 /dev/fuse"
 	}
-	return "modprobe fuse; a container is run with --device /dev/fuse"
+	return "modprobe fuse; in a container: run it with --device /dev/fuse"
 }
 
 // programTime bounds a program that only has to tell its version.
@@ -118,7 +118,7 @@ func wordAfter(said, mark string) string {
 // askNft looks for the program nft, which people use to look at rules. Worlds do without.
 func askNft(Host) finding {
 	n := Nft{}
-	row := Row{"nft program", Pass, "not installed; worlds do without, people look at rules with it: " + install("nftables"), ""}
+	row := Row{"nft program", Pass, "not installed; worlds do not need it, you need it to look at their rules: " + install("nftables"), ""}
 	if path, said := programVersion("nft"); path != "" {
 		n.Present, n.Version = true, wordAfter(said, "nftables ")
 		row.Detail = path + " " + n.Version

@@ -17,8 +17,8 @@ func askPlaces(h Host) finding {
 		run.Status, run.Fix = Fail, "set XDG_RUNTIME_DIR to a directory of yours"
 	}
 	if upperDir == "" {
-		upper.Detail = "no disk can hold them, they are kept in memory: " + upper.Detail
-		upper.Fix = "set SUBSTRATE_OVERLAY_ROOT to a directory on ext4, xfs or btrfs; in a container mount a volume there"
+		upper.Detail = "no disk can hold them; kept in memory: " + upper.Detail
+		upper.Fix = "set SUBSTRATE_OVERLAY_ROOT to a directory on ext4, xfs or btrfs; in a container, mount a volume there"
 	}
 	if copyDir == "" {
 		copies.Fix = "set SUBSTRATE_OVERLAY_ROOT to a directory that you can write"
@@ -43,7 +43,7 @@ func placeRow(name string, places []state.Place) (Row, string) {
 		reasons += "; not " + p.Dir + ", because " + p.Err.Error()
 	}
 	if dir == "" {
-		row.Detail = "there is no directory for them" + reasons
+		row.Detail = "no usable directory" + reasons
 		return row, ""
 	}
 	row.Status = Pass

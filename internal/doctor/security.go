@@ -25,7 +25,7 @@ func askSecurity(Host) finding {
 		}
 	}
 	if abi <= 0 {
-		rows[2] = Row{"landlock", Warn, "not there: copy-diff without namespaces could not keep a command from writing elsewhere", "boot with lsm=landlock,… (Linux 5.13)"}
+		rows[2] = Row{"landlock", Warn, "unavailable: copy-diff without namespaces could not keep a command from writing elsewhere", "boot with lsm=landlock,… (Linux 5.13)"}
 	}
 	return finding{rows: rows, set: func(r *Report) {
 		r.SELinux, r.AppArmor, r.LandlockABI = selinux, apparmor, max(abi, 0)

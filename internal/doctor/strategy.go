@@ -49,7 +49,7 @@ func askStrategies(h Host) finding {
 // strategyRow says whether a strategy can be had.
 func strategyRow(a *world.Answer) Row {
 	if a.OK() {
-		return Row{a.Strategy, Pass, "a file was written in a world and found among its changes", ""}
+		return Row{a.Strategy, Pass, "works: wrote a file in a world and found it among the changes", ""}
 	}
 	status := Warn
 	if a.Strategy == "overlay" {
@@ -61,7 +61,7 @@ func strategyRow(a *world.Answer) Row {
 
 // choiceRow says what a replay would get, and why nothing better.
 func choiceRow(c world.Choice) Row {
-	row := Row{"strategy", Pass, "a replay in a world gets " + c.Strategy, ""}
+	row := Row{"strategy", Pass, "worlds use " + c.Strategy, ""}
 	var missing []string
 	for _, x := range c.Rejected {
 		missing = append(missing, x.Strategy)
@@ -70,12 +70,12 @@ func choiceRow(c world.Choice) Row {
 		}
 	}
 	if len(missing) > 0 {
-		row.Detail += ", because there is no " + strings.Join(missing, ", no ")
+		row.Detail += " (unavailable: " + strings.Join(missing, ", ") + ")"
 	}
 	switch c.Strategy {
 	case direct:
 		row.Status = Fail
-		row.Detail += ": it runs on the host, without isolation"
+		row.Detail += ": commands run on the host, without isolation"
 	case "copy-diff":
 		row.Status = Warn
 		row.Detail += ": only the working directory is isolated"
@@ -110,7 +110,7 @@ const trialTime = 10 * time.Second
 func newTrial(h Host, strategy string) *trial {
 	t := &trial{strategy: strategy, steps: map[string]world.Step{}}
 	if strategy == direct {
-		t.err = errors.New("there is no world to look at")
+		t.err = errors.New("no world could be made")
 		return t
 	}
 	_, err := cgroup.Parent(h.Root)
@@ -122,7 +122,7 @@ func newTrial(h Host, strategy string) *trial {
 func (t *trial) run(h Host) (err error) {
 	cwd, err := os.MkdirTemp("", "substrate-doctor-")
 	if err != nil {
-		return fmt.Errorf("make a directory to try: %w", err)
+		return fmt.Errorf("make a directory for the trial: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.Remove(cwd)) }()
 	var id [8]byte
@@ -162,13 +162,13 @@ func (t *trial) rows() []Row {
 	rows := []Row{t.network()}
 	switch {
 	case rows[0].Status != Pass:
-		rows = append(rows, Row{"nf_tables", Warn, "not tried: rules belong into a network namespace of a world's own, and there is none", rows[0].Fix})
+		rows = append(rows, Row{"nf_tables", Warn, "not tried: without a network namespace of its own a world installs no rules", rows[0].Fix})
 	case !t.ok("nft"):
 		rows = append(rows, Row{"nf_tables", Warn, "no rules could be installed in a world" + t.because("nft"), "modprobe -a nf_tables nft_log nft_reject_inet nft_ct nft_limit"})
 	case t.seen:
 		rows = append(rows, Row{"nf_tables", Pass, "rules were installed in a world", ""}, Row{"nflog", Pass, "a blocked attempt was reported", ""})
 	case !t.tried:
-		rows = append(rows, Row{"nf_tables", Pass, "rules were installed in a world", ""}, Row{"nflog", Warn, "not tried, for want of /bin/bash", ""})
+		rows = append(rows, Row{"nf_tables", Pass, "rules were installed in a world", ""}, Row{"nflog", Warn, "not tried: /bin/bash is missing", ""})
 	default:
 		rows = append(rows, Row{"nf_tables", Pass, "rules were installed in a world", ""}, Row{"nflog", Warn, "a blocked attempt was not reported", "modprobe -a nfnetlink_log nft_log"})
 	}
@@ -186,11 +186,11 @@ func (t *trial) network() Row {
 func (t *trial) limits() Row {
 	switch {
 	case !t.ok("cgroup"):
-		return Row{"limits", Warn, "a world has no cgroup, so that it is not measured and --memory, --pids and --cpus do nothing" + t.because("cgroup"), t.groupRemedy}
+		return Row{"limits", Warn, "worlds have no cgroup: --memory, --pids and --cpus do nothing, and nothing is measured" + t.because("cgroup"), t.groupRemedy}
 	case len(t.controllers) > 0:
 		return Row{
-			"limits", Warn, "the cgroup of a world has no controllers " + strings.Join(t.controllers, ", ") + ": --memory, --pids and --cpus may do nothing",
-			"boot with systemd.unified_cgroup_hierarchy=1, so that they belong to cgroup v2, and delegate them to users",
+			"limits", Warn, "the cgroup of a world lacks the controllers " + strings.Join(t.controllers, ", ") + ": --memory, --pids and --cpus may do nothing",
+			"boot with systemd.unified_cgroup_hierarchy=1 to give them to cgroup v2, and delegate them to users",
 		}
 	}
 	return Row{"limits", Pass, "the cgroup of a world has the controllers pids, cpu and memory", ""}

@@ -47,7 +47,7 @@ func askKernel(Host) finding {
 		distro = "unknown"
 	}
 	container := containerKind()
-	inside := "not in a container that is known"
+	inside := "in no known container"
 	if container != "" {
 		inside = "in a container (" + container + ")"
 	}
@@ -188,17 +188,17 @@ func askKernelLog(Host) finding {
 	restrict := readNumber("/proc/sys/kernel/dmesg_restrict")
 	all := readNumber("/proc/sys/net/netfilter/nf_log_all_netns")
 	rows := []Row{
-		{"kernel log", Pass, "everybody may read it: dmesg, journalctl -k", ""},
+		{"kernel log", Pass, "everyone can read it: dmesg, journalctl -k", ""},
 		{"LOG lines", Pass, "rules of worlds write lines substrate-dropped-NAME to the kernel log", ""},
 	}
 	if restrict != 0 {
-		rows[0] = Row{"kernel log", Warn, "kernel.dmesg_restrict=" + strconv.Itoa(restrict) + ": users cannot read LOG lines; reports need none", "sysctl -w kernel.dmesg_restrict=0"}
+		rows[0] = Row{"kernel log", Warn, "kernel.dmesg_restrict=" + strconv.Itoa(restrict) + ": users cannot read LOG lines; reports do not need them", "sysctl -w kernel.dmesg_restrict=0"}
 	}
 	switch {
 	case all < 0:
-		rows[1] = Row{"LOG lines", Warn, "net.netfilter.nf_log_all_netns is not there or not to be seen: worlds log nothing to the kernel log; reports need none", "modprobe nf_log_syslog, as root of the first namespace"}
+		rows[1] = Row{"LOG lines", Warn, "net.netfilter.nf_log_all_netns is missing or hidden here: worlds log nothing to the kernel log; reports do not need them", "modprobe nf_log_syslog, as root of the host"}
 	case all == 0:
-		rows[1] = Row{"LOG lines", Warn, "net.netfilter.nf_log_all_netns=0: worlds log nothing to the kernel log; reports need none", "sysctl -w net.netfilter.nf_log_all_netns=1, as root of the first network namespace"}
+		rows[1] = Row{"LOG lines", Warn, "net.netfilter.nf_log_all_netns=0: worlds log nothing to the kernel log; reports do not need them", "sysctl -w net.netfilter.nf_log_all_netns=1, as root of the host"}
 	}
 	return finding{rows: rows, set: func(r *Report) { r.DmesgRestrict, r.NfLogAllNetns = restrict, all }}
 }
@@ -208,7 +208,7 @@ func askIPv6(Host) finding {
 	on := exists("/proc/net/if_inet6") && readNumber("/proc/sys/net/ipv6/conf/all/disable_ipv6") == 0
 	row := Row{"ipv6", Pass, "enabled", ""}
 	if !on {
-		row = Row{"ipv6", Pass, "disabled on this host; the rules of worlds leave it out", ""}
+		row = Row{"ipv6", Pass, "disabled on this host", ""}
 	}
 	return finding{rows: []Row{row}, set: func(r *Report) { r.IPv6 = on }}
 }
