@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
+	"substrate/internal/hostfile"
 	"substrate/trace"
 )
 
@@ -59,16 +59,9 @@ func wholeWords(head []byte) []byte {
 	return head
 }
 
-// writePrivate makes a new file that only its owner can read, and its directory if there is none.
+// writePrivate makes a new file that only its owner can read.
 func writePrivate(path string, text []byte) error {
-	const flags = os.O_WRONLY | os.O_CREATE | os.O_EXCL
-	f, err := os.OpenFile(path, flags, 0o600)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return err
-		}
-		f, err = os.OpenFile(path, flags, 0o600)
-	}
+	f, err := hostfile.OpenPrivate(path, os.O_WRONLY|os.O_EXCL)
 	if err != nil {
 		return err
 	}

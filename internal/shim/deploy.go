@@ -15,6 +15,7 @@ import (
 
 	"substrate/internal/config"
 	"substrate/internal/environ"
+	"substrate/internal/hostfile"
 	"substrate/internal/version"
 )
 
@@ -154,16 +155,11 @@ func (s *site) lock(wait time.Duration) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	for end := time.Now().Add(wait); ; time.Sleep(time.Millisecond) {
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return func() { _ = f.Close() }, nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) || time.Now().After(end) {
-			_ = f.Close()
-			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
-		}
+	if err := hostfile.Lock(f, wait); err != nil {
+		_ = f.Close()
+		return nil, err
 	}
+	return func() { _ = f.Close() }, nil
 }
 
 // deploy does the work, under the lock.

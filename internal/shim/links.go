@@ -11,9 +11,12 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"substrate/internal/hostfile"
 )
 
-// draft is how the names of files begin that wait to be renamed to their places.
+// draft is how the names of files begin that wait to be renamed to their places, as in
+// [hostfile.Replace].
 const draft = ".new-"
 
 // fill makes dir hold the links for s and what describes them, each step on its own good at every
@@ -35,7 +38,7 @@ func (s *site) fill(dir string, m metadata) error {
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(filepath.Join(dir, metadataName), text); err != nil {
+	if err := hostfile.Replace(filepath.Join(dir, metadataName), text, 0o600); err != nil {
 		return err
 	}
 	return s.writeStamp(dir)
@@ -178,18 +181,6 @@ func replaceLink(path, target string) error {
 	}
 	if err := os.Symlink(target, beside); err != nil {
 		return err
-	}
-	return os.Rename(beside, path)
-}
-
-// replaceFile makes path a file that holds text, in one step.
-func replaceFile(path string, text []byte) error {
-	beside := filepath.Join(filepath.Dir(path), draft+filepath.Base(path))
-	if err := removeIfThere(beside); err != nil {
-		return err
-	}
-	if err := os.WriteFile(beside, text, 0o600); err != nil {
-		return errors.Join(err, removeIfThere(beside))
 	}
 	return os.Rename(beside, path)
 }

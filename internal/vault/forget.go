@@ -9,9 +9,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
+	"substrate/internal/hostfile"
 	"substrate/trace"
 )
 
@@ -102,7 +102,7 @@ func OnceADay(mark string) bool {
 	if st, err := os.Stat(mark); err == nil && time.Since(st.ModTime()) < 24*time.Hour {
 		return false
 	}
-	f, err := os.OpenFile(mark, os.O_WRONLY|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
+	f, err := hostfile.OpenPrivate(mark, os.O_WRONLY)
 	if err != nil {
 		return false
 	}

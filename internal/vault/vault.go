@@ -13,12 +13,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
 	"time"
 	"unicode/utf8"
+
+	"substrate/internal/hostfile"
 )
 
 // Path is where the secrets of the trace at tracePath are kept: beside it.
@@ -37,9 +38,6 @@ type entry struct {
 	Values  []string `json:"values,omitempty"`
 	B64     []string `json:"values_b64,omitempty"` // all of them, if one is not UTF-8
 }
-
-// errNotOurs is the error for a file that may not serve as a vault.
-var errNotOurs = errors.New("not a regular file of this user")
 
 // lockWait is how long a writer waits for the lock on the vault.
 const lockWait = 5 * time.Second
@@ -97,11 +95,11 @@ func encoded(values []string) []string {
 func openLocked(path string) (*os.File, error) {
 	const tries = 100
 	for range tries {
-		f, err := openPrivate(path)
+		f, err := hostfile.OpenPrivate(path, os.O_RDWR|os.O_APPEND)
 		if err != nil {
 			return nil, err
 		}
-		if err := lock(f); err != nil {
+		if err := hostfile.Lock(f, lockWait); err != nil && !hostfile.NoLocks(err) {
 			return nil, errors.Join(err, f.Close())
 		}
 		ours, err := f.Stat()
@@ -116,43 +114,6 @@ func openLocked(path string) (*os.File, error) {
 		}
 	}
 	return nil, fmt.Errorf("%s is replaced again and again", path)
-}
-
-// openPrivate opens the vault for appending. It makes the file and its directory if they are
-// missing. It refuses a link and another user's file: in a directory where others can write, they
-// would give secrets away.
-func openPrivate(path string) (*os.File, error) {
-	const flags = os.O_RDWR | os.O_APPEND | os.O_CREATE | syscall.O_NOFOLLOW | syscall.O_NONBLOCK
-	f, err := os.OpenFile(path, flags, 0o600)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return nil, err
-		}
-		f, err = os.OpenFile(path, flags, 0o600)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if err := private(f); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
-}
-
-// private makes sure that f is a regular file of this user that nobody else can read.
-func private(f *os.File) error {
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	if !info.Mode().IsRegular() || !ok || int(stat.Uid) != os.Geteuid() {
-		return fmt.Errorf("%s: %w", f.Name(), errNotOurs)
-	}
-	if info.Mode().Perm() != 0o600 {
-		return f.Chmod(0o600)
-	}
-	return nil
 }
 
 // appendLine writes a line with one write(2). It starts a fresh line if a crash tore the last one.
@@ -175,23 +136,6 @@ func appendLine(f *os.File, line []byte) error {
 	return err
 }
 
-// lock takes the exclusive lock on f. It succeeds without one if the file system has no locks.
-func lock(f *os.File) error {
-	for begin := time.Now(); ; time.Sleep(time.Millisecond) {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		switch {
-		case errors.Is(err, syscall.EINTR):
-		case !errors.Is(err, syscall.EWOULDBLOCK):
-			if errors.Is(err, syscall.ENOLCK) || errors.Is(err, syscall.ENOSYS) || errors.Is(err, syscall.EOPNOTSUPP) {
-				return nil
-			}
-			return err
-		case time.Since(begin) > lockWait:
-			return fmt.Errorf("lock: %w", err)
-		}
-	}
-}
-
 // read collects the values of a span. The error is why the vault could not be read to its end.
 func read(path, spanID string) (map[int]string, error) {
 	values := map[int]string{}
@@ -201,7 +145,7 @@ func read(path, spanID string) (map[int]string, error) {
 	}
 	defer f.Close() //nolint:errcheck // it was only read
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return values, errors.Join(err, fmt.Errorf("%s: %w", path, errNotOurs))
+		return values, errors.Join(err, fmt.Errorf("%s: %w", path, hostfile.ErrNotPrivate))
 	}
 	lines := bufio.NewReaderSize(f, 64<<10)
 	for {

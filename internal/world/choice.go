@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"substrate/internal/hostfile"
 	"substrate/internal/probe"
 	"substrate/internal/world/boot"
 	"substrate/internal/world/net/netns"
@@ -183,7 +184,7 @@ func (w *World) clearView() error {
 		w.view = nil
 	}
 	if w.upperDir != "" {
-		err = errors.Join(err, state.Empty(w.upperDir))
+		err = errors.Join(err, hostfile.Empty(w.upperDir))
 	}
 	return err
 }

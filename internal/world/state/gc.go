@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"substrate/internal/hostfile"
 	"substrate/internal/world/cgroup"
 	"substrate/internal/world/net/netns"
 )
@@ -175,7 +176,7 @@ func removeUpper(dir string) error {
 	case !ours:
 		return nil
 	}
-	return removeTree(dir)
+	return hostfile.RemoveTree(dir)
 }
 
 // Remove removes objects, the last one first. It is no error if one does not exist. List the state
@@ -198,7 +199,7 @@ func Remove(objects []Object) error {
 			if err := errors.Join(errs...); err != nil {
 				return err
 			}
-			errs = append(errs, removeTree(o.Path))
+			errs = append(errs, hostfile.RemoveTree(o.Path))
 		}
 	}
 	return errors.Join(errs...)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"substrate/internal/hostfile"
 )
 
 // errTaken is returned by lockDir for a directory that a living world holds.
@@ -131,7 +133,7 @@ func TakeUpper(dir string) (fd int, err error) {
 			return fd, nil
 		}
 		// A power cut left it: its state directory was in memory.
-		err = removeTree(dir)
+		err = hostfile.RemoveTree(dir)
 		_ = unix.Close(fd)
 		if err != nil {
 			return -1, err

@@ -3,11 +3,11 @@ package state
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
+	"substrate/internal/hostfile"
 	"substrate/internal/world/net/netns"
 )
 
@@ -37,7 +37,7 @@ func MakeShared(run string) (Shared, error) {
 		}
 	}
 	// The check above looks for the one that is made last, so whoever finds it finds all.
-	err := errors.Join(writeOnce(s.Empty, ""), writeOnce(s.Resolv, resolvConf), makeRoot(s.Staging), makeRoot(s.Nothing))
+	err := errors.Join(hostfile.Replace(s.Empty, nil, 0o444), hostfile.Replace(s.Resolv, []byte(resolvConf), 0o444), makeRoot(s.Staging), makeRoot(s.Nothing))
 	if err != nil {
 		return s, fmt.Errorf("make what all worlds share: %w", err)
 	}
@@ -47,22 +47,4 @@ func MakeShared(run string) (Shared, error) {
 func hasSize(path string, size int) bool {
 	var st unix.Stat_t
 	return unix.Lstat(path, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && st.Size == int64(size)
-}
-
-// writeOnce makes the file path with its text atomically: several worlds may do so at the same
-// time.
-func writeOnce(path, text string) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(text)
-	err = errors.Join(err, f.Chmod(0o444), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-	}
-	return err
 }

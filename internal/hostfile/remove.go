@@ -1,4 +1,4 @@
-package state
+package hostfile
 
 import (
 	"errors"
@@ -7,17 +7,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxOpen bounds the depth to which removeTree descends with one open descriptor a level.
+// maxOpen bounds the depth to which RemoveTree descends with one open descriptor a level.
 // Directories that lie deeper are moved up first.
 const maxOpen = 128
 
-// removeTree removes the directory path and everything below it. It cannot reach anything else: the
-// kernel resolves each step beneath the directory before it, does not cross into another mount
-// (bind mounts of the same file system included) and follows no symlink. What is mounted inside
-// stays, and so do the directories above it; the error says so.
+// RemoveTree removes the directory path and everything below it. A missing one is no error. It
+// cannot reach anything else: the kernel resolves each step beneath the directory before it, does
+// not cross into another mount (bind mounts of the same file system included) and follows no
+// symlink. What is mounted inside stays, and so do the directories above it; the error says so.
 //
 // Source: openat2(2), RESOLVE_BENEATH, RESOLVE_NO_XDEV, RESOLVE_NO_SYMLINKS (Linux 5.6).
-func removeTree(path string) error {
+func RemoveTree(path string) error {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if errors.Is(err, unix.ENOENT) {
 		return nil
@@ -36,7 +36,7 @@ func removeTree(path string) error {
 	return nil
 }
 
-// Empty removes everything below the directory path, with the care of removeTree.
+// Empty removes everything below the directory path, with the care of [RemoveTree].
 func Empty(path string) error {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
