@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"substrate/internal/config"
 	"substrate/internal/replay"
 	"substrate/internal/rerun"
 	"substrate/internal/show"
@@ -61,8 +60,7 @@ func (a *app) replayMany(f replayFlags, args []string) error {
 	if err := f.checkBatch(args); err != nil {
 		return err
 	}
-	cfg := config.Load(a.env)
-	isolate, err := f.checkIsolation(cfg, true)
+	isolate, err := f.checkIsolation(a.cfg, true)
 	if err != nil {
 		return err
 	}
@@ -74,7 +72,7 @@ func (a *app) replayMany(f replayFlags, args []string) error {
 	}
 	shown := show.NewProgress(a.stderr, "replay")
 	batch, stopped, err := rerun.Many(rerun.BatchOptions{
-		Settings: f.settings(cfg, isolate), Config: cfg, Env: f.env, Environ: a.env, Reader: a.reader(cfg),
+		Settings: f.settings(a.cfg, isolate), Config: a.cfg, Env: f.env, Environ: a.env, Reader: a.reader(),
 		Span: strings.Join(args, ""), Filter: filter, Sessions: f.batch.sessions, Jobs: f.batch.jobs, Times: f.batch.times, Progress: shown.Count,
 	})
 	shown.Done()

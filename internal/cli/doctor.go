@@ -3,7 +3,6 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
-	"substrate/internal/config"
 	"substrate/internal/doctor"
 	"substrate/internal/rerun"
 )
@@ -34,8 +33,7 @@ The exit status is 1 only if neither overlay nor fuse can be used and SUBSTRATE_
 
 // doctor prints the report and decides the exit status (DOC3).
 func (a *app) doctor(asJSON bool) error {
-	cfg := config.Load(a.env)
-	r := doctor.Run(doctor.Host{Dirs: rerun.Dirs(cfg), Root: cfg.Root, Bus: cfg.Bus})
+	r := doctor.Run(doctor.Host{Dirs: rerun.Dirs(a.cfg), Root: a.cfg.Root, Bus: a.cfg.Bus})
 	var err error
 	if asJSON {
 		err = a.printJSON(r)
@@ -46,7 +44,7 @@ func (a *app) doctor(asJSON bool) error {
 		return err
 	}
 	a.warn("neither overlay nor fuse can be used here; a replay in a world gets %s", r.Strategy)
-	if cfg.UseWorld {
+	if a.cfg.UseWorld {
 		a.status = 1
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"substrate/internal/config"
 	"substrate/internal/testenv"
 )
 
@@ -24,6 +25,7 @@ func TestDoctorStatus(t *testing.T) {
 					}
 					a := testApp(t)
 					a.env = append(env, "HOME="+dir, "XDG_RUNTIME_DIR="+dir, "PATH="+os.Getenv("PATH"))
+					a.cfg = config.Load(a.env)
 					if got := a.runTree([]string{"world", "doctor"}); got != want {
 						t.Errorf("with %q the status is %d, want %d\n%s", env, got, want, written(t, a.stdout))
 					}

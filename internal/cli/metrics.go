@@ -6,7 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"substrate/internal/config"
 	"substrate/internal/metrics"
 	"substrate/trace"
 )
@@ -24,7 +23,7 @@ set up and to remove, what failed, and how much was changed. The trace is read a
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			m := metrics.New()
-			err := a.reader(config.Load(a.env)).Spans(trace.Filter{}, func(s *trace.Span) bool {
+			err := a.reader().Spans(trace.Filter{}, func(s *trace.Span) bool {
 				m.Add(s)
 				return true
 			})

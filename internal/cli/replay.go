@@ -77,12 +77,11 @@ otherwise, and a table of verdicts is printed. --times replays each several time
 
 // replay runs the span that ref names again.
 func (a *app) replay(f replayFlags, ref string) error {
-	cfg := config.Load(a.env)
-	isolate, err := f.checkIsolation(cfg, f.world || cfg.UseWorld)
+	isolate, err := f.checkIsolation(a.cfg, f.world || a.cfg.UseWorld)
 	if err != nil {
 		return err
 	}
-	reader := a.reader(cfg)
+	reader := a.reader()
 	span, shown, plan, err := rerun.Find(reader, ref, replay.Options{Env: f.env, Environ: a.env, Stdin: f.stdin})
 	if err != nil {
 		return withRemedy(err)
@@ -94,7 +93,7 @@ func (a *app) replay(f replayFlags, ref string) error {
 		a.warn("the script %s has changed since it was recorded; the replay runs it as it is now", fsdiff.Escape(path))
 	}
 	return a.rerun(&f.runFlags, rerun.Options{
-		Settings: f.settings(cfg, isolate), Config: cfg, Component: trace.ComponentReplay, Plan: plan, Was: &span, Reader: reader,
+		Settings: f.settings(a.cfg, isolate), Config: a.cfg, Component: trace.ComponentReplay, Plan: plan, Was: &span, Reader: reader,
 	}, f.strict)
 }
 
@@ -122,9 +121,9 @@ func (f *replayFlags) checkIsolation(cfg config.Config, world bool) (bool, error
 }
 
 // reader opens the trace, and says what it cannot understand.
-func (a *app) reader(cfg config.Config) *trace.Reader {
+func (a *app) reader() *trace.Reader {
 	return &trace.Reader{
-		Path: cfg.Trace, Inside: cfg.ParentSpan,
+		Path: a.cfg.Trace, Inside: a.cfg.ParentSpan,
 		Warn: func(w trace.Warning) {
 			if errors.Is(w.Err, trace.ErrTorn) {
 				a.warn("%s", w)

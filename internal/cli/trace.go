@@ -3,7 +3,6 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
-	"substrate/internal/config"
 	"substrate/internal/replay"
 	"substrate/internal/show"
 	"substrate/trace"
@@ -35,7 +34,7 @@ With --json it prints the complete line of the span, or its start line if there 
 			if len(args) != 1 {
 				return usagef("trace show needs one SPAN: an id, a prefix of one, or last")
 			}
-			span, err := a.reader(config.Load(a.env)).Find(args[0])
+			span, err := a.reader().Find(args[0])
 			if err != nil {
 				return withRemedy(replay.LookupError(err))
 			}

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"substrate/fsdiff"
-	"substrate/internal/config"
 	"substrate/internal/show"
 	"substrate/internal/tracecheck"
 	"substrate/trace"
@@ -70,7 +69,7 @@ func (a *app) filesToCheck(args []string) ([]string, error) {
 	if len(args) > 0 {
 		return args, nil
 	}
-	path := config.Load(a.env).Trace
+	path := a.cfg.Trace
 	files, err := trace.Files(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &failure{err: fmt.Errorf("there is no trace at %s", path), hint: "`substrate -c CMD` records a command"}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"substrate/internal/config"
 	"substrate/internal/show"
 	"substrate/trace"
 )
@@ -54,7 +53,7 @@ func (a *app) compact(f *compactFlags, args []string) error {
 		}
 		opt.Before = time.Now().Add(-age)
 	}
-	path := append(args, config.Load(a.env).Trace)[0]
+	path := append(args, a.cfg.Trace)[0]
 	p := show.NewProgress(a.stderr, "reading "+path)
 	opt.Progress = p.At
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"substrate/internal/config"
 	"substrate/internal/show"
 	"substrate/trace"
 )
@@ -63,7 +62,7 @@ func (a *app) traceList(f *listFlags) error {
 	}
 	n := 0
 	var printErr error
-	err = a.reader(config.Load(a.env)).Spans(filter, func(s *trace.Span) bool {
+	err = a.reader().Spans(filter, func(s *trace.Span) bool {
 		if !keep(s) {
 			return true
 		}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"substrate/internal/config"
 	"substrate/internal/replay"
 	"substrate/internal/show"
 	"substrate/trace"
@@ -47,7 +46,7 @@ With --json it prints an object with session_id and spans, in the order of the t
 
 // sessionTree reads the spans of the session whose id begins with ref; "" is that of the last command.
 func (a *app) sessionTree(ref string) (session string, nodes []trace.Node, err error) {
-	r := a.reader(config.Load(a.env))
+	r := a.reader()
 	if ref == "" {
 		last, err := r.Find("last")
 		if err != nil {
@@ -105,7 +104,7 @@ func (a *app) completeSessions(_ *cobra.Command, args []string, typed string) ([
 // recent gives some of the newest spans; none if the trace cannot be read, for a completion has nobody to tell.
 func (a *app) recent(fn func(*trace.Span)) {
 	n := 0
-	r := &trace.Reader{Path: config.Load(a.env).Trace}
+	r := &trace.Reader{Path: a.cfg.Trace}
 	_ = r.Spans(trace.Filter{}, func(s *trace.Span) bool {
 		fn(s)
 		n++

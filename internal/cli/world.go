@@ -190,7 +190,7 @@ func worldListCommand(a *app) *cobra.Command {
 		Short: "show living and left-over worlds",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			states, err := state.List(rerun.Dirs(config.Load(a.env)))
+			states, err := state.List(rerun.Dirs(a.cfg))
 			if err != nil {
 				return withRemedy(fmt.Errorf("list worlds: %w", err))
 			}
@@ -214,7 +214,7 @@ func worldGCCommand(a *app) *cobra.Command {
 		Short: "remove what crashed worlds left behind; living worlds are never touched",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			found, err := state.GC(rerun.Dirs(config.Load(a.env)), dryRun)
+			found, err := state.GC(rerun.Dirs(a.cfg), dryRun)
 			if printErr := a.printLeftovers(found, asJSON, dryRun); printErr != nil {
 				return printErr
 			}
