@@ -40,7 +40,6 @@ var manyFields = map[string]bool{
 // shrink.
 var methodsWithoutValues = map[string]int{
 	"fsdiff":                     1,
-	"internal/capture":           2,
 	"internal/cli":               1,
 	"internal/prestart":          8,
 	"internal/redact":            7,
@@ -63,7 +62,6 @@ var wideComments = map[string]bool{
 	".":                                   true,
 	"cmd/substrate":                       true,
 	"fsdiff":                              true,
-	"internal/capture":                    true,
 	"internal/cli":                        true,
 	"internal/config":                     true,
 	"internal/doctor":                     true,

@@ -1,11 +1,9 @@
-// Package capture stands between a command and where it prints, passes every byte on as it is, and takes
-// note of it.
+// Package capture copies what a command prints, hashes it and keeps its beginning.
 //
-// A [Tap] puts a pipe in the place of standard output and one in the place of standard error. When the
-// command has ended, what it printed is hashed and its beginning kept. Processes that the command left in the
-// background may hold the pipes open for as long as they like: a small process of its own, which
-// [Drain] is, then goes on passing on what they print, so that they neither keep substrate waiting nor are
-// killed by SIGPIPE. Where the result is kept is left to package record.
+// A [Tap] replaces standard output and standard error by pipes and passes on every byte unchanged.
+// Processes that the command left in the background may hold the pipes open for as long as they
+// like. A small process of its own, which runs [Drain], then passes on what they print: substrate
+// does not wait for them, and SIGPIPE does not kill them. Package record stores the result.
 package capture
 
 import (
@@ -24,33 +22,33 @@ import (
 const (
 	bufferSize = 256 << 10
 	pipeSize   = 1 << 20 // asked for; a user may get less
-	firstFD    = 10      // from here on lie our own descriptors, as those of shells do
+	firstFD    = 10      // of our own descriptors, as in shells
 )
 
-// Tap passes on and takes note of what one command prints.
+// Tap captures what one command prints.
 type Tap struct {
-	out, err *stream
+	out, err *stream // nil for a stream that is not captured
 }
 
-// stream is one of the two.
+// stream captures one of the two.
 type stream struct {
-	fd     int // 1 or 2
-	target int // where the bytes go: a copy of the descriptor that the command would have had; -1 for nowhere
-	read   int // our end of the pipe; -1 once it is closed
-	write  int // the command's end; -1 once it is closed
-	wake   int // eventfd: the command has ended
-	done   chan struct{}
+	fd     int       // 1 or 2
+	target int       // where the bytes go: a copy of the descriptor that the command would have had
+	read   int       // our end of the pipe; -1 once it is closed
+	write  int       // the command's end; -1 once it is closed
+	wake   int       // eventfd: the command has ended
+	done   chan bool // gets one value from pass
 
-	open  bool // what the command left behind still holds the pipe
+	open  bool // a process that the command left behind still holds the pipe
 	sum   hash.Hash
 	bytes int64
 	head  []byte
 	keep  int64
-	lost  error // why what was printed could not be passed on, other than that nobody wants it
+	lost  error // why a write to target failed, except with EPIPE
 }
 
-// New makes the pipes for a command that would print to the files stdout and stderr, and begins to
-// pass on. At most keep bytes of each are kept. A file that is nil is left alone.
+// New makes the pipes for a command that would print to the files stdout and stderr, and starts to
+// pass on what arrives. It keeps at most keep bytes of each. A file that is nil is not captured.
 func New(stdout, stderr *os.File, keep int64) (*Tap, error) {
 	t := &Tap{}
 	var err error
@@ -58,16 +56,16 @@ func New(stdout, stderr *os.File, keep int64) (*Tap, error) {
 		return nil, fmt.Errorf("capture standard output: %w", err)
 	}
 	if t.err, err = open(2, stderr, keep); err != nil {
-		t.out.abandon()
+		abandon(t.out)
 		return nil, fmt.Errorf("capture standard error: %w", err)
 	}
 	for _, s := range t.streams() {
-		go s.pass()
+		go func() { s.done <- s.pass() }()
 	}
 	return t, nil
 }
 
-// streams are those that there are.
+// streams returns those that are captured.
 func (t *Tap) streams() []*stream {
 	var all []*stream
 	for _, s := range []*stream{t.out, t.err} {
@@ -83,18 +81,18 @@ func open(fd int, target *os.File, keep int64) (*stream, error) {
 	if target == nil {
 		return nil, nil
 	}
-	s := &stream{fd: fd, read: -1, write: -1, wake: -1, done: make(chan struct{}), sum: sha256.New(), keep: keep}
+	s := &stream{fd: fd, read: -1, write: -1, wake: -1, done: make(chan bool, 1), sum: sha256.New(), keep: keep}
 	var err error
 	if s.target, err = unix.FcntlInt(target.Fd(), unix.F_DUPFD_CLOEXEC, firstFD); err != nil {
 		return nil, err
 	}
 	if s.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
-		s.abandon()
+		abandon(s)
 		return nil, err
 	}
 	var pipe [2]int
 	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
-		s.abandon()
+		abandon(s)
 		return nil, err
 	}
 	s.read, s.write = pipe[0], pipe[1]
@@ -102,8 +100,8 @@ func open(fd int, target *os.File, keep int64) (*stream, error) {
 	return s, nil
 }
 
-// abandon closes what open opened.
-func (s *stream) abandon() {
+// abandon closes what open opened; s may be nil.
+func abandon(s *stream) {
 	if s == nil {
 		return
 	}
@@ -120,8 +118,8 @@ func closeFD(fd *int) {
 	}
 }
 
-// Around calls start while descriptors 1 and 2 of this process are the pipes, so that the program that it starts
-// inherits them. Nothing else may print meanwhile.
+// Around calls start while descriptors 1 and 2 of this process are the pipes, so the program that
+// start starts inherits them. Nothing else may print meanwhile.
 func (t *Tap) Around(start func() error) error {
 	defer func() {
 		for _, s := range t.streams() {
@@ -137,8 +135,8 @@ func (t *Tap) Around(start func() error) error {
 	return start()
 }
 
-// Files are the ends of the pipes that a command gets as standard output and standard error; nil for a
-// stream that is left alone. They are closed by Finish.
+// Files returns the ends of the pipes that a command gets as standard output and standard error;
+// nil for a stream that is not captured. The caller closes them before Finish.
 func (t *Tap) Files() (stdout, stderr *os.File) {
 	if t.out != nil {
 		stdout = os.NewFile(uintptr(t.out.take()), "captured standard output")
@@ -149,16 +147,16 @@ func (t *Tap) Files() (stdout, stderr *os.File) {
 	return stdout, stderr
 }
 
-// take gives the command's end away.
+// take returns the command's end, which the caller then owns.
 func (s *stream) take() int {
 	fd := s.write
 	s.write = -1
 	return fd
 }
 
-// Finish takes note of what the command has printed; it has ended, and the caller has closed Files. If
-// something still holds a pipe open a process of its own goes on passing on. The error says also that something could
-// not be passed on, as to a full disk.
+// Finish returns what the command printed, after the command has ended and the caller has closed
+// Files. If a process still holds a pipe open, Finish starts one that runs [Drain]. The error also
+// reports output that could not be passed on, for example to a full disk.
 func (t *Tap) Finish() (stdout, stderr record.Output, err error) {
 	for _, s := range t.streams() {
 		closeFD(&s.write)
@@ -166,19 +164,19 @@ func (t *Tap) Finish() (stdout, stderr record.Output, err error) {
 		_, _ = unix.Write(s.wake, one[:])
 	}
 	for _, s := range t.streams() {
-		<-s.done
+		s.open = <-s.done
 	}
 	err = t.handOver()
 	for _, s := range t.streams() {
 		if s.lost != nil {
 			err = fmt.Errorf("pass on what was printed to descriptor %d: %w", s.fd, s.lost)
 		}
-		s.abandon()
+		abandon(s)
 	}
 	return t.out.output(), t.err.output(), err
 }
 
-// output is what is known of a stream; of one that was left alone, that nothing was printed.
+// output describes what was printed to a stream: nothing to one that was not captured.
 func (s *stream) output() record.Output {
 	if s == nil {
 		s = &stream{sum: sha256.New()}
@@ -188,28 +186,26 @@ func (s *stream) output() record.Output {
 	}
 }
 
-// pass passes on until the pipe is closed, or until the command has ended and what it printed until then has
-// been passed on.
-func (s *stream) pass() {
-	defer close(s.done)
+// pass passes on bytes until the pipe is closed, or until the command has ended and everything that
+// it printed is passed on. It reports whether the pipe is still open.
+func (s *stream) pass() (open bool) {
 	buf := make([]byte, bufferSize)
 	for {
 		fds := []unix.PollFd{{Fd: int32(s.read), Events: unix.POLLIN}, {Fd: int32(s.wake), Events: unix.POLLIN}}
 		if _, err := unix.Poll(fds, -1); err != nil && !errors.Is(err, unix.EINTR) {
-			return
+			return false
 		}
 		if fds[1].Revents != 0 {
-			s.open = s.rest(buf)
-			return
+			return s.rest(buf)
 		}
 		if fds[0].Revents != 0 && s.step(buf) == 0 {
-			return
+			return false
 		}
 	}
 }
 
-// rest passes on what is in the pipe now, and not what is added meanwhile: something in the background may
-// print for ever. It says whether the pipe is open still.
+// rest passes on what is in the pipe now, but not what is added meanwhile: a process in the
+// background may print for ever. It reports whether the pipe is still open.
 func (s *stream) rest(buf []byte) bool {
 	left, err := unix.IoctlGetInt(s.read, unix.TIOCINQ)
 	if err != nil {
@@ -229,14 +225,14 @@ func (s *stream) rest(buf []byte) bool {
 		case errors.Is(err, unix.EINTR):
 		case err != nil || fds[0].Revents&unix.POLLHUP == 0:
 			return err == nil
-		case s.step(buf) == 0: // nobody holds it any more: what is left has an end
+		case s.step(buf) == 0: // nobody holds the pipe any more: read it to its end
 			return false
 		}
 	}
 }
 
-// step reads once and passes that on; 0 means that the pipe is at its end, or that nobody wants more. Then it is closed, so
-// that the command learns of it in the usual way, by SIGPIPE.
+// step reads once and passes that on. It returns 0 at the end of the pipe and if the target takes
+// no more. It has then closed the pipe, so that the command gets SIGPIPE as usual.
 func (s *stream) step(buf []byte) int {
 	n, err := unix.Read(s.read, buf)
 	for errors.Is(err, unix.EINTR) {
@@ -252,7 +248,7 @@ func (s *stream) step(buf []byte) int {
 		s.head = append(s.head, buf[:min(int64(n), room)]...)
 	}
 	if err := writeAll(s.target, buf[:n]); err != nil {
-		if !errors.Is(err, unix.EPIPE) { // the command cannot learn why
+		if !errors.Is(err, unix.EPIPE) { // SIGPIPE does not show the command why
 			s.lost = err
 		}
 		closeFD(&s.read)
@@ -261,8 +257,8 @@ func (s *stream) step(buf []byte) int {
 	return n
 }
 
-// writeAll writes b to fd, also if somebody made that non-blocking. It goes past os.File, which would end the
-// program by SIGPIPE if nobody reads standard output any more.
+// writeAll writes b to fd, also if fd is non-blocking. It does not use os.File, which would end the
+// program with SIGPIPE if nobody reads standard output any more.
 func writeAll(fd int, b []byte) error {
 	for len(b) > 0 {
 		n, err := unix.Write(fd, b)

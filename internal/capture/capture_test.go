@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// captured runs a script behind a tap, with its output in files, and gives what these then hold.
+// captured runs a script behind a tap, with its output in files, and returns their names.
 func captured(t *testing.T, keep int64, script string) (stdout, stderr record.Output, outFile, errFile string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -81,7 +81,7 @@ func read(t *testing.T, path string) []byte {
 	return text
 }
 
-func TestPassesOnAndTakesNote(t *testing.T) { // REC7
+func TestCapture(t *testing.T) { // REC7
 	for _, c := range []struct{ script, out, err string }{
 		{"", "", ""},
 		{`printf 'a\0\377b'; printf e >&2`, "a\x00\xffb", "e"},
@@ -119,7 +119,7 @@ func numbers(prefix string) string {
 	return b.String()
 }
 
-// A process in the background neither keeps us waiting nor is killed; what it prints arrives.
+// We do not wait for a process in the background, and do not kill it; what it prints arrives.
 func TestBackground(t *testing.T) { // REC7
 	dir := t.TempDir()
 	fifo, late := filepath.Join(dir, "fifo"), filepath.Join(dir, "late")
@@ -170,7 +170,7 @@ func TestBackgroundOfStandardErrorAlone(t *testing.T) { // REC7
 	}
 }
 
-// Something that prints for ever ends as it would without us: when nobody reads any more.
+// A process that prints for ever ends as it would without us: when nobody reads any more.
 func TestBackgroundForEver(t *testing.T) { // REC7
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -191,7 +191,7 @@ func TestBackgroundForEver(t *testing.T) { // REC7
 	}
 }
 
-func TestNobodyReads(t *testing.T) { // REC7: as if nothing stood between
+func TestNobodyReads(t *testing.T) { // REC7: as without us
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

@@ -12,15 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// DrainName is the argv[0] by which this program knows that it is to be [Drain]. No user can type it as a
-// command by chance.
+// DrainName is the argv[0] with which this program runs [Drain]. No user can type it as a command
+// by chance.
 const DrainName = "substrate: passes on what was left in the background"
 
-// The descriptors of the process that drains: two pairs of a pipe and where it goes.
+// pairs are the descriptors of the process that drains: pipes, and where their bytes go.
 var pairs = [2][2]int{{0, 1}, {3, 2}}
 
-// handOver starts the process that goes on passing on, if a pipe is open still. The caller's program is
-// executed once more for it, in a session of its own, so that no Ctrl-C ends it.
+// handOver starts a process that runs [Drain] if a pipe is still open. It is this program once
+// more, in a session of its own, so that Ctrl-C does not end it.
 func (t *Tap) handOver() error {
 	none := ^uintptr(0)
 	files := []uintptr{none, none, none, none}
@@ -47,8 +47,8 @@ func (t *Tap) handOver() error {
 	return nil
 }
 
-// Drain passes on what comes through the pipes that a [Tap] handed over, until the last process that holds one has
-// ended, or nobody wants more. It is all that its process does.
+// Drain passes on what comes through the pipes that a [Tap] handed over, until the last process
+// that holds one has ended or nobody reads any more. Its process does nothing else.
 func Drain() int {
 	signal.Ignore(unix.SIGPIPE, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM)
 	_ = unix.CloseRange(4, math.MaxUint32, 0) // what the command's caller left open is not ours to hold
@@ -63,7 +63,7 @@ func Drain() int {
 	return 0
 }
 
-// move passes on from one descriptor to another until one of them is at its end, and closes both.
+// move copies from one descriptor to another until one of them ends, and closes both.
 func move(from, to int) {
 	buf := make([]byte, 64<<10)
 	for {
