@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -24,8 +23,8 @@ import (
 // Nothing may write to the copy meanwhile. The original is needed for that reading; a
 // file that was changed there as well is taken for changed, with a note.
 func (s *Snapshot) Compare(b *fsdiff.Builder) (before, after int, notes []string, err error) {
-	c := &comparer{s: s, b: b, base: strings.TrimRight(s.Src, "/")}
-	var st unix.Stat_t
+	c := &comparer{Findings: tree.NewFindings(b), s: s, base: strings.TrimRight(s.Src, "/")}
+	c.queue = tree.NewQueue(runtime.GOMAXPROCS(0), 1, c.compare)
 	top, st, err := tree.OpenUpperRoot(s.Dst)
 	if err != nil {
 		return s.Entries, 0, nil, fmt.Errorf("compare the copy: %w", err)
@@ -33,22 +32,18 @@ func (s *Snapshot) Compare(b *fsdiff.Builder) (before, after int, notes []string
 	if c.dirChanged(s.root, &st, tree.FileXattrs(top.FD)) {
 		c.emit("", fsdiff.Modify, c.meta("", top, ".", &st), s.root)
 	}
-	c.queue.Add(compareTask{now: top, open: true, was: s.root})
-	c.queue.Run(runtime.GOMAXPROCS(0), c.compare)
-	return s.Entries, int(c.after.Load()), c.notes, c.err
+	c.queue.Run(compareTask{now: top, open: true, was: s.root})
+	notes, err = c.Result()
+	return s.Entries, int(c.after.Load()), notes, err
 }
 
 // comparer is one call of Compare.
 type comparer struct {
+	*tree.Findings
 	s     *Snapshot
 	base  string
 	after atomic.Int64
-	queue tree.Queue[compareTask]
-
-	mu    sync.Mutex // guards what follows
-	b     *fsdiff.Builder
-	notes []string
-	err   error
+	queue *tree.Queue[compareTask]
 }
 
 // compareTask is a path that is a directory, was one, or both; or if there are pairs, some of the names in it.
@@ -170,14 +165,15 @@ func (c *comparer) dirChanged(was *entry, st *unix.Stat_t, x tree.Xattrs) bool {
 	if c.s.times && st.Ino == was.ino && st.Ctim.Nano() == was.ctime {
 		return false
 	}
-	return st.Mode != was.mode || st.Uid != was.uid || st.Gid != was.gid || c.xattrsDiffer(was, x)
+	before := was.stat()
+	return tree.OwnerDiffers(st, &before) || c.xattrsDiffer(was, x)
 }
 
 // xattrsDiffer compares attributes; what cannot be read is taken for equal.
 func (c *comparer) xattrsDiffer(was *entry, x tree.Xattrs) bool {
 	set, err := tree.XattrSet(x, nil)
 	if err != nil {
-		c.note("the extended attributes of %s cannot be read: %v", fsdiff.Escape(was.name), err)
+		c.Note("the extended attributes of %s cannot be read: %v", fsdiff.Escape(was.name), err)
 		return false
 	}
 	return set != was.xattrs()
@@ -189,13 +185,11 @@ func (c *comparer) changed(rel string, d *tree.Dir, name string, st *unix.Stat_t
 		return false
 	}
 	unread := was.extra != nil && was.extra.unread
-	if st.Mode != was.mode || st.Uid != was.uid || st.Gid != was.gid || st.Size != was.size && !unread {
-		return true
+	before := was.stat()
+	if unread {
+		before.Size = st.Size
 	}
-	if int64(st.Mtim.Sec) != was.mtimeSec || int32(st.Mtim.Nsec) != was.mtimeNsec {
-		return true
-	}
-	if was.extra != nil && uint64(st.Rdev) != was.extra.rdev || was.extra == nil && st.Rdev != 0 {
+	if tree.Differ(st, &before) {
 		return true
 	}
 	if was.format() == unix.S_IFLNK {
@@ -216,7 +210,7 @@ func (c *comparer) changed(rel string, d *tree.Dir, name string, st *unix.Stat_t
 func (c *comparer) contentDiffers(rel string, now *tree.Node, was *entry) bool {
 	from, err := c.openOriginal(rel, was)
 	if err != nil {
-		c.note("%s is listed because its original cannot tell what it was: %v", fsdiff.Escape(c.base+rel), err)
+		c.Note("%s is listed because its original cannot tell what it was: %v", fsdiff.Escape(c.base+rel), err)
 		return true
 	}
 	defer unix.Close(from)
@@ -268,16 +262,14 @@ func (c *comparer) openOriginal(rel string, was *entry) (int, error) {
 
 // meta describes something that is in the copy now.
 func (c *comparer) meta(rel string, d *tree.Dir, name string, st *unix.Stat_t) fsdiff.Meta {
-	var e entry
-	e.set(st)
-	if e.format() == unix.S_IFLNK {
-		target, err := tree.ReadLink(d.FD, name)
-		if err != nil {
+	target := ""
+	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
+		var err error
+		if target, err = tree.ReadLink(d.FD, name); err != nil {
 			c.fail(rel, err)
 		}
-		e.more().target = target
 	}
-	return e.meta()
+	return tree.Meta(st, target)
 }
 
 // emit adds a change.
@@ -287,27 +279,10 @@ func (c *comparer) emit(rel string, kind fsdiff.Kind, m fsdiff.Meta, was *entry)
 		old := was.meta()
 		before = &old
 	}
-	full := c.base + rel
-	if full == "" {
-		full = "/"
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.b.Add(full, kind, m, before)
-}
-
-// note keeps a message for the user.
-func (c *comparer) note(format string, args ...any) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.notes) < tree.MaxNotes {
-		c.notes = append(c.notes, fmt.Sprintf(format, args...))
-	}
+	c.Change(c.base+rel, kind, m, before)
 }
 
 // fail keeps an error about the copy.
 func (c *comparer) fail(rel string, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.err = errors.Join(c.err, fmt.Errorf("compare the copy of %s: %w", fsdiff.Escape(c.base+rel), err))
+	c.Fail(fmt.Errorf("compare the copy of %s: %w", fsdiff.Escape(c.base+rel), err))
 }

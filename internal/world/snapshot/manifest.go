@@ -87,18 +87,23 @@ func (e *entry) set(st *unix.Stat_t) {
 	}
 }
 
+// stat returns the state of the copy, without what is not compared.
+func (e *entry) stat() unix.Stat_t {
+	st := unix.Stat_t{Mode: e.mode, Uid: e.uid, Gid: e.gid, Size: e.size}
+	st.Mtim.Sec, st.Mtim.Nsec = e.mtimeSec, int64(e.mtimeNsec)
+	if e.extra != nil {
+		st.Rdev = e.extra.rdev
+	}
+	return st
+}
+
 // meta describes the entry as a diff does.
 func (e *entry) meta() fsdiff.Meta {
-	m := fsdiff.Meta{Mode: tree.Octal(e.mode), UID: e.uid, GID: e.gid, FileType: tree.FileType(e.mode)}
-	m.Mtime = tree.TimeText(e.mtimeSec, int64(e.mtimeNsec))
-	switch m.FileType {
-	case fsdiff.File:
-		m.Size = e.size
-	case fsdiff.Symlink:
-		m.Size = e.size
-		m.SetTarget(e.extra.target)
+	st, target := e.stat(), ""
+	if e.extra != nil {
+		target = e.extra.target
 	}
-	return m
+	return tree.Meta(&st, target)
 }
 
 // newest returns the latest ctime below, no directory's before that of what it holds.

@@ -26,7 +26,7 @@ type measurer struct {
 	c       *copier
 	bytes   atomic.Int64
 	entries atomic.Int64
-	queue   tree.Queue[measureTask]
+	queue   *tree.Queue[measureTask]
 
 	mu     sync.Mutex
 	seen   map[tree.Inode]bool // files with several names
@@ -43,8 +43,8 @@ type measureTask struct {
 // measure finds out what the tree takes, and refuses it if that is more than there may be or is room for.
 func (c *copier) measure() (treeSize, error) {
 	m := &measurer{c: c, seen: make(map[tree.Inode]bool)}
-	m.queue.Add(measureTask{parent: c.root.Hold(), name: "."})
-	m.queue.Run(c.opts.Workers, m.look)
+	m.queue = tree.NewQueue(c.opts.Workers, 1, m.look)
+	m.queue.Run(measureTask{parent: c.root.Hold(), name: "."})
 	defer tree.Release(m.sample)
 	size := treeSize{bytes: m.bytes.Load(), entries: m.entries.Load()}
 	if err := c.ctx.Err(); err != nil {

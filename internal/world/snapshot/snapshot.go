@@ -71,6 +71,7 @@ func Take(ctx context.Context, src, dst string, o Options) (*Snapshot, error) {
 		o.Workers = runtime.GOMAXPROCS(0)
 	}
 	c := &copier{ctx: ctx, opts: o, src: src, dst: dst, uid: os.Geteuid(), gid: os.Getegid(), skip: make(map[string]bool), unasked: make(map[string]bool), links: make(map[tree.Inode]*linked)}
+	c.queue = tree.NewQueue(o.Workers, 1, c.do)
 	base := strings.TrimRight(src, "/")
 	for _, path := range o.Skip {
 		c.skip[strings.TrimPrefix(strings.TrimRight(path, "/"), base)] = true
@@ -107,7 +108,7 @@ type copier struct {
 	done     atomic.Int64
 	noClone  atomic.Bool
 	noRange  atomic.Bool
-	queue    tree.Queue[copyTask]
+	queue    *tree.Queue[copyTask]
 
 	mu      sync.Mutex // guards what follows
 	links   map[tree.Inode]*linked
@@ -171,7 +172,7 @@ func (c *copier) copyAll() (*entry, error) {
 	finished := make(chan struct{})
 	go func() {
 		defer close(finished)
-		c.queue.Run(c.opts.Workers, c.do)
+		c.queue.Run()
 	}()
 	c.watch(finished)
 	err = c.err

@@ -1,6 +1,9 @@
 package tree
 
 import (
+	"errors"
+	"fmt"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -8,19 +11,36 @@ import (
 	"substrate/fsdiff"
 )
 
-// TimeText writes a time as an entry of a diff has it.
-func TimeText(sec, nsec int64) string {
-	return time.Unix(sec, nsec).UTC().Format("2006-01-02T15:04:05.000000000Z")
+// Differ reports whether the metadata of two files differs, names and access times aside.
+func Differ(a, b *unix.Stat_t) bool {
+	return OwnerDiffers(a, b) || a.Mtim != b.Mtim || a.Rdev != b.Rdev || a.Size != b.Size
 }
 
-// Octal writes the permission bits as an entry has them: "0644".
-func Octal(mode uint32) string {
-	digit := func(shift uint) byte { return '0' + byte(mode>>shift&7) }
-	return string([]byte{digit(9), digit(6), digit(3), digit(0)})
+// OwnerDiffers compares mode and owner, which is all that counts for a directory: its time and size
+// change with what is in it.
+func OwnerDiffers(a, b *unix.Stat_t) bool {
+	return a.Mode != b.Mode || a.Uid != b.Uid || a.Gid != b.Gid
 }
 
-// FileType translates the type of stat(2).
-func FileType(mode uint32) fsdiff.FileType {
+// Meta describes a file as a diff does. target is that of a symlink.
+func Meta(st *unix.Stat_t, target string) fsdiff.Meta {
+	digit := func(shift uint) byte { return '0' + byte(st.Mode>>shift&7) }
+	m := fsdiff.Meta{
+		FileType: fileType(st.Mode), Mode: string([]byte{digit(9), digit(6), digit(3), digit(0)}), UID: st.Uid, GID: st.Gid,
+		Mtime: time.Unix(st.Mtim.Unix()).UTC().Format("2006-01-02T15:04:05.000000000Z"),
+	}
+	switch m.FileType {
+	case fsdiff.File:
+		m.Size = st.Size
+	case fsdiff.Symlink:
+		m.Size = st.Size
+		m.SetTarget(target)
+	}
+	return m
+}
+
+// fileType translates the type of stat(2).
+func fileType(mode uint32) fsdiff.FileType {
 	switch mode & unix.S_IFMT {
 	case unix.S_IFDIR:
 		return fsdiff.Dir
@@ -36,4 +56,51 @@ func FileType(mode uint32) fsdiff.FileType {
 		return fsdiff.Block
 	}
 	return fsdiff.File
+}
+
+// maxNotes limits how many notes a diff has.
+const maxNotes = 50
+
+// Findings collects what several goroutines find out about a tree.
+type Findings struct {
+	mu    sync.Mutex
+	b     *fsdiff.Builder
+	notes []string
+	err   error
+}
+
+// NewFindings returns an empty collection, whose changes go to b.
+func NewFindings(b *fsdiff.Builder) *Findings { return &Findings{b: b} }
+
+// Change adds a change. before is nil for what was not there.
+func (f *Findings) Change(path string, kind fsdiff.Kind, m fsdiff.Meta, before *fsdiff.Meta) {
+	if path == "" {
+		path = "/"
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.b.Add(path, kind, m, before)
+}
+
+// Note adds a message for the user.
+func (f *Findings) Note(format string, args ...any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.notes) < maxNotes {
+		f.notes = append(f.notes, fmt.Sprintf(format, args...))
+	}
+}
+
+// Fail adds an error about what must be readable. The list of changes is incomplete then.
+func (f *Findings) Fail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = errors.Join(f.err, err)
+}
+
+// Result returns the notes and the errors.
+func (f *Findings) Result() ([]string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.notes, f.err
 }

@@ -44,9 +44,6 @@ func (n *Node) Inode() Inode { return InodeOf(&n.Stat) }
 // InodeOf returns the name of the file that st describes.
 func InodeOf(st *unix.Stat_t) Inode { return Inode{uint64(st.Dev), st.Ino} }
 
-// MaxNotes bounds what a diff says about what it could not look at.
-const MaxNotes = 50
-
 // Node is a file of any type, by the directory that it is in.
 type Node struct {
 	Dir   *Dir

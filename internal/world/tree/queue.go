@@ -1,38 +1,54 @@
 package tree
 
-import (
-	"sync"
-)
+import "sync"
 
-// Queue is work that several goroutines share and that adds to itself, such as the directories of a tree. What was
-// added last is done first, which keeps few directories open. The zero queue is ready.
+// Portion is the number of names in one task. A directory with more names becomes several tasks.
+const Portion = 512
+
+// Queue holds tasks that several workers share and that add more tasks, such as the directories of
+// a tree. A worker takes the task that was added last, which keeps few directories open.
 type Queue[T any] struct {
 	mu    sync.Mutex
-	idle  sync.Cond // work was added, or none will be; its lock is mu
+	idle  sync.Cond // a task was added, or there will be no more; its lock is mu
 	stack []T
-	busy  int // work that is being done, which may add other
+	busy  int // tasks that are being done, which may add more
+	spare int // workers that may still be started
+	from  int
+	do    func(T)
+	all   sync.WaitGroup
 }
 
-// Add puts work into the queue.
+// NewQueue returns a queue for Run, which does each task with do. There are at most so many
+// workers; another one is started when from tasks wait.
+func NewQueue[T any](workers, from int, do func(T)) *Queue[T] {
+	q := &Queue[T]{spare: workers - 1, from: from, do: do}
+	q.idle.L = &q.mu
+	return q
+}
+
+// Add puts a task into the queue.
 func (q *Queue[T]) Add(t T) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.stack = append(q.stack, t)
-	q.idle.L = &q.mu
+	if q.spare > 0 && len(q.stack) >= q.from {
+		q.spare--
+		q.all.Go(func() { work(q) })
+	}
 	q.idle.Signal()
 }
 
-// Run does what is in the queue, and what that adds to it, until nothing is left.
-func (q *Queue[T]) Run(workers int, do func(T)) {
-	q.idle.L = &q.mu
-	var all sync.WaitGroup
-	for range workers {
-		all.Go(func() { q.work(do) })
+// Run does first and all tasks that were added, until none is left.
+func (q *Queue[T]) Run(first ...T) {
+	for _, t := range first {
+		q.Add(t)
 	}
-	all.Wait()
+	work(q)
+	q.all.Wait()
 }
 
-func (q *Queue[T]) work(do func(T)) {
+// work is one worker.
+func work[T any](q *Queue[T]) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for {
@@ -43,17 +59,14 @@ func (q *Queue[T]) work(do func(T)) {
 			q.idle.Broadcast()
 			return
 		}
-		t := q.stack[len(q.stack)-1]
 		var none T
+		t := q.stack[len(q.stack)-1]
 		q.stack[len(q.stack)-1] = none
 		q.stack = q.stack[:len(q.stack)-1]
 		q.busy++
 		q.mu.Unlock()
-		do(t)
+		q.do(t)
 		q.mu.Lock()
 		q.busy--
 	}
 }
-
-// Portion is the number of names in a task; directories with more are shared out.
-const Portion = 512

@@ -15,7 +15,7 @@ import (
 // changes with what is in it.
 func (w *walker) dirChanged(j *job, v *view) bool {
 	a, b := &j.now.Stat, &j.before.Stat
-	if a.Mode != b.Mode || a.Uid != b.Uid || a.Gid != b.Gid {
+	if tree.OwnerDiffers(a, b) {
 		return true
 	}
 	now := v.up
@@ -35,7 +35,7 @@ func (w *walker) changed(j *job, v *view, now, before *tree.Node) bool {
 	if !now.Upper && a.Dev == b.Dev && a.Ino == b.Ino {
 		return false
 	}
-	if a.Mode != b.Mode || a.Uid != b.Uid || a.Gid != b.Gid || a.Mtim != b.Mtim || a.Rdev != b.Rdev || a.Size != b.Size {
+	if tree.Differ(a, b) {
 		return true
 	}
 	if now.Format() == unix.S_IFLNK && w.target(j, now) != w.target(j, before) {
@@ -124,18 +124,12 @@ func (w *walker) data(j *job, v *view, n, before *tree.Node) *tree.Node {
 }
 
 // meta describes a file.
-func (w *walker) meta(j *job, name string, n *tree.Node) fsdiff.Meta {
-	st := &n.Stat
-	m := fsdiff.Meta{Mode: tree.Octal(st.Mode), UID: st.Uid, GID: st.Gid, FileType: tree.FileType(st.Mode)}
-	m.Mtime = tree.TimeText(st.Mtim.Unix())
-	switch m.FileType {
-	case fsdiff.File:
-		m.Size = st.Size
-	case fsdiff.Symlink:
-		m.Size = st.Size
-		m.SetTarget(w.target(j, n))
+func (w *walker) meta(j *job, n *tree.Node) fsdiff.Meta {
+	target := ""
+	if n.Format() == unix.S_IFLNK {
+		target = w.target(j, n)
 	}
-	return m
+	return tree.Meta(&n.Stat, target)
 }
 
 // target returns the target of a symlink.

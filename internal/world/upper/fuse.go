@@ -125,7 +125,7 @@ func (w *walker) sawFuseCopy(j *job, v *view, now, before *tree.Node) {
 		w.emit(j, "/"+name, fsdiff.Modify, now, before)
 	}
 	if rest := int(before.Stat.Nlink) - 1 - met; rest > 0 {
-		w.note("hard-links: %s has %d other names that change with it and are not listed", fsdiff.Escape(j.l.base+j.rel+"/"+now.Name), rest)
+		w.Note("hard-links: %s has %d other names that change with it and are not listed", fsdiff.Escape(j.l.base+j.rel+"/"+now.Name), rest)
 	}
 }
 

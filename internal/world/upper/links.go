@@ -176,7 +176,7 @@ func (w *walker) noteLinks(l *layer) {
 	}
 	for _, f := range l.links.files {
 		if f.changed && f.met < f.names {
-			w.note("hard-links: %s has %d other names that change with it and are not listed", fsdiff.Escape(f.path), f.names-f.met)
+			w.Note("hard-links: %s has %d other names that change with it and are not listed", fsdiff.Escape(f.path), f.names-f.met)
 		}
 	}
 }

@@ -93,12 +93,13 @@ func Walk(uppers []Upper, b *fsdiff.Builder) (entries int, notes []string, err e
 		}
 		layers = append(layers, l)
 	}
-	w.run()
+	w.queue.Run()
 	for _, l := range layers {
 		w.noteLinks(l)
-		l.close()
+		closeLayer(l)
 	}
-	return w.entries, w.notes, errors.Join(err, w.err)
+	notes, walkErr := w.Result()
+	return int(w.entries.Load()), notes, errors.Join(err, walkErr)
 }
 
 // layer is an Upper that is being walked.
@@ -136,14 +137,14 @@ func (w *walker) openLayer(u *Upper, all []Upper) (*layer, error) {
 		}
 	}
 	if l.root, err = tree.Open(u.Lower); err != nil {
-		w.note("what was in %s is not known: %v", u.Path, err)
+		w.Note("what was in %s is not known: %v", u.Path, err)
 	}
 	if l.links, err = openLinks(u.Index); err != nil {
-		w.note("hard links in %s are not followed: %v", u.Path, err)
+		w.Note("hard links in %s are not followed: %v", u.Path, err)
 	}
 	if err := w.pushRoot(l, up, &st); err != nil {
 		tree.Release(up)
-		l.close()
+		closeLayer(l)
 		return nil, fmt.Errorf("stat upper of %s: %w", u.Path, err)
 	}
 	return l, nil
@@ -159,8 +160,8 @@ func isUntouched(u *Upper, up *tree.Dir, st *unix.Stat_t) bool {
 	return err == nil && *state == *u.Start
 }
 
-// close releases the lower and the index.
-func (l *layer) close() {
+// closeLayer releases the lower and the index.
+func closeLayer(l *layer) {
 	tree.Release(l.root)
 	if l.links != nil {
 		tree.Release(l.links.dir)

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
-	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -15,24 +15,27 @@ import (
 
 // walker is one call of Walk.
 type walker struct {
-	b *fsdiff.Builder
-
-	mu      sync.Mutex // guards all that follows, and b
-	entries int
-	notes   []string
-	err     error
-
-	// The queue. What was found last is looked at first, which keeps few directories open.
-	stack   []task
-	busy    int        // tasks that are being done, which may add others
-	idle    *sync.Cond // a task was added, or none will be
-	helped  bool       // the second worker has been started
-	workers sync.WaitGroup
+	*tree.Findings
+	entries atomic.Int64
+	queue   *tree.Queue[task]
 }
 
+// A second worker is worth its start when so many tasks wait. Both are busy with system calls most
+// of the time; more than two would only wait for each other.
+const (
+	workers  = 2
+	helpFrom = 4
+)
+
 func newWalker(b *fsdiff.Builder) *walker {
-	w := &walker{b: b}
-	w.idle = sync.NewCond(&w.mu)
+	w := &walker{Findings: tree.NewFindings(b)}
+	w.queue = tree.NewQueue(workers, helpFrom, func(t task) {
+		if t.view == nil {
+			w.visit(t.job)
+		} else {
+			w.look(t)
+		}
+	})
 	return w
 }
 
@@ -72,67 +75,9 @@ func (v *view) hold() *view {
 	return v
 }
 
-// helpFrom is the number of tasks in the queue at which a second worker is worth its start. Both are busy with system calls
-// most of the time; more would only wait for each other.
-const helpFrom = 4
-
-// run does what is in the queue, and what that adds to it, until it is empty.
-func (w *walker) run() {
-	w.work()
-	w.workers.Wait()
-}
-
-func (w *walker) work() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for {
-		for len(w.stack) == 0 && w.busy > 0 {
-			w.idle.Wait()
-		}
-		if len(w.stack) == 0 {
-			w.idle.Broadcast()
-			return
-		}
-		t := w.stack[len(w.stack)-1]
-		w.stack = w.stack[:len(w.stack)-1]
-		w.busy++
-		w.mu.Unlock()
-		if t.view == nil {
-			w.visit(t.job)
-		} else {
-			w.look(t)
-		}
-		w.mu.Lock()
-		w.busy--
-	}
-}
-
-// add puts a task into the queue.
-func (w *walker) add(t task) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.stack = append(w.stack, t)
-	if len(w.stack) >= helpFrom && !w.helped {
-		w.helped = true
-		w.workers.Go(w.work)
-	}
-	w.idle.Signal()
-}
-
-// note keeps a message for the user.
-func (w *walker) note(format string, args ...any) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(w.notes) < tree.MaxNotes {
-		w.notes = append(w.notes, fmt.Sprintf(format, args...))
-	}
-}
-
 // fail keeps an error about an upper.
 func (w *walker) fail(j *job, name string, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.err = errors.Join(w.err, fmt.Errorf("read upper of %s: %w", fsdiff.Escape(j.l.base+j.rel+name), err))
+	w.Fail(fmt.Errorf("read upper of %s: %w", fsdiff.Escape(j.l.base+j.rel+name), err))
 }
 
 // pushRoot compares the root of an overlay and puts it on the stack. It takes over the reference to up.
@@ -152,7 +97,7 @@ func (w *walker) pushRoot(l *layer, up *tree.Dir, st *unix.Stat_t) error {
 		w.emit(j, "", fsdiff.Modify, j.now, j.before)
 	}
 	j.opened = &view{up: up, low: l.root.Hold(), was: l.root.Hold(), same: true}
-	w.add(task{job: j})
+	w.queue.Add(task{job: j})
 	return nil
 }
 
@@ -174,7 +119,7 @@ func (w *walker) visit(j *job) {
 	names := w.namesOf(j, v, linked)
 	if linked == nil { // else what is linked is only known after the last name
 		for ; len(names) > tree.Portion; names = names[tree.Portion:] {
-			w.add(task{j, v.hold(), names[:tree.Portion]})
+			w.queue.Add(task{j, v.hold(), names[:tree.Portion]})
 		}
 	}
 	for _, name := range names {
@@ -242,7 +187,7 @@ func (w *walker) openLower(j *job, parent *tree.Dir, name string) *tree.Dir {
 
 // unknown notes that the lower of a path could not be looked at.
 func (w *walker) unknown(j *job, name string, err error) {
-	w.note("what was in %s is not known: %v", fsdiff.Escape(j.l.base+j.rel+name), err)
+	w.Note("what was in %s is not known: %v", fsdiff.Escape(j.l.base+j.rel+name), err)
 }
 
 // namesOf returns each name that may stand for a change: those of the upper, and where the lower part is
@@ -255,9 +200,7 @@ func (w *walker) namesOf(j *job, v *view, linked *siblings) []string {
 	if j.l.isFuse() {
 		names = fuseNames(names)
 	}
-	w.mu.Lock()
-	w.entries += len(names)
-	w.mu.Unlock()
+	w.entries.Add(int64(len(names)))
 	linked.inUpper(names)
 	if v.same {
 		return names
@@ -344,7 +287,7 @@ func (w *walker) push(j *job, v *view, name string, now, before *tree.Node) {
 		next.was = v.was.Hold()
 	}
 	next.compare = next.now != nil && next.before != nil
-	w.add(task{job: next})
+	w.queue.Add(task{job: next})
 }
 
 // upperNode looks at a name of the upper.
@@ -403,20 +346,14 @@ func (w *walker) lowerNode(j *job, d *tree.Dir, name string) *tree.Node {
 
 // emit adds a change of a name in the directory of j; the name is "" for the directory itself.
 func (w *walker) emit(j *job, name string, kind fsdiff.Kind, now, before *tree.Node) {
-	m := w.meta(j, name, now)
+	m := w.meta(j, now)
 	var was *fsdiff.Meta
 	if before != nil {
 		old := m
 		if before != now {
-			old = w.meta(j, name, before)
+			old = w.meta(j, before)
 		}
 		was = &old
 	}
-	full := j.l.base + j.rel + name
-	if full == "" {
-		full = "/"
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.b.Add(full, kind, m, was)
+	w.Change(j.l.base+j.rel+name, kind, m, was)
 }
