@@ -71,7 +71,6 @@ var wideComments = map[string]bool{
 	"internal/probe":                      true,
 	"internal/procstate":                  true,
 	"internal/record":                     true,
-	"internal/redact":                     true,
 	"internal/replay":                     true,
 	"internal/replay/corpus":              true,
 	"internal/shell":                      true,

@@ -2,7 +2,8 @@ package redact
 
 import "strings"
 
-// The tokens below were made up, and are put together from pieces so that no scanner takes them for real.
+// The tokens below were made up, and are put together from pieces so that no scanner takes them for
+// real.
 var (
 	chance = "a8Fk2Lq9Zr4Tm7Xw1Bc6Vn3Hp5Dj0Gs8Ye2Ku4Q"
 	ghp    = "gh" + "p_" + chance[:36]

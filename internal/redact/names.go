@@ -2,20 +2,21 @@ package redact
 
 import "strings"
 
-// rank is how much a name says of its value.
+// rank is how likely a name makes it that its value is a secret.
 type rank int
 
 const (
 	innocent rank = iota
-	weak          // may be a secret: its value decides
+	weak          // the value decides
 	strong        // is a secret
 	header        // is a secret, and the value goes to the end of the line
 )
 
-// nameByte says whether c can stand in the name of a variable, a flag, a setting or a header.
+// nameByte reports whether c can stand in the name of a variable, a flag, a setting or a header.
 func nameByte(c byte) bool { return word(c) || c == '.' }
 
-// names finds what is assigned to a name that says so: NAME=value, --name=value, Name: value, "name": "value".
+// names finds the values of secret-looking names: NAME=value, --name=value, Name: value,
+// "name": "value".
 func (f *finder) names() {
 	s := f.s
 	for i := 0; i < len(s); {
@@ -29,7 +30,7 @@ func (f *finder) names() {
 	}
 }
 
-// assigned looks whether something is assigned to the name s[i:j].
+// assigned adds the value that is assigned to the name s[i:j], if any.
 func (f *finder) assigned(i, j int) {
 	s := f.s
 	k, colon, spaced, ok := separator(s, j)
@@ -60,7 +61,7 @@ func (f *finder) assigned(i, j int) {
 	f.accept(r, from, to)
 }
 
-// separator says where the value begins that a = or a colon after byte j assigns.
+// separator returns where the value begins that a = or a colon after byte j assigns.
 func separator(s string, j int) (k int, colon, spaced, ok bool) {
 	k = j
 	for k < len(s) && (s[k] == '"' || s[k] == '\'' || s[k] == '\\') { // the end of a key in JSON
@@ -91,13 +92,13 @@ func separator(s string, j int) (k int, colon, spaced, ok bool) {
 	return k, colon, spaced, true
 }
 
-// isPwd says whether name is that of a password to some, and of the working directory to others.
+// isPwd reports whether name is pwd, which means a password or the working directory.
 func isPwd(name string) bool { return strings.EqualFold(strings.TrimLeft(name, "-"), "pwd") }
 
-// pathLike says whether v begins like the path of a directory.
+// pathLike reports whether v begins like the path of a directory.
 func pathLike(v string) bool { return v != "" && strings.IndexByte("/.~", v[0]) >= 0 }
 
-// connection says whether s[i:j] stands among the settings of a connection to a database.
+// connection reports whether s[i:j] stands among the settings of a connection to a database.
 func connection(s string, i, j int) bool {
 	const around = 300
 	near := strings.ToLower(s[max(0, i-around):min(len(s), j+around)])
@@ -114,7 +115,7 @@ func connection(s string, i, j int) bool {
 
 func blank(c byte) bool { return c == ' ' || c == '\t' }
 
-// value is where the value begins and ends that stands at k. The name began at i.
+// value returns the bounds of the value at k. Its name begins at i.
 func value(s string, i, k int, colon bool) (from, to int) {
 	if q := quoteAt(s, k); q != "" {
 		if end := closing(s, k+len(q), q); end >= 0 {
@@ -150,7 +151,8 @@ func value(s string, i, k int, colon bool) (from, to int) {
 	return k, min(to, len(s))
 }
 
-// wordGoesOn says whether c, after a quote, belongs to the same word, so that the quote opened a part of it.
+// wordGoesOn reports whether c, after a quote, belongs to the same word, so that the quote opened a
+// part of it.
 func wordGoesOn(c byte) bool {
 	return c > ' ' && strings.IndexByte(";&|)<>`,\"'}]", c) < 0
 }
@@ -194,7 +196,7 @@ func closing(s string, k int, q string) int {
 	return -1
 }
 
-// headerValue takes the value of a header, without the name of the scheme that it may begin with.
+// headerValue adds the value of a header, without the scheme that it may begin with.
 func (f *finder) headerValue(i, k int) {
 	s := f.s
 	to := len(s)
@@ -221,7 +223,7 @@ func (f *finder) headerValue(i, k int) {
 	f.accept(strong, k, to)
 }
 
-// accept notes the value s[from:to] of a name of rank r, unless it is none.
+// accept adds the value s[from:to] of a name of rank r, unless it holds no secret.
 func (f *finder) accept(r rank, from, to int) {
 	v := f.s[from:to]
 	if v == "" || len(v) == 1 && digit(v[0]) || reference(v) || strings.HasPrefix(v, open) && placeholderEnd(v, 0) == len(v) {
@@ -237,7 +239,7 @@ func (f *finder) accept(r rank, from, to int) {
 	f.add(from, to)
 }
 
-// reference says whether v only says where the secret is, or that there is none.
+// reference reports whether v only names the place of a secret, or stands for no value.
 func reference(v string) bool {
 	if len(v) > 1 && (v[0] == '"' || v[0] == '\'') {
 		v = v[1:]
@@ -262,7 +264,7 @@ func reference(v string) bool {
 	return false
 }
 
-// ordinary says whether v is a word that follows a colon in a sentence.
+// ordinary reports whether v is a word that follows a colon in a sentence.
 func ordinary(v string) bool {
 	switch strings.ToLower(strings.Trim(v, `.,!"'`)) {
 	case "the", "and", "not", "for", "was", "must", "should", "invalid", "incorrect", "missing", "expired", "failed", "error", "wrong", "unknown":
@@ -274,7 +276,8 @@ func ordinary(v string) bool {
 // maxName is the length of the longest name that is looked at.
 const maxName = 80
 
-// rankOf says what a name promises. Dashes, dots, underscores and changes of case separate its parts.
+// rankOf returns the rank of a name. Dashes, dots, underscores and changes of case separate its
+// parts.
 func rankOf(name string) rank {
 	if strings.HasPrefix(name, "--") && isPwd(name) {
 		return strong
@@ -332,7 +335,7 @@ func rankOfParts(flat []byte, last string) rank {
 	return innocent
 }
 
-// promises says whether rest begins with a word for a secret.
+// promises reports whether rest begins with a word for a secret.
 func promises(rest []byte) bool {
 	switch rest[0] {
 	case 'p':
@@ -357,7 +360,8 @@ func promises(rest []byte) bool {
 
 func begins(b []byte, word string) bool { return len(b) >= len(word) && string(b[:len(word)]) == word }
 
-// lastPart is the last part of a name, in lower case: of clientSecret and CLIENT_SECRET it is secret.
+// lastPart is the last part of a name, in lower case: of clientSecret and CLIENT_SECRET it is
+// secret.
 func lastPart(name string) string {
 	i := len(name) - 1
 	for i > 0 && name[i-1] != '-' && name[i-1] != '_' && name[i-1] != '.' &&
@@ -367,7 +371,7 @@ func lastPart(name string) string {
 	return strings.ToLower(name[i:])
 }
 
-// about says whether a name that ends so tells something about a secret, and does not hold it.
+// about reports whether a name with this last part describes a secret and does not hold it.
 func about(last string) bool {
 	switch last {
 	case "file", "path", "dir", "name", "id", "ids", "url", "uri", "host", "port", "type", "length", "len", "policy", "ttl", "expiry", "expires",
@@ -379,7 +383,7 @@ func about(last string) bool {
 	return false
 }
 
-// boolean says whether a name begins like one that takes no value, or a number.
+// boolean reports whether a name begins like one that takes no value, or a number.
 func boolean(name string) bool {
 	first, _, more := strings.Cut(strings.ReplaceAll(strings.ToLower(name), "_", "-"), "-")
 	if !more {
@@ -397,7 +401,7 @@ func boolean(name string) bool {
 	return false
 }
 
-// quantity says whether a name counts tokens, as tokens-per-batch does.
+// quantity reports whether a name counts tokens, as tokens-per-batch does.
 func quantity(name string) bool {
 	name = strings.ReplaceAll(strings.ToLower(name), "_", "-")
 	return strings.HasPrefix(name, "tokens-per-") || strings.Contains(name, "-tokens-per-")

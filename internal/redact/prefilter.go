@@ -2,8 +2,8 @@ package redact
 
 import "unsafe"
 
-// Hints is what a quick look at one string found. Those of several strings, such as the
-// words of an argv, are joined with |, because a flag in one word can make a secret of the next.
+// Hints is the result of a quick look at one string. Join those of several strings, such as the
+// words of an argv, with |, because a flag in one word can make a secret of the next.
 type Hints uint8
 
 const (
@@ -12,14 +12,14 @@ const (
 	hintFlag                      // a short flag that means a password to some program
 )
 
-// MayHold says whether strings with these hints may hold a secret. False is certain.
+// MayHold reports whether strings with these hints may hold a secret. False is certain.
 func (h Hints) MayHold() bool {
 	return h&hintSecret != 0 || h&(hintProgram|hintFlag) == hintProgram|hintFlag
 }
 
-// MayHold is a quick look at s: false means that there is certainly nothing to redact in it, true that
-// all rules must be asked. It does not allocate and uses no state, only loops and comparisons.
-// A list of words is asked about with [HintsOf].
+// MayHold is a quick look at s: false means that there is certainly nothing to redact in it, true
+// that all rules must be asked. It does not allocate and uses no state, only loops and comparisons.
+// For a list of words use [HintsOf].
 //
 //go:nosplit
 func MayHold(s string) bool { return HintsOf(s).MayHold() }
@@ -42,9 +42,9 @@ func HintsOf(s string) Hints {
 	return found
 }
 
-// follows says which bytes may follow one of those that hintAt knows: bit n stands for all bytes whose
-// lowest five bits are n. Most pairs of a text are none of these. It is laid out by the linker, so that it is
-// there before anything has run; a test holds it against hintAt.
+// follows says which bytes may follow one of those that hintAt knows: bit n stands for all bytes
+// whose lowest five bits are n. Most pairs of a text are none of these. It is laid out by the
+// linker, so that it is there before anything has run; a test holds it against hintAt.
 var follows = [256]uint32{
 	'a': 0x0390a8c, 'A': 0x0390a8c, // p u k g s b c i t
 	'b': 0x0000028, 'B': 0x0000028, // e c
@@ -82,8 +82,8 @@ var follows = [256]uint32{
 	'9': 0x4000000,
 }
 
-// SecretName says whether a variable of this name may well hold a secret. Like [HintsOf] it may be called before the Go
-// runtime has started.
+// SecretName reports whether a variable of this name may well hold a secret. Like [HintsOf] it may
+// be called before the Go runtime has started.
 //
 //go:nosplit
 func SecretName(name string) bool {
@@ -256,8 +256,9 @@ func lastLetters(s string, i int) Hints {
 	return 0
 }
 
-// dash looks at a dash: the head of a key in PEM form, or a flag that means a password
-// to some programs: -p, -u, -a, -w, -k, -x, -c, in either case, -b, -E or -N, alone, in a cluster or with its value.
+// dash looks at a dash: the head of a key in PEM form, or a flag that means a password to some
+// programs: -p, -u, -a, -w, -k, -x, -c, in either case, -b, -E or -N, alone, in a cluster or with
+// its value.
 //
 //go:nosplit
 func dash(s string, i int) Hints {
@@ -283,7 +284,7 @@ func dash(s string, i int) Hints {
 	return 0
 }
 
-// userinfo says whether the // at i begins the authority of a URL with a part before an @.
+// userinfo reports whether the // at i begins the authority of a URL with a part before an @.
 //
 //go:nosplit
 func userinfo(s string, i int) Hints {
@@ -308,7 +309,7 @@ func userinfo(s string, i int) Hints {
 	return 0
 }
 
-// nameEndsAfter says whether the three letters at i are, or end, a name that something may be
+// nameEndsAfter reports whether the three letters at i are, or end, a name that something may be
 // assigned to: as a variable, a flag, or a key of JSON or YAML.
 //
 //go:nosplit
@@ -325,21 +326,22 @@ func nameEndsAfter(s string, i int) bool {
 	return (j >= len(s) || char(s, j) <= ' ' || char(s, j) == '<' || char(s, j) == '>') && partOfName(s, i)
 }
 
-// partOfName says whether what stands at i is joined to a name before it, as in api-key and accessKey.
+// partOfName reports whether what stands at i is joined to a name before it, as in api-key and
+// accessKey.
 //
 //go:nosplit
 func partOfName(s string, i int) bool {
 	return i > 0 && (char(s, i-1) == '_' || char(s, i-1) == '-' || char(s, i) < 'a' && char(s, i-1) >= 'a')
 }
 
-// starts says whether no letter and no digit stands before byte i.
+// starts reports whether no letter and no digit stands before byte i.
 //
 //go:nosplit
 func starts(s string, i int) bool {
 	return i == 0 || !letter(char(s, i-1)) && (char(s, i-1) < '0' || char(s, i-1) > '9')
 }
 
-// separates says whether a word of a shell may begin after c.
+// separates reports whether a word of a shell may begin after c.
 //
 //go:nosplit
 func separates(c byte) bool {
@@ -362,20 +364,20 @@ func forges(s string, i int) Hints {
 		at(s, i, "glimt-") || at(s, i, "glagent-") || at(s, i, "gloas-") || at(s, i, "glsoat-") || at(s, i, "glffct-"))
 }
 
-// char is byte i of s. Without the check of bounds, whose failure needs a stack, the functions of this
-// file can be called where there is hardly any. The caller has compared i with the length.
+// char is byte i of s. Without the check of bounds, whose failure needs a stack, the functions of
+// this file can be called where there is hardly any. The caller has compared i with the length.
 //
 //go:nosplit
 func char(s string, i int) byte {
 	return *(*byte)(unsafe.Add(unsafe.Pointer(unsafe.StringData(s)), i))
 }
 
-// letter says whether c is a letter of ASCII.
+// letter reports whether c is a letter of ASCII.
 //
 //go:nosplit
 func letter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 
-// at says whether word, which is written in lower case, stands at byte i of s, in any case.
+// at reports whether word, which is written in lower case, stands at byte i of s, in any case.
 //
 //go:nosplit
 func at(s string, i int, word string) bool {

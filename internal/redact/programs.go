@@ -17,7 +17,7 @@ type flags struct {
 	logon    bool   // the first word that is no flag is user/password@host
 }
 
-// flagsOf says how a program takes a password; ok is false for one that is not known to.
+// flagsOf returns how a program takes a password; ok is false if it is not known to take one.
 func flagsOf(program string) (f flags, ok bool) {
 	base := path.Base(program)
 	switch base {
@@ -63,18 +63,18 @@ func flagsOf(program string) (f flags, ok bool) {
 	return flags{}, false
 }
 
-// token is one word of a command. Its secrets are noted in the finder of the string that it stands in.
+// token is one word of a command. Its secrets are added to the finder of its string.
 type token struct {
 	text     string // without quotes
 	from, to int    // in that string, without the quotes around all of it
 	in       *finder
 }
 
-// maxDepth is how many shells within quotes of each other are looked into.
+// maxDepth limits how deep quotes within quotes are searched for commands.
 const maxDepth = 8
 
-// commands cuts s[from:to] into simple commands, and looks at each. It knows quotes and what separates
-// commands, and takes the rest as it comes.
+// commands cuts s[from:to] into simple commands, and looks at each. It knows quotes and what
+// separates commands, and takes the rest as it comes.
 func (f *finder) commands(from, to, depth int) {
 	if f.word && !strings.ContainsAny(f.s, " \t\n") || depth > maxDepth {
 		return
@@ -103,7 +103,7 @@ func (f *finder) commands(from, to, depth int) {
 	pipe.command(tokens, 0)
 }
 
-// pipeline knows what is said at the head of a pipe: the last word of an echo.
+// pipeline holds what an echo or printf at the head of a pipe writes: its last word.
 type pipeline struct{ said token }
 
 // command looks at a command that ends at the separator sep. If it reads a secret from its input, what was said
@@ -128,7 +128,7 @@ func (p *pipeline) command(tokens []token, sep byte) {
 	}
 }
 
-// readsSecret says whether a command takes a password or a token from its input.
+// readsSecret reports whether a command takes a password or a token from its input.
 func readsSecret(tokens []token) bool {
 	for _, t := range tokens {
 		if t.plain() && (t.text == "--password-stdin" || t.text == "--with-token") {
@@ -138,12 +138,12 @@ func readsSecret(tokens []token) bool {
 	return false
 }
 
-// hereString says whether t stands after <<<.
+// hereString reports whether t stands after <<<.
 func (t token) hereString() bool {
 	return strings.HasSuffix(strings.TrimRight(t.in.s[:t.from], " \t\"'"), "<<<")
 }
 
-// plain says whether t was written without quotes, but for those around all of it.
+// plain reports whether t was written without quotes, but for those around all of it.
 func (t token) plain() bool { return t.in.s[t.from:t.to] == t.text }
 
 // wordEnd is where the word that begins at i ends. What is quoted in it is looked at as commands.
@@ -265,7 +265,7 @@ func (t token) logon() {
 	}
 }
 
-// long looks at a flag that is a word, with its value in the next one. It says whether that is what t is.
+// long looks at a long flag with its value in the next word, and reports whether t is one.
 func (t token) long(program flags, rest []token) bool {
 	name := strings.TrimLeft(t.text, "-")
 	switch {
@@ -297,13 +297,13 @@ func (t token) long(program flags, rest []token) bool {
 	return true
 }
 
-// pair says whether the value of a long flag is a user, a colon, and a password.
+// pair reports whether the value of a long flag is a user, a colon, and a password.
 func pair(flag string) bool {
 	return flag == "--user" || flag == "--cert" || flag == "--proxy-cert" || flag == "--proxy-user" || flag == "--auth"
 }
 
-// bare looks at a word that is no flag. It says what the next is if that looks made by chance: `configure
-// set aws_secret_access_key …`, `authtoken …`, or, in a file of logins, `password …`.
+// bare looks at a word that is no flag. It says what the next is if that looks made by chance:
+// `configure set aws_secret_access_key …`, `authtoken …`, or, in a file of logins, `password …`.
 func (t token) bare(rest []token) {
 	if n := strings.LastIndex(t.text, ":_"); n > 0 && len(rest) > 0 && strings.HasPrefix(t.text, "//") { // a setting of npm
 		if name := t.text[n+1:]; rankOf(name) != innocent && HintsOf(name).MayHold() {
@@ -344,7 +344,7 @@ func (p flags) find(t token, rest []token) {
 	}
 }
 
-// secret notes what follows the first skip bytes of t, and there the byte after, if that is not 0.
+// secret adds what follows the first skip bytes of t, and there the byte after, if that is not 0.
 func (t token) secret(skip int, after byte) {
 	s := t.in.s
 	if skip > t.to-t.from || s[t.from:t.from+skip] != t.text[:skip] { // quotes in the midst of the flag: nobody writes that

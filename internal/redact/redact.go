@@ -1,12 +1,12 @@
 // Package redact finds secrets in commands and takes them out.
 //
-// [MayHold] is the quick look that nearly every command ends with; it can be called even before the
-// Go runtime has started. A [Redactor] asks all the rules: shapes of well-known tokens (shapes.go),
-// values of names that say so (names.go), passwords in URLs, and the flags of programs that take one
-// (programs.go). What it finds is replaced by ‹secret:N›, and [Restore] puts it back.
+// [MayHold] is a quick look, and the end of the search for nearly every command. It can be called
+// before the Go runtime has started. A [Redactor] asks all the rules: shapes of well-known tokens
+// (shapes.go), values of names that say so (names.go), passwords in URLs, and the flags of programs
+// that take one (programs.go). What it finds is replaced by ‹secret:N›, and [Restore] puts it back.
 //
-// The rules look at text, not at what a shell would make of it. They would rather take out too much
-// than too little, because nothing is lost by it. Where the values are kept is left to package record.
+// The rules look at text, not at what a shell would make of it. When in doubt they take a value
+// out, because nothing is lost by that. Package vault keeps the values.
 package redact
 
 import (
@@ -21,8 +21,8 @@ const (
 	shut = "›"
 )
 
-// distinctive says whether a value that was found once is taken out wherever it stands. Short ones would be found in the
-// midst of ordinary words, and some, such as the password postgres, are one.
+// distinctive reports whether a value that was found once can be replaced wherever it stands. Short
+// values are parts of ordinary words, and some, such as the password postgres, are one.
 func distinctive(value string) bool {
 	const short, word = 8, 12
 	if len(value) < short || len(value) >= word {
@@ -47,9 +47,9 @@ type Redactor struct {
 // Values are the secrets that were taken out so far: the first is that of ‹secret:1›.
 func (r *Redactor) Values() []string { return r.values }
 
-// Variables tells the values of an environment, in the form of os.Environ: what stands in one whose name promises
-// a secret is taken out wherever it is found. A command gets it from a shell that put it in the place of $NAME.
-// Paths, and what is too short or too common to be told from an ordinary word, are left alone.
+// Variables adds the values of variables whose names suggest a secret: they are replaced wherever
+// they are found, because a shell may have put one in the place of $NAME. env has the form of
+// os.Environ. Paths, and values that are too short or too common, are left alone.
 func (r *Redactor) Variables(env []string) {
 	for _, entry := range env {
 		name, value, _ := strings.Cut(entry, "=")
@@ -73,8 +73,8 @@ func (r *Redactor) Text(s string) string {
 	return r.replace(s, f.spans)
 }
 
-// Words takes the secrets out of an argv, in which one word says what the next is. The slice words is not
-// changed, and is the result if there was nothing to do.
+// Words takes the secrets out of an argv, in which one word says what the next is. The slice words
+// is not changed, and is the result if no word holds a secret.
 func (r *Redactor) Words(words []string) []string {
 	var hints Hints
 	repeats := false
@@ -100,12 +100,12 @@ func (r *Redactor) Words(words []string) []string {
 	return out
 }
 
-// script says whether a word is an option, alone or in a cluster, that makes a script of the next one.
+// script reports whether a word is an option, alone or in a cluster, whose value is a script.
 func script(option string) bool {
 	return len(option) > 1 && option[0] == '-' && option[1] != '-' && option[len(option)-1] == 'c'
 }
 
-// repeats says whether s holds a value that was taken out before.
+// repeats reports whether s holds a value that was taken out before.
 func (r *Redactor) repeats(s string) bool {
 	for _, v := range r.values {
 		if distinctive(v) && strings.Contains(s, v) {
@@ -120,7 +120,7 @@ func (r *Redactor) repeats(s string) bool {
 	return false
 }
 
-// replace puts placeholders in the place of the spans of s, and of known values between them.
+// replace writes placeholders for the spans of s, and for known values between them.
 func (r *Redactor) replace(s string, spans []span) string {
 	spans = union(spans)
 	for _, sp := range spans {
@@ -158,7 +158,7 @@ func (r *Redactor) placeholder(b *strings.Builder, value string) {
 	b.WriteString(open + strconv.Itoa(r.number[value]) + shut)
 }
 
-// known writes s with each value that has a number replaced, the longest first.
+// known writes s, with each numbered value replaced, the longest first.
 func (r *Redactor) known(b *strings.Builder, s string) {
 	first, value := len(s), ""
 	for _, v := range r.values {
@@ -205,7 +205,7 @@ type finder struct {
 // add notes that s[from:to] is a secret.
 func (f *finder) add(from, to int) { f.spans = append(f.spans, span{from, to}) }
 
-// text asks every rule.
+// text applies every rule.
 func (f *finder) text() {
 	f.placeholders()
 	f.shapes()
@@ -245,8 +245,8 @@ func placeholderEnd(s string, i int) int {
 	return j + len(shut)
 }
 
-// Restore puts the values back into a string that a [Redactor] made. If a value is missing, missing is the
-// placeholder that it belongs to.
+// Restore puts the values back into a string that a [Redactor] made. If a value is missing, missing
+// is the placeholder that it belongs to.
 func Restore(s string, values map[int]string) (text, missing string) {
 	if !strings.Contains(s, open) {
 		return s, ""

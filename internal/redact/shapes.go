@@ -9,8 +9,8 @@ type shape struct {
 	set    func(byte) bool
 }
 
-// shapes are the tokens of well-known issuers by their first byte, as the issuers document them. It is laid
-// out by the linker, so that it costs nothing at start.
+// shapes are the tokens of well-known issuers by their first byte, as the issuers document them. It
+// is laid out by the linker, so that it costs nothing at start.
 var shapes = [128][]shape{
 	'A': {{"AKIA", 16, upper}, {"ASIA", 16, upper}, {"ABIA", 16, upper}, {"ACCA", 16, upper}, {"AIza", 30, word}, {"ATATT3", 20, base64}, {"ATCTT3", 20, base64}, {"ATBB", 28, alnum}, {"AGE-SECRET-KEY-1", 50, upper}},
 	'G': {{"GOCSPX-", 20, word}},
@@ -99,7 +99,8 @@ func (f *finder) shapes() {
 	}
 }
 
-// issued looks for a token of a known issuer at i, and says whether it is the id of a key of AWS.
+// issued looks for a token of a known issuer at i, and reports whether it is the id of a key of
+// AWS.
 func (f *finder) issued(i int) (aws bool) {
 	for _, sh := range shapes[f.s[i]] {
 		if n := sh.match(f.s, i); n > 0 {
@@ -158,7 +159,8 @@ func (f *finder) pem(i int) {
 	f.add(i, end)
 }
 
-// bot finds the token of a chat bot: its number, a colon, AA and 33 more. i is the place of the colon.
+// bot finds the token of a chat bot: its number, a colon, AA and 33 more. i is the place of the
+// colon.
 func (f *finder) bot(i int) {
 	from := i
 	for from > 0 && f.s[from-1] >= '0' && f.s[from-1] <= '9' {
@@ -257,7 +259,8 @@ func word(c byte) bool   { return alnum(c) || c == '_' || c == '-' }
 func dotted(c byte) bool { return word(c) || c == '.' }
 func base64(c byte) bool { return word(c) || c == '+' || c == '/' || c == '=' }
 
-// entropic says whether s looks like made by chance: long, of letters and digits, hardly a byte twice.
+// entropic reports whether s looks like made by chance: long, of letters and digits, hardly a byte
+// twice.
 func entropic(s string) bool {
 	if len(s) < 16 {
 		return false
