@@ -2,14 +2,15 @@ package doctor
 
 import (
 	"context"
+	"errors"
+	"os"
 	"os/exec"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"substrate/internal/probe"
 	"substrate/internal/world/cgroup"
+	"substrate/internal/world/view"
 )
 
 // askUserns tries to make a user namespace. Root's worlds need none.
@@ -43,33 +44,28 @@ func askFuse(Host) finding {
 		row = Row{"/dev/fuse", Warn, f.Device, fuseDeviceFix(f.Device)}
 	}
 	program := Row{"fuse-overlayfs", Warn, "not installed", install("fuse-overlayfs fuse3")}
-	if path, said := programVersion("fuse-overlayfs"); path != "" {
-		f.Program, f.Version = path, wordAfter(said, "fuse-overlayfs: version ")
+	if path, err := view.FuseProgram(); err == nil {
+		f.Program, f.Version = path, wordAfter(version(path), "fuse-overlayfs: version ")
 		program = Row{"fuse-overlayfs", Pass, path + " " + f.Version, ""}
 	}
 	return finding{rows: []Row{row, program}, set: func(r *Report) {
-		mountOK := r.Fuse.MountOK
-		r.Fuse = f
-		r.Fuse.MountOK = mountOK
+		r.Fuse.Device, r.Fuse.Program, r.Fuse.Version = f.Device, f.Program, f.Version
 	}}
 }
 
 // fuseDevice is "ok", or what is wrong with /dev/fuse.
 func fuseDevice() string {
-	const path = "/dev/fuse"
-	var st unix.Stat_t
-	if err := unix.Stat(path, &st); err != nil {
-		return "missing"
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFCHR || st.Rdev != unix.Mkdev(10, 229) {
+	err := view.FuseDevice()
+	var failed *os.PathError
+	switch {
+	case err == nil:
+		return "ok"
+	case !errors.As(err, &failed):
 		return "is not the character device 10, 229"
+	case failed.Op == "open":
+		return "cannot be opened: " + failed.Err.Error()
 	}
-	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return "cannot be opened: " + err.Error()
-	}
-	_ = unix.Close(fd)
-	return "ok"
+	return "missing"
 }
 
 func fuseDeviceFix(what string) string {
@@ -79,30 +75,20 @@ func fuseDeviceFix(what string) string {
 	return "modprobe fuse; in a container: run it with --device /dev/fuse"
 }
 
-// programTime bounds a program that only has to tell its version.
+// programTime bounds a program that prints its version.
 const programTime = 10 * time.Second
 
-// programVersion finds a program, on PATH or where root's programs are, and returns what it says of its version; "" without it.
-func programVersion(name string) (path, said string) {
-	path, err := exec.LookPath(name)
-	for _, dir := range []string{"/usr/sbin/", "/sbin/", "/usr/local/bin/"} {
-		if err == nil {
-			break
-		}
-		path, err = exec.LookPath(dir + name)
-	}
-	if err != nil {
-		return "", ""
-	}
+// version is what the program at path says of its version; "" if it cannot be asked.
+func version(path string) string {
 	ctx, cancel := context.WithTimeout(context.Background(), programTime)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, "--version")
 	cmd.WaitDelay = programTime
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		return path, ""
+		return ""
 	}
-	return path, string(out)
+	return string(out)
 }
 
 // wordAfter is the word that follows mark in what a program said; "" if mark is not there.
@@ -119,33 +105,29 @@ func wordAfter(said, mark string) string {
 func askNft(Host) finding {
 	n := Nft{}
 	row := Row{"nft program", Pass, "not installed; worlds do not need it, you need it to look at their rules: " + install("nftables"), ""}
-	if path, said := programVersion("nft"); path != "" {
-		n.Present, n.Version = true, wordAfter(said, "nftables ")
-		row.Detail = path + " " + n.Version
+	for _, name := range []string{"nft", "/usr/sbin/nft", "/sbin/nft", "/usr/local/bin/nft"} { // root's PATH may be elsewhere
+		if path, err := exec.LookPath(name); err == nil {
+			n.Present, n.Version = true, wordAfter(version(path), "nftables ")
+			row.Detail = path + " " + n.Version
+			break
+		}
 	}
-	return finding{rows: []Row{row}, set: func(r *Report) {
-		kernel := r.Nft.Kernel
-		r.Nft = n
-		r.Nft.Kernel = kernel
-	}}
+	return finding{rows: []Row{row}, set: func(r *Report) { r.Nft.Present, r.Nft.Version = n.Present, n.Version }}
 }
 
 // askCgroup says where cgroup v2 is and whether groups can be made there. What a group has is seen in a world.
 func askCgroup(h Host) finding {
-	c := Cgroup{Missing: []string{}}
 	mount, err := cgroup.Mount()
 	if err != nil {
-		return finding{rows: []Row{{"cgroup v2", Warn, err.Error(), remedyOf(err)}}, set: func(r *Report) { r.Cgroup.Mount = "" }}
+		return finding{rows: []Row{{"cgroup v2", Warn, err.Error(), remedyOf(err)}}}
 	}
-	c.Mount = mount
 	row := Row{"cgroup v2", Pass, "mounted at " + mount, ""}
-	if c.Parent, err = cgroup.Parent(h.Root); err != nil {
-		c.Parent = ""
+	parent, err := cgroup.Parent(h.Root)
+	if err != nil {
+		parent = ""
 		row = Row{"cgroup v2", Warn, "mounted at " + mount + "; " + err.Error(), remedyOf(err)}
 	}
 	return finding{rows: []Row{row}, set: func(r *Report) {
-		missing := r.Cgroup.Missing
-		r.CgroupV2, r.Cgroup = true, c
-		r.Cgroup.Missing = missing
+		r.CgroupV2, r.Cgroup.Mount, r.Cgroup.Parent = true, mount, parent
 	}}
 }

@@ -1,15 +1,16 @@
 package doctor
 
 import (
-	"bytes"
 	"strconv"
+	"strings"
 
-	"golang.org/x/sys/unix"
+	"substrate/internal/world/landlock"
 )
 
 // askSecurity looks at the security modules.
 func askSecurity(Host) finding {
-	selinux, apparmor, abi := selinuxState(), appArmorState(), landlockABI()
+	selinux, apparmor := selinuxState(), appArmorState()
+	abi, landlockErr := landlock.Version()
 	rows := []Row{
 		{"selinux", Pass, selinux, ""},
 		{"apparmor", Pass, apparmor, ""},
@@ -24,11 +25,11 @@ func askSecurity(Host) finding {
 			rows[1].Status, rows[1].Fix = Warn, "run the container with --security-opt apparmor=unconfined if worlds cannot mount"
 		}
 	}
-	if abi <= 0 {
+	if landlockErr != nil {
 		rows[2] = Row{"landlock", Warn, "unavailable: copy-diff without namespaces could not keep a command from writing elsewhere", "boot with lsm=landlock,… (Linux 5.13)"}
 	}
 	return finding{rows: rows, set: func(r *Report) {
-		r.SELinux, r.AppArmor, r.LandlockABI = selinux, apparmor, max(abi, 0)
+		r.SELinux, r.AppArmor, r.LandlockABI = selinux, apparmor, abi
 	}}
 }
 
@@ -42,7 +43,7 @@ func selinuxState() string {
 	case "0":
 		return "permissive"
 	}
-	if bytes.Contains(readAll("/proc/filesystems"), []byte("selinuxfs")) && containerKind() != "" {
+	if strings.Contains(readLine("/proc/filesystems"), "selinuxfs") && containerKind() != "" {
 		return "disabled-in-container"
 	}
 	return "disabled"
@@ -73,15 +74,4 @@ func appArmorProfile() string {
 		return readLine("/proc/self/attr/current")
 	}
 	return ""
-}
-
-// landlockABI is the version of Landlock; 0 or less if it cannot be used.
-//
-// Source: landlock_create_ruleset(2), LANDLOCK_CREATE_RULESET_VERSION.
-func landlockABI() int {
-	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
-	if errno != 0 {
-		return 0
-	}
-	return int(abi)
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"substrate/internal/world/net/netns"
 )
 
 // readLine is the content of a small file of the kernel; "" if there is none.
@@ -136,7 +138,7 @@ audit_control setfcap mac_override mac_admin syslog wake_alarm block_suspend aud
 // Source: proc_pid_status(5), CapEff.
 func effective() []string {
 	names := []string{}
-	for line := range strings.Lines(string(readAll("/proc/self/status"))) {
+	for line := range strings.Lines(string(readLine("/proc/self/status"))) {
 		hex, ok := strings.CutPrefix(line, "CapEff:")
 		if !ok {
 			continue
@@ -153,14 +155,6 @@ func effective() []string {
 		}
 	}
 	return names
-}
-
-func readAll(path string) []byte {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil
-	}
-	return text
 }
 
 // askCapabilities says whether the caller is what a world calls root.
@@ -205,7 +199,7 @@ func askKernelLog(Host) finding {
 
 // askIPv6 says whether worlds have IPv6.
 func askIPv6(Host) finding {
-	on := exists("/proc/net/if_inet6") && readNumber("/proc/sys/net/ipv6/conf/all/disable_ipv6") == 0
+	on := netns.V6Enabled()
 	row := Row{"ipv6", Pass, "enabled", ""}
 	if !on {
 		row = Row{"ipv6", Pass, "disabled on this host", ""}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"substrate/fsdiff"
+	"substrate/internal/environ"
 	"substrate/internal/record"
 	"substrate/trace"
 )
@@ -111,7 +112,7 @@ func environmentDiffers(span trace.Record, env []string, all bool) []string {
 	if span.Env == nil && span.EnvHashes == nil {
 		return nil
 	}
-	now := toMap(env)
+	now := environ.List(env).Map()
 	var names []string
 	for name, value := range span.Env {
 		if is, ok := now[name]; ok && is != value || !ok && all {

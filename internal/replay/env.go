@@ -4,6 +4,7 @@ import (
 	"sort"
 	"strings"
 
+	"substrate/internal/environ"
 	"substrate/trace"
 )
 
@@ -20,7 +21,7 @@ func environment(span trace.Record, o Options) []string {
 	env := map[string]string{}
 	recorded := span.Env
 	if recorded == nil && foreign(span) {
-		recorded = toMap(o.Environ)
+		recorded = environ.List(o.Environ).Map()
 	}
 	for name, value := range recorded {
 		if isPassed(name) {
@@ -63,46 +64,29 @@ func isSecret(name string) bool {
 
 // Inherit computes the environment of a new command in a world: the caller's, without
 // the credentials that RPL3 names unless extra, the values of --env, asks for them.
-func Inherit(environ, extra []string) []string {
-	env := toMap(environ)
+func Inherit(own, extra []string) []string {
+	env := environ.List(own).Map()
 	for name := range env {
 		if isSecret(name) {
 			delete(env, name)
 		}
 	}
-	add(env, extra, environ)
+	add(env, extra, own)
 	return fromMap(env)
 }
 
-// add puts what --env asks for into env: NAME from environ, NAME=VALUE as it is.
-func add(env map[string]string, extra, environ []string) {
-	if len(extra) == 0 {
-		return
-	}
-	own := toMap(environ)
+// add puts what --env asks for into env: NAME from own, NAME=VALUE as it is.
+func add(env map[string]string, extra, own []string) {
 	for _, e := range extra {
 		name, value, given := strings.Cut(e, "=")
 		if !given {
-			v, set := own[name]
-			if !set {
+			var set bool
+			if value, set = environ.List(own).Lookup(name); !set {
 				continue
 			}
-			value = v
 		}
 		env[name] = value
 	}
-}
-
-// toMap reads NAME=VALUE pairs; of two with the same name the first counts, as in getenv(3).
-func toMap(environ []string) map[string]string {
-	m := make(map[string]string, len(environ))
-	for _, e := range environ {
-		name, value, ok := strings.Cut(e, "=")
-		if _, dup := m[name]; ok && !dup {
-			m[name] = value
-		}
-	}
-	return m
 }
 
 // fromMap gives the pairs in a fixed order, so that two replays get the same bytes.

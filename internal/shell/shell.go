@@ -17,6 +17,7 @@ import (
 
 	"substrate/internal/capture"
 	"substrate/internal/config"
+	"substrate/internal/environ"
 	"substrate/internal/procstate"
 	"substrate/internal/record"
 	"substrate/trace"
@@ -139,22 +140,12 @@ func (inv Invocation) shellPath(cfg config.Config, env []string) (string, error)
 
 var errNotFound = errors.New("not found")
 
-// search looks for a regular file with one of the bits of mode along the PATH of env; "" if there is none.
+// search looks for a regular file with one of the bits of mode along the PATH of env; "" if there
+// is none.
 func search(name string, env []string, mode os.FileMode) string {
-	for _, dir := range filepath.SplitList(variable(env, "PATH")) {
-		path := filepath.Join(dir, name)
-		if st, err := os.Stat(path); err == nil && st.Mode().IsRegular() && st.Mode()&mode != 0 {
-			return path
-		}
-	}
-	return ""
-}
-
-// variable is the value of a variable in env.
-func variable(env []string, name string) string {
-	for _, entry := range env {
-		if value, ok := strings.CutPrefix(entry, name+"="); ok {
-			return value
+	for file := range environ.Candidates(environ.List(env).Get("PATH"), name) {
+		if st, err := os.Stat(file); err == nil && st.Mode().IsRegular() && st.Mode()&mode != 0 {
+			return filepath.Clean(file)
 		}
 	}
 	return ""

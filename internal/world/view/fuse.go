@@ -25,7 +25,7 @@ const (
 // checkFuse asks for the device and for the program.
 func checkFuse(bool) []probe.Check {
 	device := probe.Check{Name: "fuse_device", OK: true}
-	if err := usableFuse(); err != nil {
+	if err := FuseDevice(); err != nil {
 		device = probe.Check{Name: device.Name, Reason: err.Error(), Remedy: fuseDeviceMissing}
 		if errors.Is(err, unix.EACCES) {
 			device.Remedy = "chmod 0666 " + fuseDevice
@@ -39,10 +39,10 @@ func checkFuse(bool) []probe.Check {
 	return []probe.Check{device, program}
 }
 
-// usableFuse says why the device cannot be used. In a container it may be missing, be a plain file, or be for root alone.
+// FuseDevice returns why /dev/fuse cannot be used; nil if it can. In a container it may be missing, be a plain file, or be for root alone.
 //
 // Source: Linux Documentation/admin-guide/devices.txt, "10 char, 229 = /dev/fuse".
-func usableFuse() error {
+func FuseDevice() error {
 	var st unix.Stat_t
 	if err := unix.Stat(fuseDevice, &st); err != nil {
 		return &os.PathError{Op: "stat", Path: fuseDevice, Err: err}
