@@ -1,8 +1,8 @@
-// Package metrics computes what monitoring wants to know of a trace, in the text format of Prometheus.
+// Package metrics computes numbers for Prometheus from a trace.
 //
-// There is no process that counts: the trace is read anew each time, so numbers go back when lines are rotated away or
-// compacted, which Prometheus takes for a restart. What a trace holds is not trusted: a label has a value
-// from a fixed list, or "other".
+// No process keeps counting: the trace is read each time. So the numbers fall when lines are
+// rotated away or compacted, which Prometheus takes for a restart. The content of a trace is not
+// trusted: the value of a label is one of a fixed list, or "other".
 package metrics
 
 import (
@@ -13,7 +13,7 @@ import (
 	"substrate/trace"
 )
 
-// maxNames is how many different names of degraded components are told apart.
+// maxNames bounds the number of names of degraded components, and their length in bytes.
 const maxNames = 64
 
 var (
@@ -23,47 +23,35 @@ var (
 	sizes      = []float64{0, 1, 10, 100, 1000, 10000, 100000}
 )
 
-// Metrics are the sums over a number of spans. The zero value is not ready; see [New].
+// Metrics are sums over spans. The zero value is not ready; see [New].
 type Metrics struct {
-	spans      *counter
-	incomplete *counter
-	durations  *summary
-	created    *counter
-	failed     *counter
-	setup      *histogram
-	teardown   *histogram
-	degraded   *counter
-	nft        *counter
-	diffs      *histogram
-	entries    *counter
-	truncated  *counter
-	blocked    *counter
-	oomKills   *counter
+	spans, incomplete, durations                      *family
+	created, failed, setup, teardown, degraded        *family
+	nft, diffs, entries, truncated, blocked, oomKills *family
 
 	names map[string]bool // of degraded components
 }
 
-// New makes metrics of no spans.
+// New returns the metrics of no spans.
 func New() *Metrics {
 	m := &Metrics{
-		spans:      newCounter("substrate_spans_total", "Commands that ended, by component and exit status.", "component", "exit"),
-		incomplete: newCounter("substrate_spans_incomplete", "Commands whose end is not recorded: running, or substrate was killed.", "component"),
-		durations:  newSummary("substrate_span_duration_seconds", "How long commands took.", "component"),
-		created:    newCounter("substrate_worlds_created_total", "Worlds in which a command ran, by strategy.", "strategy"),
-		failed:     newCounter("substrate_worlds_failed_total", "Strategies that could not be had for a world; none: no world could be made.", "strategy"),
+		spans:      newFamily("counter", "substrate_spans_total", "Commands that ended, by component and exit status.", "component", "exit"),
+		incomplete: newFamily("gauge", "substrate_spans_incomplete", "Commands whose end is not recorded: running, or substrate was killed.", "component"),
+		durations:  newFamily("summary", "substrate_span_duration_seconds", "How long commands took.", "component"),
+		created:    newFamily("counter", "substrate_worlds_created_total", "Worlds in which a command ran, by strategy.", "strategy"),
+		failed:     newFamily("counter", "substrate_worlds_failed_total", "Strategies that did not work for a world; none: no world could be made.", "strategy"),
 		setup:      newHistogram("substrate_world_setup_seconds", "Time from the beginning of a world to the start of its command.", seconds, "strategy"),
 		teardown:   newHistogram("substrate_world_teardown_seconds", "Time from the end of a world's command until nothing of it is left, the list of changes included.", seconds, "strategy"),
-		degraded:   newCounter("substrate_world_degraded_total", "Worlds that had to do without a component.", "component"),
-		nft:        newCounter("substrate_nft_failures_total", "Worlds without rules for the network."),
+		degraded:   newFamily("counter", "substrate_world_degraded_total", "Worlds that had to do without a component.", "component"),
+		nft:        newFamily("counter", "substrate_nft_failures_total", "Worlds without rules for the network."),
 		diffs:      newHistogram("substrate_fs_diff_entries", "Number of file changes of a command.", sizes),
-		entries:    newCounter("substrate_fs_diff_changes_total", "File changes by kind.", "kind"),
-		truncated:  newCounter("substrate_fs_diff_truncated_total", "Lists of file changes that were cut."),
-		blocked:    newCounter("substrate_network_blocked_total", "Peers that worlds were kept from."),
-		oomKills:   newCounter("substrate_world_oom_kills_total", "Processes that the memory limit of a world killed."),
+		entries:    newFamily("counter", "substrate_fs_diff_changes_total", "File changes by kind.", "kind"),
+		truncated:  newFamily("counter", "substrate_fs_diff_truncated_total", "Lists of file changes that were cut."),
+		blocked:    newFamily("counter", "substrate_network_blocked_total", "Peers that worlds were kept from."),
+		oomKills:   newFamily("counter", "substrate_world_oom_kills_total", "Processes that the memory limit of a world killed."),
 		names:      make(map[string]bool),
 	}
-	m.incomplete.gauge = true
-	for _, c := range []*counter{m.nft, m.truncated, m.blocked, m.oomKills} {
+	for _, c := range []*family{m.nft, m.truncated, m.blocked, m.oomKills} {
 		c.add(0) // without labels there is always a value
 	}
 	return m
@@ -82,7 +70,7 @@ func (m *Metrics) Add(s *trace.Span) {
 		exit = strconv.Itoa(r.Exit)
 	}
 	m.spans.add(1, component, exit)
-	m.durations.observe(float64(r.DurationMS)/1e3, component)
+	m.durations.add(float64(r.DurationMS)/1e3, component)
 	m.addWorld(r)
 	m.addDiff(r)
 	for _, scope := range r.ScopesUsed {
@@ -105,10 +93,10 @@ func (m *Metrics) addWorld(r *trace.Record) {
 		m.failed.add(1, known(name, strategies))
 	}
 	if r.SetupUS > 0 {
-		m.setup.observe(float64(r.SetupUS)/1e6, strategy)
+		m.setup.add(float64(r.SetupUS)/1e6, strategy)
 	}
 	if r.TeardownUS > 0 {
-		m.teardown.observe(float64(r.TeardownUS)/1e6, strategy)
+		m.teardown.add(float64(r.TeardownUS)/1e6, strategy)
 	}
 	if r.OOMKills > 0 {
 		m.oomKills.add(float64(r.OOMKills))
@@ -126,7 +114,7 @@ func (m *Metrics) addDiff(r *trace.Record) {
 	if d == nil {
 		return
 	}
-	m.diffs.observe(float64(d.Counts.Total()))
+	m.diffs.add(float64(d.Counts.Total()))
 	m.entries.add(float64(d.Counts.Create), "create")
 	m.entries.add(float64(d.Counts.Modify), "modify")
 	m.entries.add(float64(d.Counts.Delete), "delete")
@@ -136,7 +124,8 @@ func (m *Metrics) addDiff(r *trace.Record) {
 	}
 }
 
-// name is a name of a degraded component, as long as there are not too many or too long ones.
+// name returns the name of a degraded component, or "other" if it is too long or there are too
+// many.
 func (m *Metrics) name(s string) string {
 	if !m.names[s] && (len(m.names) >= maxNames || len(s) > maxNames) {
 		return "other"
@@ -145,7 +134,7 @@ func (m *Metrics) name(s string) string {
 	return s
 }
 
-// known is s if that is in the list.
+// known returns s if it is in the list, or "other".
 func known(s string, list []string) string {
 	if slices.Contains(list, s) {
 		return s

@@ -12,7 +12,7 @@ import (
 	"substrate/trace"
 )
 
-// ended is a span that ended so.
+// ended is a span of that component that ended with that status.
 func ended(change func(r *trace.Record)) *trace.Span {
 	r := &trace.Record{Component: trace.ComponentReplay, Completion: &trace.Completion{DurationMS: 1500}}
 	change(r)
@@ -116,8 +116,8 @@ var (
 	labelPair  = regexp.MustCompile(`([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"(?:,|$)`)
 )
 
-// parse reads the text format strictly: each family once, HELP and TYPE before its samples, names and values well-formed, no
-// series twice, buckets that grow up to the count.
+// parse reads the text format strictly: each family once, HELP and TYPE before its samples, names
+// and values well-formed, no series twice, buckets that grow up to the count.
 func parse(text string) error {
 	if !strings.HasSuffix(text, "\n") {
 		return fmt.Errorf("no newline at the end")

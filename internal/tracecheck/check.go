@@ -11,7 +11,7 @@ import (
 	"unicode/utf8"
 )
 
-// finding is one way in which a value does not fit.
+// finding is one thing that is wrong with a value.
 type finding struct {
 	pointer string // RFC 6901
 	message string
@@ -23,7 +23,7 @@ type checker struct {
 	root *schema
 }
 
-// check returns what does not fit in v, which is at pointer at.
+// check returns what is wrong with v, whose pointer is at.
 func (c checker) check(s *schema, v any, at string) []finding {
 	if s.never {
 		return []finding{{at, "is not allowed here"}}
@@ -34,7 +34,7 @@ func (c checker) check(s *schema, v any, at string) []finding {
 		found = checker{c.all, root}.check(target, v, at)
 	}
 	if s.Type != "" && !hasType(v, s.Type) {
-		// What else is asked of the right type would only be noise.
+		// The other keywords assume the right type.
 		return append(found, finding{at, fmt.Sprintf("is %s, want %s", typeOf(v), s.Type)})
 	}
 	if s.Const != nil && !reflect.DeepEqual(v, s.Const) {
@@ -99,7 +99,7 @@ func (c checker) checkObject(s *schema, v map[string]any, at string) []finding {
 			found = append(found, finding{at + "/" + escape(name), "is missing"})
 		}
 	}
-	for name := range v { // in any order, since nearly always all fit
+	for name := range v { // in any order, since nearly always nothing is wrong
 		if len(c.checkProperty(s, v, name, at)) > 0 {
 			for _, name := range slices.Sorted(maps.Keys(v)) {
 				found = append(found, c.checkProperty(s, v, name, at)...)
@@ -142,8 +142,8 @@ func (c checker) checkCombined(s *schema, v any, at string) []finding {
 	return found
 }
 
-// checkAny tells, if no alternative fits, what is wrong with the one that comes nearest:
-// the one whose first finding lies deepest.
+// checkAny returns nothing if v fits one of the alternatives. Otherwise it returns what is wrong
+// for the nearest one: that whose first finding lies deepest.
 func (c checker) checkAny(alternatives []*schema, v any, at string) []finding {
 	var nearest []finding
 	for _, sub := range alternatives {
@@ -163,7 +163,8 @@ func hasType(v any, want string) bool {
 	return got == want || got == "integer" && want == "number"
 }
 
-// typeOf names the type of v. A number without a fraction is an integer, however it is written.
+// typeOf names the type of v. A number without a fraction is an integer, also if it is written as
+// 1.0.
 func typeOf(v any) string {
 	switch v := v.(type) {
 	case nil:
@@ -186,7 +187,7 @@ func typeOf(v any) string {
 	return fmt.Sprintf("%T", v)
 }
 
-// show gives v as JSON, cut where it gets long.
+// show returns v as JSON, cut if it is long.
 func show(v any) string {
 	text, err := json.Marshal(v)
 	if err != nil {
@@ -199,7 +200,7 @@ func show(v any) string {
 	return string(text)
 }
 
-// escape makes a name part of a JSON pointer.
+// escape returns a name as it stands in a JSON pointer.
 //
 // Source: RFC 6901, section 3.
 func escape(name string) string {

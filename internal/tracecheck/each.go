@@ -12,9 +12,10 @@ import (
 // chunkSize is about how many bytes of lines are checked at once.
 const chunkSize = 256 << 10
 
-// Each reads a trace and calls found for each line that does not fit the schema, in the order of the lines. Blank
-// lines are no problem. It stops at the first error of found, or of reading r, and returns it. The result is the
-// number of lines. Several processors are used, since a line takes longer to check than to read.
+// Each reads a trace and calls found for each line that does not fit the schema, in the order of
+// the lines. It skips blank lines. It stops at the first error of found or of reading r, and
+// returns it. lines is the number of lines. Each uses several processors, since a line takes longer
+// to check than to read.
 func Each(r io.Reader, found func(Problem) error) (lines int, err error) {
 	all, err := schemas()
 	if err != nil {
@@ -44,7 +45,7 @@ func Each(r io.Reader, found func(Problem) error) (lines int, err error) {
 		}
 		if err != nil {
 			close(stop)
-			for range results { //nolint:revive // those under way come to their end
+			for range results { //nolint:revive // wait for the checks that run
 			}
 			break
 		}
@@ -52,7 +53,7 @@ func Each(r io.Reader, found func(Problem) error) (lines int, err error) {
 	return lines, errors.Join(err, <-ended)
 }
 
-// readChunks gives out whole lines, and counts them, until use returns false.
+// readChunks passes whole lines to use, and counts them, until use returns false.
 func readChunks(in *bufio.Reader, lines *int, use func(text []byte, first int) bool) error {
 	for {
 		chunk := make([]byte, 0, chunkSize+chunkSize/8)
@@ -77,11 +78,11 @@ func readChunks(in *bufio.Reader, lines *int, use func(text []byte, first int) b
 	}
 }
 
-// checkLines checks lines of which the first has the given number.
+// checkLines checks lines. number is that of the first.
 func checkLines(all *loaded, text []byte, number int) (problems []Problem) {
 	for line := range bytes.Lines(text) {
 		if line = bytes.TrimSpace(line); len(line) > 0 {
-			problems = append(problems, checkText(all, all.trace, line, number)...)
+			problems = append(problems, checkLine(all, line, number)...)
 		}
 		number++
 	}

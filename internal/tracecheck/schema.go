@@ -12,8 +12,8 @@ import (
 	"substrate/trace"
 )
 
-// schema is one JSON Schema, with the keywords that ours use. A schema file with any
-// other keyword is refused, so that none can be left unchecked in silence.
+// schema is a JSON Schema with the keywords that ours use. Reading refuses any other keyword, so
+// that none is ignored silently.
 //
 // Source: JSON Schema, draft 2020-12, "Validation".
 type schema struct {
@@ -51,7 +51,7 @@ type schema struct {
 	Else  *schema   `json:"else"`
 }
 
-// UnmarshalJSON also takes the schemas true and false.
+// UnmarshalJSON also accepts the schemas true and false.
 func (s *schema) UnmarshalJSON(text []byte) error {
 	switch string(bytes.TrimSpace(text)) {
 	case "true":
@@ -67,7 +67,7 @@ func (s *schema) UnmarshalJSON(text []byte) error {
 	return dec.Decode((*keywords)(s))
 }
 
-// pattern is a regular expression. Ours keep to what ECMA-262 and Go have in common.
+// pattern is a regular expression. Ours mean the same in ECMA-262 and in Go.
 type pattern struct{ *regexp.Regexp }
 
 // UnmarshalText compiles the pattern.
@@ -76,7 +76,7 @@ func (p *pattern) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// schemas reads both schema files, once, when the first line is checked.
+// schemas reads both schema files when the first line is checked.
 var schemas = sync.OnceValues(func() (*loaded, error) {
 	l := &loaded{byID: make(map[string]*schema)}
 	var err error
@@ -104,8 +104,8 @@ func (l *loaded) read(text []byte) (*schema, error) {
 	return root, nil
 }
 
-// resolve follows a $ref within the file whose root is given, or to another file. It
-// returns the schema and the root of its file.
+// resolve follows a $ref within the file with that root, or to another file. It returns the schema
+// and the root of its file.
 func (l *loaded) resolve(root *schema, ref string) (target, newRoot *schema) {
 	if name, local := strings.CutPrefix(ref, "#/$defs/"); local {
 		return root.Defs[name], root

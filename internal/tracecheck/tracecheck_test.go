@@ -15,7 +15,7 @@ import (
 	"substrate/trace"
 )
 
-// fullLine has something in every field, also in those for bytes that are not UTF-8.
+// fullLine returns a line with all fields, also those for bytes that are not UTF-8.
 func fullLine(t *testing.T) []byte {
 	t.Helper()
 	diff := fsdiff.New("/src/\xff", "overlay", 0)
@@ -51,8 +51,8 @@ func fullLine(t *testing.T) []byte {
 	return line
 }
 
-// TRC7: our validator and a full implementation say the same of a line and of all that
-// comes from it by changing one value.
+// TRC7: our validator and a full implementation agree on a line and on all lines that result from
+// changing one value of it.
 func TestAgreesWithFullImplementation(t *testing.T) {
 	full, all := fullImplementation(t, trace.Schema), mustLoad(t)
 	line := fullLine(t)
@@ -106,7 +106,7 @@ func fullImplementation(t *testing.T, main []byte) *jsonschema.Schema {
 	return s
 }
 
-// mutations gives the line, and the line with one value at a time replaced, removed or added.
+// mutations yields the line, and the line with one value at a time replaced, removed or added.
 func mutations(t *testing.T, line []byte) func(yield func(any) bool) {
 	t.Helper()
 	decode := func(text string) any {
@@ -131,7 +131,7 @@ func mutations(t *testing.T, line []byte) func(yield func(any) bool) {
 	}
 }
 
-// mutate changes each value below v in turn, calls try, and takes the change back.
+// mutate changes each value below v in turn, calls try, and undoes the change.
 func mutate(v any, others []any, try func() bool) bool {
 	switch v := v.(type) {
 	case []any:
@@ -282,20 +282,27 @@ func TestWorldWithoutDiffSaysWhy(t *testing.T) {
 	}
 }
 
-func TestValidateDiff(t *testing.T) {
+// A Diff by itself fits its schema, and an object without its fields does not.
+func TestDiffSchema(t *testing.T) {
+	all := mustLoad(t)
 	text, err := json.Marshal(fsdiff.New("/src", "fuse", 0).Finish())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if problems, err := ValidateDiff(text); err != nil || len(problems) > 0 {
-		t.Errorf("ValidateDiff(%s) = %v, %v", text, problems, err)
-	}
-	if problems, err := ValidateDiff([]byte(`{}`)); err != nil || len(problems) != 1 {
-		t.Errorf("ValidateDiff({}) = %v, %v, want one problem", problems, err)
+	for text, want := range map[string]bool{string(text): true, "{}": false} {
+		dec := json.NewDecoder(strings.NewReader(text))
+		dec.UseNumber()
+		var doc any
+		if err := dec.Decode(&doc); err != nil {
+			t.Fatal(err)
+		}
+		if found := (checker{all, all.diff}).check(all.diff, doc, ""); (len(found) == 0) != want {
+			t.Errorf("check(%s) = %v, want that it fits: %v", text, found, want)
+		}
 	}
 }
 
-// A keyword that the validator does not know must not be ignored.
+// The validator refuses a keyword that it does not know.
 func TestUnknownKeywordIsRefused(t *testing.T) {
 	l := &loaded{byID: make(map[string]*schema)}
 	if _, err := l.read([]byte(`{"properties":{"a":{"multipleOf":2}}}`)); err == nil {
