@@ -39,7 +39,6 @@ var manyFields = map[string]bool{
 // return anything. Such a method changes state that its caller cannot see. The numbers may only
 // shrink.
 var methodsWithoutValues = map[string]int{
-	"fsdiff":                     1,
 	"internal/cli":               1,
 	"internal/prestart":          8,
 	"internal/redact":            7,
@@ -51,7 +50,6 @@ var methodsWithoutValues = map[string]int{
 	"internal/world/net/netlink": 2,
 	"internal/world/onhost":      2,
 	"internal/world/snapshot":    1,
-	"internal/world/upper":       3,
 	"internal/world/view":        3,
 	"internal/world/boot":        8,
 	"trace":                      1,
@@ -61,13 +59,10 @@ var methodsWithoutValues = map[string]int{
 var wideComments = map[string]bool{
 	".":                                   true,
 	"cmd/substrate":                       true,
-	"fsdiff":                              true,
 	"internal/cli":                        true,
 	"internal/config":                     true,
 	"internal/doctor":                     true,
-	"internal/logs":                       true,
 	"internal/prestart":                   true,
-	"internal/probe":                      true,
 	"internal/procstate":                  true,
 	"internal/record":                     true,
 	"internal/replay":                     true,

@@ -6,9 +6,8 @@ import (
 	"strings"
 )
 
-// Builder collects changes and makes a Diff of them. Not more than about twice
-// the limit is held at any time, however many changes are added. A Builder is for
-// one goroutine at a time.
+// Builder collects changes and makes a Diff of them. It holds at most about twice as many changes
+// as the limit, however many are added. Only one goroutine may use it at a time.
 type Builder struct {
 	root     string // without a trailing slash; "" for "/"
 	strategy string
@@ -17,14 +16,14 @@ type Builder struct {
 	held     []held
 }
 
-// held is an entry and the bytes that it is sorted by. It is small, because sorting moves it about.
+// held is an entry and the bytes that it is sorted by. It is small because sorting copies it.
 type held struct {
 	raw   string
 	entry *Entry
 }
 
-// New returns an empty Builder. Root is the absolute path that paths are made relative
-// to; max is the number of entries that the Diff holds, 0 or less for DefaultMax.
+// New returns an empty Builder. The Diff shows paths relative to root, an absolute path, and has at
+// most max entries; 0 or less means DefaultMax.
 func New(root, strategy string, max int) *Builder {
 	if max <= 0 {
 		max = DefaultMax
@@ -32,8 +31,8 @@ func New(root, strategy string, max int) *Builder {
 	return &Builder{root: strings.TrimRight(root, "/"), strategy: strategy, max: max}
 }
 
-// Add adds a change. Path is absolute and clean, of any bytes; m and before are as in
-// [Entry], and before may be nil. The same path must not be added twice.
+// Add adds a change. The path is absolute and clean and may have any bytes; m and before are as in
+// [Entry], and before may be nil. The caller must not add a path twice.
 func (b *Builder) Add(path string, kind Kind, m Meta, before *Meta) {
 	switch kind {
 	case Create:
@@ -49,17 +48,16 @@ func (b *Builder) Add(path string, kind Kind, m Meta, before *Meta) {
 	text, b64 := textOf(raw)
 	b.held = append(b.held, held{raw, &Entry{Path: text, PathB64: b64, Kind: kind, Meta: m, Before: before}})
 	if len(b.held) >= 2*b.max+1024 {
-		b.cut()
+		b.held = first(b.held, b.max)
 	}
 }
 
-// Counts says how many changes of each kind were added so far.
+// Counts returns how many changes of each kind were added so far.
 func (b *Builder) Counts() Counts { return b.counts }
 
-// Finish returns the Diff: the first entries in the order of their bytes, and counts
-// of all that were added.
+// Finish returns the Diff: the first entries in the order of their bytes, and the counts of all.
 func (b *Builder) Finish() *Diff {
-	b.cut()
+	b.held = first(b.held, b.max)
 	d := &Diff{
 		Version:   SchemaVersion,
 		Strategy:  b.strategy,
@@ -81,14 +79,15 @@ func (b *Builder) Finish() *Diff {
 	return d
 }
 
-// cut sorts what is held and drops what is past the limit. To drop the last ones by
-// name, and not the last ones found, makes the list the same each time.
-func (b *Builder) cut() {
-	slices.SortFunc(b.held, func(x, y held) int { return strings.Compare(x.raw, y.raw) })
-	if len(b.held) > b.max {
-		clear(b.held[b.max:])
-		b.held = b.held[:b.max]
+// first sorts the changes by name and returns the first max of them. It drops the last by name, not
+// those that were found last, so that the list is the same each time.
+func first(all []held, max int) []held {
+	slices.SortFunc(all, func(x, y held) int { return strings.Compare(x.raw, y.raw) })
+	if len(all) > max {
+		clear(all[max:])
+		all = all[:max]
 	}
+	return all
 }
 
 // relative returns path as an Entry shows it.
@@ -100,8 +99,8 @@ func (b *Builder) relative(path string) string {
 	return rest
 }
 
-// String says the counts in words, without the kinds that did not happen:
-// "2 created, 1 modified, 1 deleted, 1 type changed", or "no changes".
+// String returns the counts that are not 0 in words, such as "2 created, 1 modified, 1 deleted, 1
+// type changed", or "no changes".
 func (c Counts) String() string {
 	var parts []string
 	for _, p := range []struct {

@@ -1,9 +1,8 @@
 // Package fsdiff is the list of file changes that a command made, and its JSON.
 //
-// A [Diff] names every path that was created, modified, deleted or replaced by
-// something of another type. How the list is found is not decided here: the
-// strategies below internal/world compute it, package trace stores it,
-// and the command line prints it. The package builds on every system.
+// A [Diff] names every path that was created, modified, deleted or replaced by something of another
+// type. A [Builder] makes it from single changes. Package trace stores it. The package builds on
+// every system.
 package fsdiff
 
 import (
@@ -17,7 +16,7 @@ const SchemaVersion = 1
 // DefaultMax is the number of entries that a Diff holds unless the caller asks for another.
 const DefaultMax = 10000
 
-// Kind says what happened to a path.
+// Kind is what happened to a path.
 type Kind string
 
 // The four kinds of change.
@@ -28,10 +27,10 @@ const (
 	TypeChange Kind = "type_change"
 )
 
-// FileType says what a path is.
+// FileType is the type of a file.
 type FileType string
 
-// The types of file that Linux knows.
+// The types of files on Linux.
 const (
 	File    FileType = "file"
 	Dir     FileType = "dir"
@@ -57,14 +56,14 @@ type Meta struct {
 // Entry is one change. Meta is the state after the change, but for a delete the
 // state before it; Before is the state before a modify, type_change or delete.
 type Entry struct {
-	Path    string `json:"path"`               // relative to Diff.Root where below it, else absolute; what is not UTF-8 is U+FFFD
-	PathB64 string `json:"path_b64,omitempty"` // standard base64 of the path's bytes, only where they are not UTF-8
+	Path    string `json:"path"`               // relative to Diff.Root if below it, else absolute; U+FFFD for what is not UTF-8
+	PathB64 string `json:"path_b64,omitempty"` // standard base64 of the path's bytes, only if they are not UTF-8
 	Kind    Kind   `json:"kind"`
 	Meta
 	Before *Meta `json:"before,omitempty"`
 }
 
-// Counts says how many entries of each kind there are, also those past the limit.
+// Counts is how many changes of each kind there are, also those that are not listed.
 type Counts struct {
 	Create     int `json:"create"`
 	Modify     int `json:"modify"`
@@ -75,7 +74,7 @@ type Counts struct {
 // Total is the number of changes.
 func (c Counts) Total() int { return c.Create + c.Modify + c.Delete + c.TypeChange }
 
-// Diff is the whole list.
+// Diff is the list of changes.
 type Diff struct {
 	Version   int     `json:"fs_diff_schema_version"`
 	Root      string  `json:"root"`               // the working directory of the command, absolute
@@ -87,8 +86,8 @@ type Diff struct {
 	Summary   string  `json:"summary"` // "2 created, 1 modified", "no changes"; says so if the list was cut
 }
 
-// Raw returns the exact bytes of the path. Where PathB64 is not base64, which no
-// Diff made here has, it returns Path.
+// Raw returns the exact bytes of the path. It returns Path if PathB64 is not base64, which a
+// [Builder] never makes.
 func (e *Entry) Raw() string { return rawOf(e.Path, e.PathB64) }
 
 // SetPath sets the path from the bytes of a name.
@@ -100,12 +99,12 @@ func (m *Meta) Target() string { return rawOf(m.LinkTarget, m.LinkB64) }
 // SetTarget stores the exact bytes of a symlink's target.
 func (m *Meta) SetTarget(raw string) { m.LinkTarget, m.LinkB64 = textOf(raw) }
 
-// textOf splits bytes into what JSON can show and, if that loses something, base64.
+// textOf returns bytes as JSON can hold them and, if that loses something, also as base64.
 func textOf(raw string) (text, b64 string) {
 	if utf8.ValidString(raw) {
 		return raw, ""
 	}
-	// A rune at a time, because strings.ToValidUTF8 makes one mark of several bad bytes.
+	// Not strings.ToValidUTF8: it makes one U+FFFD of several bad bytes.
 	return string([]rune(raw)), base64.StdEncoding.EncodeToString([]byte(raw))
 }
 

@@ -72,7 +72,7 @@ func TestPathNotUTF8(t *testing.T) {
 	}
 }
 
-// DIF2: the list is cut, the counts are not, and what remains does not depend on the order of finding.
+// DIF2: the list is cut, the counts are not, and the order of Add does not matter.
 func TestLimit(t *testing.T) {
 	var adds []add
 	for i := range 5000 {
@@ -97,7 +97,7 @@ func TestLimit(t *testing.T) {
 	}
 }
 
-// RPL6: one line each, nothing on it that moves the cursor, nothing lost.
+// RPL6: an entry is one line that cannot move the cursor and loses nothing.
 func TestLine(t *testing.T) {
 	tests := []struct {
 		kind Kind
@@ -138,7 +138,7 @@ func FuzzEscape(f *testing.F) {
 	})
 }
 
-// FuzzRoundTrip proves that JSON loses nothing of a Diff, names of any bytes included.
+// FuzzRoundTrip proves that JSON loses nothing of a Diff, whatever bytes the names have.
 func FuzzRoundTrip(f *testing.F) {
 	f.Add("/w", "/w/a", "target", "create", int64(3), uint32(1), "2024-02-03T04:05:06.000000007Z", false)
 	f.Add("/w\xff", "/w\xff/\xfe\n", "\xfd", "modify", int64(-1), uint32(1<<31), "", true)

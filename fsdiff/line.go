@@ -25,10 +25,10 @@ func Line(e *Entry) string {
 	return "  " + mark + " " + Escape(e.Raw())
 }
 
-// Escape makes bytes safe to show on a terminal, on one line. Control characters,
-// characters without a shape of their own and bytes that are not UTF-8 become Go escapes
-// (\n, \x1b, \u202e, \xff), and a backslash becomes two, so that nothing is lost;
-// all else, emoji and spaces too, stays as it is. [Unescape] is the reverse.
+// Escape returns s in a form that is safe on a terminal, on one line. Control characters, invisible
+// characters and bytes that are not UTF-8 become Go escapes (\n, \x1b, \u202e, \xff), and a
+// backslash becomes two. Everything else stays, including emoji and spaces. [Unescape] is the
+// reverse.
 //
 // Source: The Go Programming Language Specification, "Rune literals".
 func Escape(s string) string {
@@ -52,13 +52,13 @@ func Escape(s string) string {
 	return b.String()
 }
 
-// Unescape returns the bytes that Escape was given. The error is one of strconv if s
-// is not what Escape makes.
+// Unescape is the reverse of [Escape]. The error is [strconv.ErrSyntax] if s is no result of
+// Escape.
 func Unescape(s string) (string, error) {
 	return strconv.Unquote(`"` + strings.ReplaceAll(s, `"`, `\"`) + `"`)
 }
 
-// needsEscape tells whether Escape changes anything.
+// needsEscape reports whether Escape changes anything.
 func needsEscape(s string) bool {
 	for i, r := range s {
 		if r == '\\' || !unicode.IsPrint(r) {

@@ -2,7 +2,7 @@ package fsdiff
 
 import _ "embed"
 
-// Schema is the JSON Schema of a [Diff]. It must not be changed.
+// Schema is the JSON Schema of a [Diff]. Callers must not change it.
 //
 // Source: JSON Schema, draft 2020-12.
 //

@@ -1,7 +1,7 @@
-// Package logs writes what substrate does, step by step, to standard error, if SUBSTRATE_LOG asks for it.
+// Package logs writes the steps of the program to standard error if SUBSTRATE_LOG is set.
 //
-// A program calls [Setup] with the value of that variable if it is set, and code that has something to tell asks [For] for
-// the logger of its category. Without Setup all of them are silent. A line looks like our other messages:
+// The program calls [Setup] with the value of that variable. Code calls [For] to get the logger of
+// its category. Without Setup all loggers are silent. A line looks like our other messages:
 //
 //	substrate: debug: world: overlay detail=ok
 package logs
@@ -18,20 +18,21 @@ import (
 	"sync"
 )
 
-// Categories are the names that SUBSTRATE_LOG knows.
+// Categories are the names that SUBSTRATE_LOG accepts.
 //
 // Source: PKG8.
 var Categories = []string{"world", "overlay", "netfilter", "cgroups", "trace", "shim"}
 
-// off is a level that nothing reaches.
+// off is a level above all others.
 const off = slog.LevelError + 100
 
-// loggers holds one logger for each category after Setup.
+// loggers are the loggers by category after Setup; a category that is off has none.
 var loggers map[string]*slog.Logger
 
-// Setup reads a value of SUBSTRATE_LOG: levels (debug, info, warn, error, off) separated by commas, each
-// for all categories or as category=level for one. The error tells what could not be understood; the rest counts. It must be
-// called before other goroutines ask for loggers. Lines go to w, each with one write.
+// Setup reads a value of SUBSTRATE_LOG: levels (debug, info, warn, error, off) separated by commas,
+// each for all categories or as category=level for one. The error names the parts that Setup does
+// not understand; it uses the others. Loggers write to w, each line with one write. Call Setup
+// before other goroutines call [For].
 func Setup(setting string, w io.Writer) error {
 	general := off
 	levels := make(map[string]slog.Level)
@@ -86,7 +87,7 @@ func parseLevel(name string) (slog.Level, error) {
 	return off, fmt.Errorf("no level %q; there are debug, info, warn, error, off", name)
 }
 
-// For returns the logger of a category; it is never nil.
+// For returns the logger of a category. It is never nil.
 func For(category string) *slog.Logger {
 	if l := loggers[category]; l != nil {
 		return l
@@ -104,10 +105,10 @@ type handler struct {
 	group    string // before the names of attributes, with a dot
 }
 
-// Enabled says whether a record of that level is written.
+// Enabled reports whether a record of that level is written.
 func (h *handler) Enabled(_ context.Context, level slog.Level) bool { return level >= h.level }
 
-// Handle writes a record. The error is that of the writer.
+// Handle writes a record.
 func (h *handler) Handle(_ context.Context, r slog.Record) error {
 	line := "substrate: " + strings.ToLower(r.Level.String()) + ": " + h.category + ": " + oneLine(r.Message) + h.attrs
 	r.Attrs(func(a slog.Attr) bool {
@@ -138,7 +139,7 @@ func (h *handler) WithGroup(name string) slog.Handler {
 	return &next
 }
 
-// text is an attribute as " name=value".
+// text returns an attribute as " name=value".
 func (h *handler) text(a slog.Attr) string {
 	v := a.Value.Resolve()
 	if a.Equal(slog.Attr{}) {
@@ -161,7 +162,7 @@ func (h *handler) text(a slog.Attr) string {
 	return " " + h.group + oneLine(a.Key) + "=" + value
 }
 
-// oneLine escapes what would not stay on the line, or act on a terminal.
+// oneLine escapes what would break the line or control a terminal.
 func oneLine(s string) string {
 	quoted := strconv.Quote(s)
 	if quoted = quoted[1 : len(quoted)-1]; strings.ReplaceAll(strings.ReplaceAll(quoted, `\"`, `"`), `\\`, `\`) == s {

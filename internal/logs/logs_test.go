@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// PKG8: levels for all and for one, and what is not understood is said and leaves the rest.
+// PKG8: levels for all categories and for one; Setup reports what it does not understand.
 func TestSetup(t *testing.T) {
 	defer func() { loggers = nil }()
 	for _, c := range []struct{ setting, wrong, want string }{
@@ -39,7 +39,7 @@ func TestSetup(t *testing.T) {
 	}
 }
 
-// PKG8: a line is one of our messages, whatever is in it.
+// PKG8: a line looks like one of our messages, whatever it contains.
 func TestLine(t *testing.T) {
 	defer func() { loggers = nil }()
 	var out bytes.Buffer

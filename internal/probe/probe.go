@@ -1,22 +1,19 @@
 // Package probe asks the host what it can do, by trying.
 //
-// An answer is a [Check]: it has a name, the outcome, the reason and a remedy.
-// The doctor prints checks, and the choice of a strategy is made from the same
-// values, so the two cannot disagree. What is done with an answer is left to the
-// callers.
+// An answer is a [Check]: it has a name, the outcome, the reason and a remedy. The doctor prints
+// the same checks from which package world chooses a strategy, so the two cannot disagree.
 package probe
 
 import "errors"
 
-// ErrUnsupported is wrapped by errors that say that this host cannot do a thing at
-// all, or not for this caller.
+// ErrUnsupported is wrapped by errors for what this host cannot do, or not for this caller.
 var ErrUnsupported = errors.New("not supported here")
 
 // Check is the answer to one question.
 type Check struct {
 	Name   string // short and stable: "overlay_mount_ok"
 	OK     bool
-	Reason string // why not; "" if OK
+	Reason string // why it failed; "" if OK
 	Remedy string // one hint, a command where possible
 }
 

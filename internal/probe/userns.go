@@ -12,15 +12,17 @@ import (
 // Userns is the name of the check of [TryUserns].
 const Userns = "userns"
 
-// UsernsWithoutRights is how the reason of [TryUserns] begins if a namespace is made and its owner has no capabilities in it.
+// UsernsWithoutRights begins the reason of [TryUserns] if the kernel makes a namespace but gives
+// its owner no capabilities in it.
 const UsernsWithoutRights = "one is made, but it gives no rights"
 
-// TryUserns tries to make a user namespace that maps the caller to the same uid, and in it a mount namespace with private
-// mounts, as a user's world does. No program is executed.
+// TryUserns makes a user namespace that maps the caller to the same uid, and in it a mount
+// namespace, as a user's world does. It executes no program.
 //
 // Source: user_namespaces(7).
 func TryUserns() Check {
-	// Alone first: package syscall leaves descriptors open if it is to map ids and the clone fails (seen in Go 1.26).
+	// First without mapping ids: with it package syscall leaks descriptors if the clone fails (Go
+	// 1.26).
 	if err := spawn(&syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER}); err != nil {
 		return refusedUserns("the kernel refuses them", err)
 	}
@@ -35,7 +37,7 @@ func TryUserns() Check {
 	return Check{Name: Userns, OK: true}
 }
 
-// refusedUserns explains why there are no user namespaces to be had.
+// refusedUserns explains why no user namespace can be made.
 func refusedUserns(what string, err error) Check {
 	cause, remedy := UsernsRefusal()
 	reason := what + " (" + err.Error() + ")"
@@ -48,8 +50,8 @@ func refusedUserns(what string, err error) Check {
 // nowhere is the path of no program.
 const nowhere = "/proc/self/substrate-nowhere"
 
-// spawn starts a child in the namespaces of attr. That there is no such program as it shall execute is the last error that
-// can come, and means that everything before went well.
+// spawn starts a child in the namespaces of attr that tries to execute a program that does not
+// exist. That is its last step, so ENOENT means that all others succeeded.
 func spawn(attr *syscall.SysProcAttr) error {
 	_, err := syscall.ForkExec(nowhere, []string{nowhere}, &syscall.ProcAttr{Sys: attr})
 	if errors.Is(err, syscall.ENOENT) {
@@ -58,8 +60,8 @@ func spawn(attr *syscall.SysProcAttr) error {
 	return err
 }
 
-// usernsSettings are the kernel's switches that keep users from making namespaces, each with the one value that
-// allows it; "" stands for all but 0.
+// usernsSettings are the kernel's settings that keep users from making namespaces. allows is the
+// value that permits it; "" means any but 0.
 //
 // Source: user_namespaces(7), /proc/sys/user; Debian's and Ubuntu's kernels for the other two.
 var usernsSettings = []struct{ path, name, allows, cause, remedy string }{
@@ -71,8 +73,8 @@ var usernsSettings = []struct{ path, name, allows, cause, remedy string }{
 	{"/proc/sys/user/max_user_namespaces", "user.max_user_namespaces", "", "none may be made", "sysctl -w user.max_user_namespaces=15000"},
 }
 
-// UsernsRefusal names what on this host keeps ordinary users from making user namespaces, and the remedy. The cause is ""
-// if nothing is known to.
+// UsernsRefusal returns why ordinary users of this host cannot make user namespaces, and the
+// remedy. The cause is "" if it is unknown.
 func UsernsRefusal() (cause, remedy string) {
 	if cause, remedy = UsernsSetting(); cause != "" {
 		return cause, remedy
@@ -86,8 +88,8 @@ func UsernsRefusal() (cause, remedy string) {
 	return "", "allow user namespaces (a container's seccomp profile may refuse them), or run as root"
 }
 
-// UsernsSetting names the setting of the kernel that keeps ordinary users from making user namespaces, and the remedy; ""
-// if none does.
+// UsernsSetting returns the setting of the kernel that keeps ordinary users from making user
+// namespaces, and the remedy; "" if no setting does.
 func UsernsSetting() (cause, remedy string) {
 	return usernsSetting(func(path string) (string, bool) {
 		text, err := os.ReadFile(path)
@@ -95,7 +97,7 @@ func UsernsSetting() (cause, remedy string) {
 	})
 }
 
-// usernsSetting is UsernsSetting for settings that read returns.
+// usernsSetting is UsernsSetting with a function that reads settings.
 func usernsSetting(read func(path string) (string, bool)) (cause, remedy string) {
 	for _, s := range usernsSettings {
 		value, known := read(s.path)
@@ -106,7 +108,7 @@ func usernsSetting(read func(path string) (string, bool)) (cause, remedy string)
 	return "", ""
 }
 
-// mayMapRoot says whether the caller has CAP_SETFCAP.
+// mayMapRoot reports whether the caller has CAP_SETFCAP.
 //
 // Source: user_namespaces(7), "Defining user and group ID mappings"; capget(2).
 func mayMapRoot() bool {
@@ -116,7 +118,7 @@ func mayMapRoot() bool {
 	return err != nil || data[0].Effective&(1<<unix.CAP_SETFCAP) != 0
 }
 
-// filtered says whether a seccomp filter is in force for this process.
+// filtered reports whether a seccomp filter applies to this process.
 //
 // Source: proc_pid_status(5), Seccomp.
 func filtered() bool {

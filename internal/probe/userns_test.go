@@ -2,7 +2,7 @@ package probe
 
 import "testing"
 
-// DOC1: where the kernel allows it, a namespace with rights is made; where it does not, cause and remedy are named.
+// DOC1: TryUserns makes a namespace, or names the cause and the remedy.
 func TestTryUserns(t *testing.T) {
 	c := TryUserns()
 	if c.OK != (c.Reason == "") || c.OK == (c.Remedy != "") {
@@ -10,7 +10,7 @@ func TestTryUserns(t *testing.T) {
 	}
 }
 
-// DOC1: settings that refuse user namespaces are told by their values, those of Ubuntu and Debian included.
+// DOC1: the values of the settings show which one refuses, including those of Ubuntu and Debian.
 func TestUsernsSetting(t *testing.T) {
 	const (
 		apparmor = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"

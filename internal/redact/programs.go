@@ -106,8 +106,8 @@ func (f *finder) commands(from, to, depth int) {
 // pipeline holds what an echo or printf at the head of a pipe writes: its last word.
 type pipeline struct{ said token }
 
-// command looks at a command that ends at the separator sep. If it reads a secret from its input, what was said
-// to it is one.
+// command looks at a command that ends at the separator sep. If it reads a secret from its input,
+// what was said to it is one.
 func (p *pipeline) command(tokens []token, sep byte) {
 	command(tokens)
 	if readsSecret(tokens) {
