@@ -275,12 +275,12 @@ func TestStateIsWrittenOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		after, err := os.Stat(filepath.Join(w.dir, state.File))
+		after, err := os.Stat(filepath.Join(w.objects.dir, state.File))
 		if err != nil || before == nil || !os.SameFile(before, after) {
 			t.Errorf("the state was %v at first and is %v (%v), want the same file", before, after, err)
 		}
-		if s := state.Read(w.dir); s.Strategy != w.strategy || s.Strategy == "" {
-			t.Errorf("the state names strategy %q, want %q", s.Strategy, w.strategy)
+		if s := state.Read(w.objects.dir); s.Strategy != w.attempt.strategy || s.Strategy == "" {
+			t.Errorf("the state names strategy %q, want %q", s.Strategy, w.attempt.strategy)
 		}
 		if err := w.Close(); err != nil {
 			t.Error(err)

@@ -11,8 +11,8 @@ import (
 // Forwarded are the signals that reach the command when they are sent to us (RPL10).
 var Forwarded = onhost.Forwarded
 
-// RunHost runs a command on the host, without isolation; see [onhost.Run]. The result has no diff and no network events. After a signal that
-// has come already it does not, and gives [Interrupted].
+// RunHost runs a command on the host, without isolation; see [onhost.Run]. The result has no diff and
+// no network events. If a signal has come already it returns [Interrupted] instead.
 func RunHost(c Command, sigs *Signals) (*Result, error) {
 	cmd := onHost(&c)
 	cmd.Signals = sigs.wait()
@@ -28,7 +28,7 @@ func RunHost(c Command, sigs *Signals) (*Result, error) {
 	return res, err
 }
 
-// onHost translates a command. A terminal is not replaced: the command gets the caller's own.
+// onHost translates a command. TTY is ignored: the command gets the caller's own terminal.
 func onHost(c *Command) onhost.Command {
 	return onhost.Command{
 		Path: c.Path, Argv: c.Argv, Dir: c.Dir, Env: c.Env, Umask: c.Umask,
@@ -43,44 +43,47 @@ func (res *Result) take(e *onhost.Ended) {
 	res.Usage.User, res.Usage.System, res.Usage.MaxRSS = e.User, e.System, e.MaxRSS
 }
 
-// runOnHost runs the command with a view that needs no mounts. There are no namespaces around it, but what it
-// leaves behind ends with it, as in every world.
+// runOnHost runs the command with a view that needs no mounts. No namespaces surround it, but the
+// processes that it leaves behind end with it, as in every world.
 func (w *World) runOnHost(files view.OnHost, cmd *Command) (*Result, error) {
 	res := w.newResult()
 	if w.spec.Warn != nil {
-		for _, d := range append(w.strategyWarnings(), w.viewNotes()...) {
+		for _, d := range append(strategyWarnings(res.Strategy, w.spec.Strategy), viewNotes(files.Mounts())...) {
 			if d.Asked {
 				w.spec.Warn(d)
 			}
 		}
 	}
-	if w.noDivide != nil {
-		w.noGroup(w.noDivide) // systemd could be asked only for a process that waits
+	if w.noDivide != nil { // systemd needs a process that waits
+		w.report.noGroup(w.spec.Limits, w.noDivide)
 	}
 	c := onHost(cmd)
 	c.Signals = w.spec.Signals.wait()
 	c.Dir = files.WorkDir(cmd.Dir)
 	c.Env = files.Env(c.Env)
-	c.Confine, c.EndAll = func() error { return errors.Join(w.interrupted(), files.Confine(cmd.Stdout, cmd.Stderr)) }, true
+	c.EndAll = true
+	c.Confine = func() error {
+		return errors.Join(w.signals.interrupted(w.spec.Signals), files.Confine(cmd.Stdout, cmd.Stderr))
+	}
 	if w.group != nil {
 		c.Cgroup, c.InGroup = w.group.FD(), true
 	}
 	ended, err := onhost.Run(c)
-	if w.upperFD >= 0 {
-		state.MarkUpper(w.upperFD) // the command could change it, and without its mark the directory would stay
+	if w.objects.upperFD >= 0 {
+		state.MarkUpper(w.objects.upperFD)
 	}
 	if err != nil {
 		return nil, err
 	}
 	res.take(ended)
 	if w.group != nil && ended.Outside != nil {
-		w.noGroup(ended.Outside)
+		w.report.noGroup(w.spec.Limits, ended.Outside)
 	} else if w.group != nil {
-		w.observe("cgroup", "ok", true)
+		w.report.step("cgroup", "ok", true)
 		u := w.group.Usage()
 		res.Usage.MemoryPeak, res.Usage.OOMKills = u.MemoryPeak, u.OOMKills
 	}
-	res.Degraded = append(w.degradations(res), Degradation{Name: "netns", Asked: true, Message: noNetns})
+	res.Degraded = append(w.degradations(nil), Degradation{Name: "netns", Asked: true, Message: noNetns})
 	w.diff(res)
 	return res, nil
 }

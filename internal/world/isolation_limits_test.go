@@ -15,10 +15,10 @@ func TestMoreAttemptsThanKept(t *testing.T) {
 	w, err := New(a.spec)
 	must(t, err)
 	defer w.Close()
-	r := &run{w: w, res: w.newResult(), log: -1, dns: -1}
-	r.seen.Max = 1
+	r := &run{w: w, res: w.newResult(), net: network{log: -1, dns: -1}}
+	r.net.seen.Max = 1
 	for port := range uint16(2) {
-		r.seen.Add(netlog.Event{Proto: "tcp", Dst: netip.MustParseAddr("192.0.2.1"), Port: port})
+		r.net.seen.Add(netlog.Event{Proto: "tcp", Dst: netip.MustParseAddr("192.0.2.1"), Port: port})
 	}
 	r.collect()
 	if got := fmt.Sprint(r.res.Degraded); !strings.Contains(got, "incomplete") {

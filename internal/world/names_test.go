@@ -41,7 +41,7 @@ func TestNewBesideGC(t *testing.T) {
 		if w.Name != spec.Name {
 			t.Errorf("name is %q, want %q", w.Name, spec.Name)
 		}
-		if _, err := os.Stat(filepath.Join(w.dir, state.File)); err != nil {
+		if _, err := os.Stat(filepath.Join(w.objects.dir, state.File)); err != nil {
 			t.Error(err)
 		}
 		if err := w.Close(); err != nil {

@@ -3,21 +3,23 @@ package world
 import (
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"substrate/internal/procstate"
+	"substrate/internal/world/boot"
 )
 
-// Signals are those that would end this process and are meant for the command of its world (RPL10). They are passed on from
-// within their handler, see package procstate: os/signal would start two threads, which is as much as a tenth of a short world.
-// Only who has to wait for one gets it from there.
+// Signals are those that would end this process and are meant for the command of its world (RPL10).
+// Their handler passes them on itself, see package procstate: os/signal would start two threads,
+// which costs a tenth of a short world. It is used only by callers that have to wait for a signal.
 type Signals struct {
 	release func()
 	queue   chan os.Signal // nil until somebody has to wait for one
 }
 
-// CatchSignals begins to catch them, until Release, for the one world that gets it in its [Spec], or for [RunHost]. What the caller of this
-// program ignores stays ignored.
+// CatchSignals begins to catch them, until Release, for the one world that gets it in its [Spec], or
+// for [RunHost]. A signal that the caller of this program ignores stays ignored.
 func CatchSignals() *Signals {
 	for _, s := range Forwarded {
 		if n, ok := s.(syscall.Signal); ok && procstate.IsIgnored(n) {
@@ -45,7 +47,7 @@ func (s *Signals) Release() {
 	s.release()
 }
 
-// wait returns a channel with the signals that have come and those that come from now on, nil if nobody catches any.
+// wait returns a channel with the signals that have come and that come from now on; nil if s is.
 func (s *Signals) wait() <-chan os.Signal {
 	if s == nil {
 		return nil
@@ -63,7 +65,7 @@ func (s *Signals) wait() <-chan os.Signal {
 	return s.queue
 }
 
-// held is a signal that came before the command was there, 0 for none.
+// held is a signal that came before the command was started, 0 for none.
 func (s *Signals) held() syscall.Signal {
 	switch {
 	case s == nil:
@@ -79,14 +81,14 @@ func (s *Signals) held() syscall.Signal {
 	}
 }
 
-// passTo sends to the process what has come and what comes; with 0 it is dropped.
+// passTo sends the signals that have come and that come to the process; 0 drops them.
 func (s *Signals) passTo(pid int) {
 	if s != nil && s.queue == nil {
 		procstate.PassSignalsTo(pid)
 	}
 }
 
-// follow passes on what comes over the channel, if there is one, until the function that it returns is called.
+// follow passes on what comes over the channel, if there is one, until the caller calls end.
 func (s *Signals) follow(w *World) (end func()) {
 	if s == nil || s.queue == nil {
 		return func() {}
@@ -103,4 +105,76 @@ func (s *Signals) follow(w *World) (end func()) {
 		}
 	}()
 	return func() { close(done) }
+}
+
+// target is where a world's signals go.
+type target struct {
+	mu    sync.Mutex     // guards the rest against Signal from other goroutines
+	proc  *boot.Process  // the init process; nil before its start and after the end of the command
+	ready *boot.Process  // proc once it has blocked all signals, and so keeps them for the command
+	early syscall.Signal // came before ready; 0 for none
+}
+
+// send sends sig to the command, or keeps it until there is one. SIGKILL ends the set-up as well.
+func (t *target) send(sig syscall.Signal) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.ready != nil:
+		return t.ready.Signal(sig)
+	case t.proc != nil && sig == syscall.SIGKILL:
+		return t.proc.Signal(sig)
+	}
+	t.early = sig
+	return nil
+}
+
+// interrupted is the error of a Run that a signal came before; nil if none did.
+func (t *target) interrupted(sigs *Signals) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	sig := t.early
+	if sig == 0 {
+		sig = sigs.held()
+	}
+	if sig == 0 {
+		return nil
+	}
+	return &Interrupted{Signal: sig, What: "set up the world"}
+}
+
+// start makes p the init process.
+func (t *target) start(p *boot.Process) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.proc = p
+}
+
+// listen sends signals to the init process from now on: it is about to start the command.
+func (t *target) listen(sigs *Signals) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.proc == nil {
+		return
+	}
+	t.ready = t.proc
+	if t.early != 0 {
+		_ = t.proc.Signal(t.early)
+	}
+	sigs.passTo(t.proc.PID())
+}
+
+// end returns the init process, which gets no more signals; nil if there is none.
+func (t *target) end(sigs *Signals) *boot.Process {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.proc
+	t.proc, t.ready = nil, nil
+	if t.early == boot.SignalTermAll {
+		t.early = 0 // the set-up took too long; the next one has its own time
+	}
+	if p != nil {
+		sigs.passTo(0) // the number will be another's
+	}
+	return p
 }

@@ -13,7 +13,6 @@ import (
 	"substrate/fsdiff"
 	"substrate/internal/world/net/netlog"
 	"substrate/internal/world/state"
-	"substrate/internal/world/view"
 )
 
 // Dirs is [state.Dirs].
@@ -54,8 +53,6 @@ type Spec struct {
 
 	CopyMax int64                   // bytes that a copy of the working directory may take; 0 for no limit but the free space
 	Copying func(done, total int64) // called now and then while a copy is made, with bytes; may be nil
-
-	only *view.Strategy // exactly this one, for a trial
 }
 
 // Step is one step of the set-up, for `[replay] ` lines.

@@ -1,6 +1,7 @@
 package world
 
 import (
+	"errors"
 	"io"
 	"os"
 	"os/signal"
@@ -34,11 +35,11 @@ func newTerminal(master int, in, out *os.File) *terminal {
 	if state, err := term.MakeRaw(int(in.Fd())); err == nil {
 		t.before = state
 	}
-	t.resize()
+	_ = t.resize()
 	signal.Notify(t.winch, unix.SIGWINCH)
 	go func() {
 		for range t.winch {
-			t.resize()
+			_ = t.resize()
 		}
 	}()
 	go func() { _, _ = io.Copy(t.master, in) }() // ends with the process: a read of a terminal cannot be called off
@@ -49,34 +50,32 @@ func newTerminal(master int, in, out *os.File) *terminal {
 	return t
 }
 
-func (t *terminal) resize() {
-	if ws, err := unix.IoctlGetWinsize(int(t.in.Fd()), unix.TIOCGWINSZ); err == nil {
-		_ = t.control(func(fd int) error { return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, ws) })
+// resize gives the PTY the size of the caller's terminal.
+func (t *terminal) resize() error {
+	ws, err := unix.IoctlGetWinsize(int(t.in.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return err
 	}
-}
-
-func (t *terminal) control(f func(fd int) error) error {
 	raw, err := t.master.SyscallConn()
 	if err != nil {
 		return err
 	}
 	var inner error
-	if err := raw.Control(func(fd uintptr) { inner = f(int(fd)) }); err != nil {
-		return err
-	}
-	return inner
+	err = raw.Control(func(fd uintptr) { inner = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, ws) })
+	return errors.Join(err, inner)
 }
 
-// close copies what output is left and gives the caller's terminal back as it was.
-func (t *terminal) close() {
+// close copies the rest of the output and restores the caller's terminal.
+func (t *terminal) close() error {
 	select {
 	case <-t.done:
 	case <-time.After(drainTimeout):
 	}
 	signal.Stop(t.winch)
 	close(t.winch)
+	var err error
 	if t.before != nil {
-		_ = term.Restore(int(t.in.Fd()), t.before)
+		err = term.Restore(int(t.in.Fd()), t.before)
 	}
-	_ = t.master.Close()
+	return errors.Join(err, t.master.Close())
 }

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"syscall"
 	"time"
 
@@ -22,63 +21,79 @@ import (
 	"substrate/internal/world/view"
 )
 
-// World is one world. It is used from one goroutine, but for [World.Signal].
+// World is one world. It is used from one goroutine, except for [World.Signal].
 type World struct {
 	ID   string // wld_ and 32 hex digits
 	Name string // as given in Spec, or with _2, _3 …
 
-	spec     Spec
-	dir      string // state directory; locked by lock while the world lives
-	lock     int
-	upperDir string // below an overlay root; "" if the uppers are in memory
-	upperFD  int    // its lock, -1 without
-	slot     int    // its share of Spec.Slots, -1 without
-	memory   int    // tmpfs with the uppers once the world runs, -1 without
-	group    *cgroup.Group
-	noDivide error // why the caller's own cgroup cannot be divided, if systemd shall give the world one; else nil
-	shared   state.Shared
-	view     view.View
-	strategy string // of view
-	file     state.World
-	degraded []Degradation
+	spec    Spec
+	stores  []string // roots of our own that the world hides
+	report  report
+	objects objects
+	shared  state.Shared
 
-	candidates []view.Strategy // not tried yet, the best first
-	rejected   []Rejected      // tried in vain
+	group    *cgroup.Group // nil if there is none
+	noDivide error         // why the caller's own cgroup cannot be divided, if systemd is to make one; else nil
 
-	ran        bool
-	dismantled bool
-	ended      bool // the command has ended, and no process is left but the first, which is ending by itself
+	selection selection
+	attempt   attempt
 
-	settled bool // the first process knows all but the file view
-	grouped bool // the first process is in the cgroup too, not only the command
-
-	mu    sync.Mutex // guards what follows against Signal from other goroutines
-	proc  *boot.Process
-	early syscall.Signal // came before listens; 0 for none
-
-	listens bool // the first process has all signals blocked by now, and so keeps them for the command
+	signals target        // the init process, for signals; nothing once the command has ended
+	leaving *boot.Process // the init process after the command has ended: it ends by itself
 }
 
-// New makes a world: its name and lock, its directories, its cgroup, and its first process, which is bound to the calling
-// thread: unless that is the main thread, the goroutine is locked to it until [World.Close], which it must call.
+// objects are what a world has on the host, besides its cgroup and the name of its network namespace.
+type objects struct {
+	dir      string      // state directory
+	lock     int         // its lock, held while the world lives; -1 without
+	upperDir string      // below an overlay root; "" if the uppers are in memory
+	upperFD  int         // its lock, -1 without
+	slot     int         // one of Spec.Slots, -1 without
+	file     state.World // content of world.json: all objects, the first one first
+}
+
+// attempt is one strategy: its view and the process that shows it.
+type attempt struct {
+	strategy string
+	view     view.View // nil until it is planned
+	memory   int       // root of the tmpfs with the uppers once it is mounted, -1 without
+	init     *child    // nil until it is configured
+}
+
+// New makes a world: its name and lock, its directories, its cgroup, its init process and the plan
+// of its file view. The init process is bound to the calling thread. Unless that is the main thread,
+// the goroutine is locked to it until [World.Close], which it must call.
 //
 // Errors wrap [probe.ErrUnsupported] if this host cannot have such a world.
 func New(spec Spec) (*World, error) {
 	if err := state.CheckName(spec.Name); err != nil {
 		return nil, err
 	}
-	w := &World{ID: newID(), spec: spec, lock: -1, upperFD: -1, memory: -1, slot: -1}
-	var err error
-	if w.candidates, err = spec.candidates(); err != nil {
+	candidates, err := candidates(&spec)
+	if err != nil {
 		return nil, err
 	}
-	if err := w.make(); err != nil {
+	w := newWorld(spec, candidates, slices.Concat(spec.Dirs.Run, spec.Dirs.Overlay))
+	if err := w.makeObjects(); err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	if err := w.selectView(); err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
 	return w, nil
 }
 
-// newID is wld_ and a UUIDv7 in hex. No secret depends on it, and crypto/rand would start a timer, and with that the poller.
+// newWorld returns a world that has nothing on the host yet.
+func newWorld(spec Spec, candidates []view.Strategy, stores []string) *World {
+	return &World{
+		ID: newID(), spec: spec, stores: stores, report: report{observe: spec.Observe},
+		objects:   objects{lock: -1, upperFD: -1, slot: -1},
+		selection: selection{candidates: candidates}, attempt: attempt{memory: -1},
+	}
+}
+
+// newID is wld_ and a UUIDv7 in hex. No secret depends on it, and crypto/rand would start a timer, and
+// with that the poller.
 //
 // Source: RFC 9562, section 5.7.
 func newID() string {
@@ -96,8 +111,8 @@ func newID() string {
 // crashpoint is called after each object was made; tests let the process die there.
 var crashpoint = func(kind, path string) {}
 
-// make is the part of New that can leave something behind.
-func (w *World) make() error {
+// makeObjects makes everything that does not depend on the file view. On error the caller closes w.
+func (w *World) makeObjects() error {
 	run, err := state.RunRoot(w.spec.Dirs)
 	if err != nil {
 		return err
@@ -106,266 +121,150 @@ func (w *World) make() error {
 	if err != nil {
 		return err
 	}
-	if w.slot, err = state.TakeSlot(run, w.spec.Slots, w.spec.Signals.wait); err != nil {
+	if w.objects.slot, err = state.TakeSlot(run, w.spec.Slots, w.spec.Signals.wait); err != nil {
 		return err
 	}
-	_, _ = state.GC(w.spec.Dirs, false)
-	w.recall(run)
-	w.bearEarly()
-	overlays, err := w.overlayRoot()
-	if err != nil {
-		return err
+	_, _ = state.GC(w.spec.Dirs, false) // what it cannot remove, `world gc` reports
+	w.skip(loadFailures(run, &w.spec, w.selection.candidates))
+	first := w.selection.candidates[0]
+	if !first.NoWorld {
+		// It makes its network namespace while we go on. An error is ignored here; Run tries again
+		// and reports it.
+		_ = w.startInit()
+	}
+	overlays := ""
+	if w.spec.Upper == "" && !first.AnyDisk { // whose disk is chosen when it is their turn, by other rules
+		overlays, w.spec.Upper = w.overlayRoot()
 	}
 	claim, err := state.Take(worlds, w.spec.Name, w.spec.Root, w.spec.Dirs)
 	if err != nil {
 		return err
 	}
-	w.Name, w.dir, w.lock = claim.Name, claim.Dir, claim.Lock
-	crashpoint(state.KindState, w.dir)
-	groupDir := w.planGroup()
-	w.file = state.World{ID: w.ID, Name: w.Name, Created: time.Now().UTC(), PID: os.Getpid(), Cwd: w.spec.Cwd, Strategy: w.candidates[0].Name}
-	w.file.Objects = []state.Object{{Kind: state.KindState, Path: w.dir}}
-	if groupDir != "" {
-		w.file.Objects = append(w.file.Objects, state.Object{Kind: state.KindCgroup, Path: groupDir})
-	}
+	w.Name, w.objects.dir, w.objects.lock = claim.Name, claim.Dir, claim.Lock
+	crashpoint(state.KindState, claim.Dir)
+	groupDir := w.groupDir()
 	if overlays != "" {
-		w.upperDir = filepath.Join(overlays, w.Name)
-		w.file.Objects = append(w.file.Objects, state.Object{Kind: state.KindUpper, Path: w.upperDir})
+		w.objects.upperDir = filepath.Join(overlays, w.Name)
 	}
-	if w.spec.Root {
-		w.file.Objects = append(w.file.Objects, state.Object{Kind: state.KindNetns, Path: w.netnsName()})
+	w.objects.file = state.World{
+		ID: w.ID, Name: w.Name, Created: time.Now().UTC(), PID: os.Getpid(), Cwd: w.spec.Cwd,
+		Strategy: first.Name, // nearly always the one that is taken, so that the file need not be written again
+		Objects:  []state.Object{{Kind: state.KindState, Path: claim.Dir}},
 	}
-	if len(w.candidates) > 0 {
-		w.file.Strategy = w.candidates[0].Name // nearly always the one that is taken, so that it need not be written again
+	for _, o := range []state.Object{{Kind: state.KindCgroup, Path: groupDir}, {Kind: state.KindUpper, Path: w.objects.upperDir}, {Kind: state.KindNetns, Path: w.netnsName()}} {
+		if o.Path != "" {
+			w.objects.file.Objects = append(w.objects.file.Objects, o)
+		}
 	}
-	if err := w.file.Write(w.dir); err != nil {
+	if err := w.objects.file.Write(claim.Dir); err != nil {
 		return err
 	}
-	crashpoint("world.json", w.dir)
+	crashpoint("world.json", claim.Dir)
 	w.makeGroup(groupDir)
-	if err := w.makeUpperDir(); err != nil {
+	if err := w.objects.takeUpper(w.objects.upperDir); err != nil {
 		return err
 	}
-	if err := w.settleEarly(); err != nil {
-		return err
+	if w.signals.proc != nil && !first.AnyDisk { // it holds the lock of the upper, too
+		if err := w.configureInit(); err != nil {
+			return err
+		}
 	}
-	if w.shared, err = state.MakeShared(run); err != nil {
-		return err
-	}
-	return w.nextView()
+	w.shared, err = state.MakeShared(run)
+	return err
 }
 
 // upperDisk is the name of the degradation that no disk can hold an upper.
 const upperDisk = "upper-disk"
 
-// overlayRoot chooses where the upper goes; "" means memory.
-func (w *World) overlayRoot() (string, error) {
-	if w.spec.Upper != "" {
-		return "", nil
-	}
-	if w.candidates[0].AnyDisk {
-		return "", nil // chosen when it is the strategy's turn, by other rules
-	}
+// overlayRoot returns the directory for the upper, or the size of the tmpfs if no disk can hold one.
+func (w *World) overlayRoot() (dir, tmpfs string) {
 	dir, err := state.UsableRoot("uppers", w.spec.Dirs.Overlay, state.HoldsUpper(w.spec.Root))
 	if err == nil {
-		return dir, nil
+		return dir, ""
 	}
-	w.spec.Upper = "tmpfs:25%"
-	w.degraded = append(w.degraded, Degradation{
+	w.report.degrade(Degradation{
 		Name: upperDisk, Asked: true,
 		Message: fmt.Sprintf("no disk can hold the changes, they are kept in memory, at most a quarter of it (%v)", err),
 	})
-	return "", nil
+	return "", "tmpfs:25%"
 }
 
-// forget takes an object out of the state, because it turned out to be somebody else's.
-func (w *World) forget(kind string) {
-	w.file.Objects = slices.DeleteFunc(w.file.Objects, func(o state.Object) bool { return o.Kind == kind })
-	if err := w.file.Rewrite(w.dir); err != nil {
-		w.degraded = append(w.degraded, Degradation{Name: "state", Message: err.Error()})
-	}
-}
-
-func (w *World) netnsName() string { return netns.Prefix + w.Name }
-
-// planGroup decides where the cgroup goes; "" if there is none to be had.
-func (w *World) planGroup() string {
-	parent, err := cgroup.Parent(w.spec.Root)
-	if err != nil {
-		if !w.wantScope(err) {
-			w.noGroup(err)
-		}
-		return ""
-	}
-	return filepath.Join(parent, w.Name)
-}
-
-func (w *World) noGroup(err error) {
-	if slices.ContainsFunc(w.degraded, func(d Degradation) bool { return d.Name == "cgroup" }) {
-		return
-	}
-	w.unlimited()
-	w.observe("cgroup", err.Error(), false)
-	w.degraded = append(w.degraded, Degradation{
-		Name: "cgroup", Asked: true,
-		Message: "cgroup v2 unavailable or insufficient privileges; skipping cgroup attach",
-	})
-}
-
-// makeGroup makes the cgroup. A world without one works; it is a degradation.
-func (w *World) makeGroup(dir string) {
+// takeUpper makes and locks the directory of the uppers; "" for none.
+func (o *objects) takeUpper(dir string) (err error) {
 	if dir == "" {
-		return
-	}
-	g, err := cgroup.New(dir)
-	if err != nil {
-		w.forget(state.KindCgroup)
-		w.noGroup(err)
-		return
-	}
-	crashpoint(state.KindCgroup, dir)
-	if err := w.spec.Limits.missing(g); err != nil && w.wantScope(err) {
-		err = g.Close()
-		w.forget(state.KindCgroup)
-		if err != nil {
-			w.degraded = append(w.degraded, Degradation{Name: "cgroup-left", Message: err.Error()})
-		}
-		return
-	}
-	w.useGroup(g)
-}
-
-// useGroup takes g as the world's cgroup.
-func (w *World) useGroup(g *cgroup.Group) {
-	w.group = g
-	for _, c := range g.Missing {
-		w.degraded = append(w.degraded, Degradation{Name: "cgroup." + c, Message: "cgroup controller " + c + " is not available"})
-	}
-	w.limit()
-}
-
-// makeUpperDir makes and locks the directory of the uppers.
-func (w *World) makeUpperDir() (err error) {
-	if w.upperDir == "" {
 		return nil
 	}
-	if w.upperFD, err = state.TakeUpper(w.upperDir); err == nil {
-		crashpoint(state.KindUpper, w.upperDir)
+	if o.upperFD, err = state.TakeUpper(dir); err == nil {
+		crashpoint(state.KindUpper, dir)
 	}
 	return err
 }
 
-// observe reports a step to the caller.
-func (w *World) observe(name, detail string, ok bool) {
-	if w.spec.Observe != nil {
-		w.spec.Observe(Step{Name: name, Detail: detail, OK: ok})
+// add writes an object down before it is made.
+func (o *objects) add(kind, path string) error {
+	o.file.Objects = append(o.file.Objects, state.Object{Kind: kind, Path: path})
+	return o.file.Rewrite(o.dir)
+}
+
+// forget takes an object out of the state because it turned out to be somebody else's.
+func (w *World) forget(kind string) {
+	file := &w.objects.file
+	file.Objects = slices.DeleteFunc(file.Objects, func(o state.Object) bool { return o.Kind == kind })
+	if err := file.Rewrite(w.objects.dir); err != nil {
+		w.report.degrade(Degradation{Name: "state", Message: err.Error()})
 	}
 }
 
-// Signal sends sig to the command's process group. Before the command runs it makes [World.Run] give up, with [Interrupted], or reaches the
-// command at its start; after that has ended it does nothing. It may be called from any goroutine.
-func (w *World) Signal(sig syscall.Signal) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.proc == nil || !w.listens && sig != unix.SIGKILL {
-		w.early = sig
-		return nil
+// netnsName is the name of the network namespace; "" for a user's, which gets none.
+func (w *World) netnsName() string {
+	if !w.spec.Root {
+		return ""
 	}
-	return w.proc.Signal(sig)
+	return netns.Prefix + w.Name
 }
 
-// interrupted is the error of a Run that a signal came before; nil if none did.
-func (w *World) interrupted() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	sig := w.early
-	if sig == 0 {
-		sig = w.spec.Signals.held()
-	}
-	if sig == 0 {
-		return nil
-	}
-	return &Interrupted{Signal: sig, What: "set up the world"}
-}
+// Signal sends sig to the command's process group. Before the command runs it makes [World.Run] give
+// up with [Interrupted], or reaches the command at its start; after the command has ended it does
+// nothing. It may be called from any goroutine.
+func (w *World) Signal(sig syscall.Signal) error { return w.signals.send(sig) }
 
-// use makes p the first process.
-func (w *World) use(p *boot.Process) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.proc, w.listens = p, false
-}
-
-// listen is called when the first process is about to start the command: signals go there from now on.
-func (w *World) listen() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.listens = true
-	if w.proc == nil {
-		return
-	}
-	if w.early != 0 {
-		_ = w.proc.Signal(w.early)
-	}
-	w.spec.Signals.passTo(w.proc.PID())
-}
-
-// endProcess ends all processes of the world and waits for them.
-func (w *World) endProcess() error {
-	w.mu.Lock()
-	proc := w.proc
-	w.proc = nil
-	w.mu.Unlock()
-	if proc == nil {
-		return nil
-	}
-	w.spec.Signals.passTo(0) // the number will be another's
-	return proc.Reap()
-}
-
-// Dismantle kills what still runs in the world and removes everything on the host that New and Run made. It does not wait for
-// the end of the first process, which the kernel takes the namespaces down in, nor does it let go of the locks; that is left to [World.Close].
+// Dismantle kills what still runs in the world and removes everything on the host that New and Run
+// made. It does not wait for the end of the init process, in which the kernel takes the namespaces
+// down, and does not release the locks: [World.Close] does. It is safe to call twice.
 func (w *World) Dismantle() error {
-	if w.dismantled {
-		return nil
+	err := w.endInit()
+	if w.attempt.view != nil {
+		err = errors.Join(err, w.attempt.view.Close())
+		w.attempt.view = nil
 	}
-	w.dismantled = true
-	var err error
-	if !w.ended {
-		err = w.endProcess()
-	}
-	if w.view != nil {
-		err = errors.Join(err, w.view.Close())
-	}
-	closeFD(&w.memory)
-	if w.lock < 0 {
-		return err
-	}
-	var early, late []state.Object
-	for _, o := range w.file.Objects {
+	closeFD(&w.attempt.memory)
+	var first, last []state.Object
+	for _, o := range w.objects.file.Objects {
 		if o.Kind == state.KindUpper || o.Kind == state.KindNetns {
-			early = append(early, o)
+			first = append(first, o)
 		} else {
-			late = append(late, o)
+			last = append(last, o)
 		}
 	}
-	err = errors.Join(err, state.Remove(early))
-	if w.grouped { // the first process is in the cgroup too
-		err = errors.Join(err, w.endProcess())
+	w.objects.file.Objects = nil
+	err = errors.Join(err, state.Remove(first))
+	if w.attempt.init != nil && w.attempt.init.inGroup {
+		err = errors.Join(err, w.awaitInit())
 	}
 	if w.group != nil {
 		err = errors.Join(err, w.group.Close())
 		w.group = nil
 	}
 	if err == nil {
-		err = state.Remove(late)
+		err = state.Remove(last)
 	}
 	return err
 }
 
 // Close is [World.Dismantle], and returns when nothing is left. It is safe to call twice.
 func (w *World) Close() error {
-	err := errors.Join(w.Dismantle(), w.endProcess())
-	for _, fd := range []*int{&w.upperFD, &w.lock, &w.slot} {
+	err := errors.Join(w.Dismantle(), w.awaitInit())
+	for _, fd := range []*int{&w.objects.upperFD, &w.objects.lock, &w.objects.slot} {
 		closeFD(fd)
 	}
 	return err

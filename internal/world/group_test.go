@@ -118,15 +118,16 @@ func TestPIDsLimitCounts(t *testing.T) {
 	must(t, err)
 	g.Missing = nil
 	must(t, os.WriteFile(g.Path+"/pids.max", nil, 0o600))
-	w := &World{spec: Spec{Limits: Limits{PIDs: 4}}, group: g}
-	for _, grouped := range []bool{false, true} {
-		w.limit()
-		w.grouped = grouped
-		w.countFirst()
+	limits := Limits{PIDs: 4}
+	for _, inGroup := range []bool{false, true} {
+		new(report).setLimits(limits, g)
+		if inGroup {
+			reservePIDForInit(limits, g)
+		}
 		text, err := os.ReadFile(g.Path + "/pids.max")
 		must(t, err)
-		if want := map[bool]string{false: "4", true: "5"}[grouped]; string(text) != want {
-			t.Errorf("pids.max is %s, want %s with the first process in the group: %v", text, want, grouped)
+		if want := map[bool]string{false: "4", true: "5"}[inGroup]; string(text) != want {
+			t.Errorf("pids.max is %s, want %s with the first process in the group: %v", text, want, inGroup)
 		}
 	}
 }

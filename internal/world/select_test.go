@@ -63,7 +63,7 @@ func TestRequireWorld(t *testing.T) {
 			t.Errorf("New = %v, %v, want an error", w, err)
 		}
 		a.spec.Strategy = ""
-		all, err := a.spec.candidates()
+		all, err := candidates(&a.spec)
 		if err != nil || slices.ContainsFunc(all, func(s view.Strategy) bool { return s.Name == "direct" }) {
 			t.Errorf("candidates = %v, %v", all, err)
 		}
@@ -178,16 +178,16 @@ func TestPassing(t *testing.T) {
 			t.Errorf("%v counts as the host's", err)
 		}
 	}
-	for _, err := range []error{unix.EPERM, &setupFailure{err: &probe.Error{What: "make a user namespace", Err: unix.ENOSPC}}} {
+	for _, err := range []error{unix.EPERM, &setupError{err: &probe.Error{What: "make a user namespace", Err: unix.ENOSPC}}} {
 		if !ofHost(err) {
 			t.Errorf("%v does not count as the host's", err)
 		}
 	}
-	w := &World{candidates: view.Strategies()}
+	w := newWorld(Spec{}, view.Strategies(), nil)
 	run := t.TempDir()
-	remember(run, &w.spec, []Rejected{{Strategy: "overlay"}, {Strategy: "fuse"}, {Strategy: "copy-diff"}}, nil)
-	w.recall(run)
-	if got := w.candidates[0].Name; got != "copy-diff" {
+	saveFailures(run, &w.spec, []Rejected{{Strategy: "overlay"}, {Strategy: "fuse"}, {Strategy: "copy-diff"}}, nil)
+	w.skip(loadFailures(run, &w.spec, w.selection.candidates))
+	if got := w.selection.candidates[0].Name; got != "copy-diff" {
 		t.Errorf("the next choice is %s, want copy-diff", got)
 	}
 }

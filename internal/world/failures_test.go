@@ -64,20 +64,20 @@ func TestMemory(t *testing.T) {
 		if s := a.recalled(); !strings.Contains(s, recalled) || strings.Contains(s, "strategy: overlay") {
 			t.Errorf("second world:\n%s", s)
 		}
-		path := a.dir + "/run/" + memoryFile
-		change := func(f func(*memory)) {
+		path := a.dir + "/run/" + failuresFile
+		change := func(f func(*failures)) {
 			text, err := os.ReadFile(path)
 			must(t, err)
-			var m memory
+			var m failures
 			must(t, json.Unmarshal(text, &m))
 			f(&m)
 			text, err = json.Marshal(m)
 			must(t, err)
 			must(t, os.WriteFile(path, text, 0o600))
 		}
-		for name, f := range map[string]func(*memory){
-			"another boot": func(m *memory) { m.Host = strings.Replace(m.Host, "boot_id ", "boot_id 0", 1) },
-			"an hour ago":  func(m *memory) { m.Failed[0].At = time.Now().Add(-2 * time.Hour) },
+		for name, f := range map[string]func(*failures){
+			"another boot": func(m *failures) { m.Host = strings.Replace(m.Host, "boot_id ", "boot_id 0", 1) },
+			"an hour ago":  func(m *failures) { m.Failed[0].At = time.Now().Add(-2 * time.Hour) },
 		} {
 			change(f)
 			if s := a.steps(); !strings.Contains(s, "strategy: overlay") {

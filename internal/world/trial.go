@@ -21,15 +21,15 @@ type Host struct {
 	Root bool
 }
 
-// Answer is whether a strategy can be had now.
+// Answer is whether this host can have a strategy now.
 type Answer struct {
 	Strategy string
 	Checks   []probe.Check // what it needs, in order; the last one that was made says why not
 
-	passing bool // why not may be over in a moment
+	passing bool // the reason may be over in a moment
 }
 
-// OK says whether the strategy can be had.
+// OK reports whether this host can have the strategy.
 func (a *Answer) OK() bool { return len(a.Checks) == 0 || a.Checks[len(a.Checks)-1].OK }
 
 // Rejected is the reason of an answer that is not OK.
@@ -47,7 +47,8 @@ type Choice struct {
 	Rejected []Rejected // the better ones
 }
 
-// Choose takes the first answer that is OK. It is what a world would get now that neither asks for a strategy nor requires isolation.
+// Choose takes the first answer that is OK. That is what a world would get now that neither asks for a
+// strategy nor requires isolation.
 func Choose(answers []Answer) Choice {
 	c := Choice{Strategy: view.Direct}
 	for i := range answers {
@@ -60,7 +61,7 @@ func Choose(answers []Answer) Choice {
 	return c
 }
 
-// Ask tries all strategies, the best first, and remembers for the worlds to come what it learned.
+// Ask tries all strategies, the best first, and records for later worlds which ones fail.
 func Ask(h Host) []Answer {
 	var answers []Answer
 	var failed []Rejected
@@ -75,21 +76,22 @@ func Ask(h Host) []Answer {
 		}
 	}
 	if run, err := state.RunRoot(h.Dirs); err == nil {
-		remember(run, &Spec{Dirs: h.Dirs, Root: h.Root}, failed, works)
+		saveFailures(run, &Spec{Dirs: h.Dirs, Root: h.Root}, failed, works)
 	}
 	return answers
 }
 
-// learn asks once more for a strategy that failed in a real world. If it fails in a small one as well, the fault is the host's, and
-// worlds to come need not try it; otherwise it was this world that was too much for it.
-func (w *World) learn(strategy string) {
+// confirmFailure asks once more for a strategy that failed in a real world. If it fails in a small one
+// as well, the host is the reason and later worlds need not try it; else this world was too much for
+// it.
+func (w *World) confirmFailure(strategy string) {
 	s, _ := view.Find(strategy)
 	if a := ask(Host{Dirs: w.spec.Dirs, Root: w.spec.Root}, s); !a.OK() && !a.passing {
-		remember(filepath.Dir(filepath.Dir(w.dir)), &w.spec, []Rejected{a.Rejected()}, nil)
+		saveFailures(filepath.Dir(filepath.Dir(w.objects.dir)), &w.spec, []Rejected{a.Rejected()}, nil)
 	}
 }
 
-// ask makes the checks of a strategy, and if they are passed, a world.
+// ask makes the checks of a strategy, and if they pass, a world.
 func ask(h Host, s view.Strategy) Answer {
 	a := Answer{Strategy: s.Name}
 	if s.Checks != nil {
@@ -99,9 +101,9 @@ func ask(h Host, s view.Strategy) Answer {
 		return a
 	}
 	c := probe.Check{Name: s.Trial, OK: true}
-	err := try(h, s)
+	err := trial(h, s)
 	if s.InPlace != nil && err != nil {
-		err = try(h, *s.InPlace)
+		err = trial(h, *s.InPlace)
 	}
 	if err != nil {
 		r := rejection(s.Name, err)
@@ -112,16 +114,17 @@ func ask(h Host, s view.Strategy) Answer {
 	return a
 }
 
-// known is what a trial world writes.
-const known = "known"
+// trialText is what the command of a trial writes.
+const trialText = "known"
 
-// trialTime bounds the command of a trial world, which has nothing to wait for.
+// trialTime bounds the command of a trial, which has nothing to wait for.
 const trialTime = 10 * time.Second
 
-// try makes a real world with the strategy, writes a file of known size in it, finds it among the changes, which are read from the upper, and removes
-// the world. What it proves is what a replay needs. Its mounts are in namespaces of their own, and its names on the host are those of
-// a world, so that gc finds them after a crash.
-func try(h Host, s view.Strategy) (err error) {
+// trial makes a real world with the strategy, writes a file of known size in it, finds the file among
+// the changes, which are read from the upper, and removes the world. That proves all that a replay
+// needs. The mounts are in namespaces of their own, and the names on the host are those of a world, so
+// gc finds them after a crash.
+func trial(h Host, s view.Strategy) (err error) {
 	cwd := os.TempDir()
 	if !filepath.IsAbs(cwd) {
 		cwd = "/tmp"
@@ -134,33 +137,41 @@ func try(h Host, s view.Strategy) (err error) {
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // never fails, see crypto/rand
 	name := "probe_" + hex.EncodeToString(id[:])
-	w, err := New(Spec{Name: name, Dirs: h.Dirs, Root: h.Root, Cwd: cwd, only: &s})
-	if err != nil {
+	// It works in one of the directories that a world hides, and so hides none.
+	w := newWorld(Spec{Name: name, Dirs: h.Dirs, Root: h.Root, Cwd: cwd}, []view.Strategy{s}, nil)
+	defer func() { err = errors.Join(err, w.Close()) }()
+	if err := w.makeObjects(); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, w.Close()) }()
+	if err := w.toDisk(s); err != nil {
+		return err
+	}
+	if err := w.prepare(s); err != nil {
+		return err
+	}
 	file := "substrate-" + name
-	res, err := w.Run(Command{
-		Path: "/bin/sh", Argv: []string{"sh", "-c", "printf " + known + " >\"$0\"", file}, Dir: cwd, Timeout: trialTime, Env: []string{"PATH=/usr/bin:/bin"},
+	res, err := w.runOnce(&Command{
+		Path: "/bin/sh", Argv: []string{"sh", "-c", "printf " + trialText + " >\"$0\"", file}, Dir: cwd, Timeout: trialTime, Env: []string{"PATH=/usr/bin:/bin"},
 	})
 	if err != nil {
 		return err
 	}
-	return foundKnown(res, file)
+	return foundFile(res, file)
 }
 
-// emptyDirOf returns a directory on the host that every world has and that is empty there, so that a copy of it is quickly made.
+// emptyDirOf returns a directory on the host that every world has and that is empty there, so that a
+// copy of it is made quickly.
 func emptyDirOf(dirs Dirs) (string, error) {
 	run, err := state.RunRoot(dirs)
 	if err != nil {
 		return "", err
 	}
-	p, err := state.MakeShared(run)
-	return p.Memory, err
+	shared, err := state.MakeShared(run)
+	return shared.Memory, err
 }
 
-// foundKnown says why the diff of a trial is not what it must be.
-func foundKnown(res *Result, file string) error {
+// foundFile reports why the diff of a trial is not what it must be.
+func foundFile(res *Result, file string) error {
 	switch {
 	case res.ExecErr != nil:
 		return res.ExecErr
@@ -171,7 +182,7 @@ func foundKnown(res *Result, file string) error {
 	}
 	for i := range res.Diff.Entries {
 		e := &res.Diff.Entries[i]
-		if filepath.Base(e.Raw()) == file && e.Kind == fsdiff.Create && e.Size == int64(len(known)) {
+		if filepath.Base(e.Raw()) == file && e.Kind == fsdiff.Create && e.Size == int64(len(trialText)) {
 			return nil
 		}
 	}

@@ -79,7 +79,7 @@ func TestSecondProcessKilled(t *testing.T) {
 		a := newArena(t)
 		w, err := New(a.spec)
 		must(t, err)
-		text, pid := []byte(nil), w.proc.PID()
+		text, pid := []byte(nil), w.signals.proc.PID()
 		for len(text) == 0 {
 			text, err = os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
 			must(t, err)
@@ -101,7 +101,7 @@ func TestOwnProcessGroup(t *testing.T) {
 		ours, err := unix.Getpgid(0)
 		must(t, err)
 		a.run(sh("echo ready; sleep 0.3"), func(w *World) {
-			theirs, err := unix.Getpgid(w.proc.PID())
+			theirs, err := unix.Getpgid(w.signals.proc.PID())
 			if err != nil || theirs == ours {
 				t.Errorf("the first process is in group %d, %v; ours is %d", theirs, err, ours)
 			}

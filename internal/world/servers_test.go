@@ -98,7 +98,9 @@ func TestServerDies(t *testing.T) {
 		a.spec.Strategy = "fuse"
 		cmd := sh("echo x >out; echo ready; while echo y >>more; do :; done; exit 7")
 		cmd.Dir = a.work
-		_, res := a.run(cmd, func(w *World) { must(t, state.Remove([]state.Object{{Kind: state.KindServers, Path: w.upperDir}})) })
+		_, res := a.run(cmd, func(w *World) {
+			must(t, state.Remove([]state.Object{{Kind: state.KindServers, Path: w.objects.upperDir}}))
+		})
 		const want = "ended too early (signal: killed): the command may have met errors"
 		if !slices.ContainsFunc(res.Degraded, func(d Degradation) bool { return d.Asked && strings.Contains(d.Message, want) }) {
 			t.Errorf("nothing is said of it in %+v", res.Degraded)
