@@ -47,7 +47,7 @@ var house = []room{
 	{level: 3, pkg: "internal/record", job: "one execution becomes one span", ours: []string{"trace", "internal/config", "internal/hostfile", "internal/logs", "internal/redact", "internal/vault"}, tests: []string{"fsdiff"}},
 	{level: 2, pkg: "internal/metrics", job: "numbers for Prometheus, computed from the trace", ours: []string{"trace"}, tests: []string{"fsdiff"}},
 	{level: 2, pkg: "internal/tracecheck", job: "compares traces with the schemas", ours: []string{"trace", "fsdiff"}, forTest: true},
-	{level: 4, pkg: "internal/capture", job: "stands between a command and where it prints", ours: []string{"internal/record"}, unix: []string{"*"}},
+	{level: 4, pkg: "internal/capture", job: "copies what a command prints, hashes it and keeps its beginning", ours: []string{"internal/procstate", "internal/record"}, unix: []string{"*"}},
 
 	{level: 0, pkg: "internal/world/net/netlink", job: "netlink messages as bytes"},
 	{level: 1, pkg: "internal/world/net/netns", job: "addresses, routes and names of network namespaces", ours: []string{"internal/world/net/netlink"}, unix: []string{"*"}},
@@ -76,7 +76,7 @@ var house = []room{
 	{level: 6, pkg: "internal/shell", job: "-c, a script, a pipe", ours: []string{"trace", "internal/capture", "internal/config", "internal/environ", "internal/procstate", "internal/record"}},
 	{level: 6, pkg: "internal/replay", job: "plans a replay, compares it with what was recorded", ours: []string{"trace", "fsdiff", "internal/environ", "internal/record", "internal/world"}, tests: []string{"internal/world/net/netlog"}},
 	{level: 7, pkg: "internal/rerun", job: "one recorded run of a plan, on the host or in a world; many replays", ours: []string{
-		"trace", "internal/capture", "internal/config", "internal/logs", "internal/procstate", "internal/record", "internal/redact", "internal/replay", "internal/vault", "internal/world",
+		"trace", "internal/capture", "internal/config", "internal/environ", "internal/logs", "internal/procstate", "internal/record", "internal/redact", "internal/replay", "internal/vault", "internal/world",
 	}},
 	{level: 7, pkg: "internal/doctor", job: "reports what this host supports, and what would help", ours: []string{"internal/world/landlock", "internal/world/net/netns", "internal/world/view", "internal/probe", "internal/world", "internal/world/cgroup", "internal/world/state"}, unix: []string{"*"}},
 	{level: 7, pkg: "internal/show", job: "text of outcomes, spans, trees, worlds and tables; progress", ours: []string{

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"substrate/internal/procstate"
 	"substrate/internal/record"
 )
 
@@ -48,7 +49,8 @@ type stream struct {
 }
 
 // New makes the pipes for a command that would print to the files stdout and stderr, and starts to
-// pass on what arrives. It keeps at most keep bytes of each. A file that is nil is not captured.
+// pass on what arrives. It keeps at most keep bytes of each. It does not capture a file that is
+// nil, or whose descriptor was closed when this process started.
 func New(stdout, stderr *os.File, keep int64) (*Tap, error) {
 	t := &Tap{}
 	var err error
@@ -76,9 +78,9 @@ func (t *Tap) streams() []*stream {
 	return all
 }
 
-// open makes the pipe of one stream; nil for a file that is nil.
+// open makes the pipe of one stream; nil for one that is not captured.
 func open(fd int, target *os.File, keep int64) (*stream, error) {
-	if target == nil {
+	if target == nil || procstate.Closed(fd) {
 		return nil, nil
 	}
 	s := &stream{fd: fd, read: -1, write: -1, wake: -1, done: make(chan bool, 1), sum: sha256.New(), keep: keep}

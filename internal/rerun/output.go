@@ -8,7 +8,6 @@ import (
 
 	"substrate/internal/capture"
 	"substrate/internal/config"
-	"substrate/internal/procstate"
 	"substrate/internal/record"
 	"substrate/internal/replay"
 	"substrate/trace"
@@ -30,7 +29,7 @@ func openOutput(o *Options, id string) (output, error) {
 	if !o.captured() {
 		return output{stdout: o.Stdout, stderr: o.Stderr}, nil
 	}
-	tap, err := capture.New(unlessClosed(o.Stdout, 1), unlessClosed(o.Stderr, 2), o.Config.CaptureMax)
+	tap, err := capture.New(o.Stdout, o.Stderr, o.Config.CaptureMax)
 	if err != nil {
 		return output{}, err
 	}
@@ -45,14 +44,6 @@ func openOutput(o *Options, id string) (output, error) {
 func (o *Options) captured() bool {
 	was := o.Was
 	return o.Capture || was != nil && was.Completion != nil && was.Capture != nil || o.Config.Capture && !o.TTY
-}
-
-// unlessClosed is f, or nil if the caller had closed its descriptor.
-func unlessClosed(f *os.File, fd int) *os.File {
-	if procstate.Closed(fd) {
-		return nil
-	}
-	return f
 }
 
 // openFiles makes the two files beside the trace.

@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"errors"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"substrate/internal/config"
+	"substrate/internal/environ"
 	"substrate/internal/record"
 	"substrate/internal/vault"
 	"substrate/internal/world"
@@ -98,8 +98,7 @@ func Dirs(cfg config.Config) world.Dirs {
 // likely lists the directories besides the working directory that programs write to.
 func likely(env []string) []string {
 	var dirs []string
-	for _, v := range env {
-		name, value, _ := strings.Cut(v, "=")
+	for name, value := range environ.List(env).All() {
 		switch name {
 		case "HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME":
 			if filepath.IsAbs(value) {
@@ -112,10 +111,8 @@ func likely(env []string) []string {
 
 // tempOf is TMPDIR of an environment; "" if it is not set, or not to an absolute path.
 func tempOf(env []string) string {
-	for _, v := range env {
-		if dir, ok := strings.CutPrefix(v, "TMPDIR="); ok && filepath.IsAbs(dir) {
-			return dir
-		}
+	if dir := environ.List(env).Get("TMPDIR"); filepath.IsAbs(dir) {
+		return dir
 	}
 	return ""
 }

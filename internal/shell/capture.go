@@ -5,7 +5,6 @@ import (
 
 	"substrate/internal/capture"
 	"substrate/internal/config"
-	"substrate/internal/procstate"
 	"substrate/internal/record"
 	"substrate/trace"
 )
@@ -16,20 +15,12 @@ func (inv Invocation) tap(cfg config.Config, rec *record.Recorder) *capture.Tap 
 	if !inv.Capture && !cfg.Capture {
 		return nil
 	}
-	tap, err := capture.New(unlessClosed(os.Stdout, 1), unlessClosed(os.Stderr, 2), cfg.CaptureMax)
+	tap, err := capture.New(os.Stdout, os.Stderr, cfg.CaptureMax)
 	if err != nil {
 		rec.Warn(err)
 		return nil
 	}
 	return tap
-}
-
-// unlessClosed is f, or nil if the caller had closed its descriptor.
-func unlessClosed(f *os.File, fd int) *os.File {
-	if procstate.Closed(fd) {
-		return nil
-	}
-	return f
 }
 
 // keep gives what the span says of what the command printed; nil if nobody asked.
