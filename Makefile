@@ -5,10 +5,12 @@ SHELL := /bin/bash
 GO    ?= go
 BIN   ?= bin
 
+MODULE := $(shell sed -n 's/^module //p' go.mod)
+
 # -E names the first instruction of the programs: see internal/procstate.
 ENTRY   ?= substrate_entry
 # VERSION is that of internal/version unless a release sets another.
-LDFLAGS := -s -w $(if $(ENTRY),-E $(ENTRY)) $(if $(VERSION),-X substrate/internal/version.Version=$(VERSION))
+LDFLAGS := -s -w $(if $(ENTRY),-E $(ENTRY)) $(if $(VERSION),-X $(MODULE)/internal/version.Version=$(VERSION))
 BUILD   := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 
 .DEFAULT_GOAL := help

@@ -16,7 +16,16 @@ import (
 	"testing"
 )
 
-const module = "substrate"
+// module is the path of this module, from go.mod.
+var module = func() string {
+	text, err := os.ReadFile("go.mod")
+	line, _, _ := strings.Cut(string(text), "\n")
+	path, found := strings.CutPrefix(line, "module ")
+	if err != nil || !found {
+		panic(fmt.Sprintf("go.mod begins %q, want the module path: %v", line, err))
+	}
+	return path
+}()
 
 // room is one package: where it stands, what it is for, and what it may import.
 type room struct {

@@ -167,7 +167,7 @@ func overlayRoots(v vars, who caller, home string, run []string) []string {
 	}
 	if !who.root {
 		if dir := v["XDG_STATE_HOME"]; filepath.IsAbs(dir) {
-			roots = append(roots, filepath.Join(dir, "substrate/overlay"))
+			roots = append(roots, filepath.Join(dir, "substrate", "overlay"))
 		} else if filepath.IsAbs(home) {
 			roots = append(roots, filepath.Join(home, ".local/state/substrate/overlay"))
 		}

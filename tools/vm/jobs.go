@@ -65,6 +65,11 @@ func (m *machine) prepare(pick *regexp.Regexp) ([]job.Job, error) {
 	if err := m.goBuild(filepath.Join(m.top, "tools"), "build", "-o", filepath.Join(m.work, "guest"), "./vm/guest"); err != nil {
 		return nil, err
 	}
+	text, err := os.ReadFile(filepath.Join(m.top, "go.mod"))
+	if err != nil {
+		return nil, err
+	}
+	m.module = strings.TrimPrefix(strings.Split(string(text), "\n")[0], "module ")
 	im, err := newImage(m.debian, filepath.Join(m.work, "tree"))
 	if err != nil {
 		return nil, err
@@ -133,7 +138,7 @@ func (m *machine) testJob(boot, pkg, run string, env []string, user bool) job.Jo
 		env = append(env, "SUBSTRATE_NO_SKIP=1")
 	}
 	return job.Job{
-		Name: "substrate/" + pkg, Test: true, User: user, Boot: boot, Dir: dir,
+		Name: m.module + "/" + pkg, Test: true, User: user, Boot: boot, Dir: dir,
 		Argv: []string{dir + "/test", "-test.v=test2json", "-test.timeout=10m", "-test.run=" + run},
 		Env:  append(environment(user), append(env, "SUBSTRATE_TEST_AS=vm-"+account, "SUBSTRATE_TEST_VM=1", "SUBSTRATE_TEST_PROGRAM=/src/bin/substrate")...),
 	}

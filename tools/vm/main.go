@@ -40,6 +40,7 @@ func main() {
 type machine struct {
 	arch   string
 	top    string // the tree of substrate
+	module string // its path, with which go test names packages
 	debian string // what scripts/vm-debian unpacked
 	work   string
 	limit  time.Duration // of one boot
