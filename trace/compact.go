@@ -17,7 +17,7 @@ import (
 
 // ErrBusy is wrapped by the error of [Compact] if a file was removed or replaced while it was read. Nothing
 // is lost; it can be tried again.
-var ErrBusy = errors.New("was removed or replaced meanwhile")
+var ErrBusy = errors.New("was removed or replaced in the meantime")
 
 // ErrRotated is wrapped by the error of [Compact] for a name that rotation uses: the trace itself has to be named.
 var ErrRotated = errors.New("is a rotated file of a trace")

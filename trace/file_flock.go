@@ -21,7 +21,7 @@ type file struct {
 	path string
 	id   fileID
 
-	lockless bool // its file system has no locks
+	lockless bool // its file system does not support locks
 }
 
 // fileID tells two files apart.

@@ -170,7 +170,7 @@ func (r *Reader) resolvePrefix(ref string, indexed bool) (*Span, error) {
 	if len(ids) > maxCandidates {
 		ids, more = ids[:maxCandidates], " and more"
 	}
-	return nil, fmt.Errorf("%w: %s fits %s%s", ErrAmbiguous, ref, strings.Join(ids, ", "), more)
+	return nil, fmt.Errorf("%w: %s matches %s%s", ErrAmbiguous, ref, strings.Join(ids, ", "), more)
 }
 
 // resolveLast finds the id of the span that is n before the last.

@@ -15,7 +15,7 @@ import (
 const rotateWait = 200 * time.Millisecond
 
 // errNoLocks is why a trace on some file systems is never rotated.
-var errNoLocks = errors.New("its file system has no locks")
+var errNoLocks = errors.New("its file system does not support locks")
 
 // Rotation
 //

@@ -226,7 +226,7 @@ func (w *Writer) acquire(exclusive bool, wait time.Duration) (size int64, err er
 			return 0, err
 		}
 	}
-	return 0, fmt.Errorf("open trace: %s is replaced again and again", w.path)
+	return 0, fmt.Errorf("open trace: %s keeps being replaced", w.path)
 }
 
 // examine tells the size of the locked file, and whether it is still at its path. Right after

@@ -84,7 +84,7 @@ func TestShimsOfRoot(t *testing.T) { // SHM3
 		t.Error("root deployed to the home of a user")
 	}
 	got := runProgram(m.home, m.env, "", filepath.Join(installed(), "substrate"), "--shim-deploy")
-	if got.status != 125 || !strings.Contains(got.stderr, "belongs to somebody else") || !strings.Contains(got.stderr, "\nsubstrate: hint: ") {
+	if got.status != 125 || !strings.Contains(got.stderr, "belongs to another user") || !strings.Contains(got.stderr, "\nsubstrate: hint: ") {
 		t.Errorf("root's --shim-deploy in a user's home: %+v", got)
 	}
 	if err := os.RemoveAll(filepath.Join(m.home, ".substrate")); err != nil {

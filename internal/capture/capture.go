@@ -131,7 +131,7 @@ func (t *Tap) Around(start func() error) error {
 	}()
 	for _, s := range t.streams() {
 		if err := unix.Dup3(s.write, s.fd, 0); err != nil {
-			return fmt.Errorf("put the pipe in the place of descriptor %d: %w", s.fd, err)
+			return fmt.Errorf("replace descriptor %d by a pipe: %w", s.fd, err)
 		}
 	}
 	return start()
@@ -171,7 +171,7 @@ func (t *Tap) Finish() (stdout, stderr record.Output, err error) {
 	err = t.handOver()
 	for _, s := range t.streams() {
 		if s.lost != nil {
-			err = fmt.Errorf("pass on what was printed to descriptor %d: %w", s.fd, s.lost)
+			err = fmt.Errorf("pass on the output of descriptor %d: %w", s.fd, s.lost)
 		}
 		abandon(s)
 	}

@@ -42,7 +42,7 @@ func (t *Tap) handOver() error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("go on passing on what runs in the background prints: %w", err)
+		return fmt.Errorf("pass on the output of background processes: %w", err)
 	}
 	return nil
 }

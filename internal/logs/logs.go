@@ -52,7 +52,7 @@ func Setup(setting string, w io.Writer) error {
 		case !one:
 			general = level
 		case !slices.Contains(Categories, category):
-			errs = append(errs, fmt.Errorf("no category %q; there are %s", category, strings.Join(Categories, ", ")))
+			errs = append(errs, fmt.Errorf("unknown category %q; want one of %s", category, strings.Join(Categories, ", ")))
 		default:
 			levels[category] = level
 		}
@@ -84,7 +84,7 @@ func parseLevel(name string) (slog.Level, error) {
 	case "off":
 		return off, nil
 	}
-	return off, fmt.Errorf("no level %q; there are debug, info, warn, error, off", name)
+	return off, fmt.Errorf("unknown level %q; want debug, info, warn, error or off", name)
 }
 
 // For returns the logger of a category. It is never nil.

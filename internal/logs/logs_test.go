@@ -16,8 +16,8 @@ func TestSetup(t *testing.T) {
 		{"world=debug,netfilter=warn", "", "world:debug world:warn netfilter:warn"},
 		{"warn, world=debug", "", "world:debug world:warn netfilter:warn"},
 		{"debug,world=off", "", "netfilter:debug netfilter:warn"},
-		{"loud,world=debug", `no level "loud"`, "world:debug world:warn"},
-		{"wolrd=debug,warn", `no category "wolrd"; there are world, overlay,`, "world:warn netfilter:warn"},
+		{"loud,world=debug", `unknown level "loud"`, "world:debug world:warn"},
+		{"wolrd=debug,warn", `unknown category "wolrd"; want one of world, overlay,`, "world:warn netfilter:warn"},
 	} {
 		var out bytes.Buffer
 		err := Setup(c.setting, &out)

@@ -42,7 +42,7 @@ func New() *Metrics {
 		failed:     newFamily("counter", "substrate_worlds_failed_total", "Strategies that did not work for a world; none: no world could be made.", "strategy"),
 		setup:      newHistogram("substrate_world_setup_seconds", "Time from the beginning of a world to the start of its command.", seconds, "strategy"),
 		teardown:   newHistogram("substrate_world_teardown_seconds", "Time from the end of a world's command until nothing of it is left, the list of changes included.", seconds, "strategy"),
-		degraded:   newFamily("counter", "substrate_world_degraded_total", "Worlds that had to do without a component.", "component"),
+		degraded:   newFamily("counter", "substrate_world_degraded_total", "Worlds in which a component was unavailable.", "component"),
 		nft:        newFamily("counter", "substrate_nft_failures_total", "Worlds without rules for the network."),
 		diffs:      newHistogram("substrate_fs_diff_entries", "Number of file changes of a command.", sizes),
 		entries:    newFamily("counter", "substrate_fs_diff_changes_total", "File changes by kind.", "kind"),

@@ -23,7 +23,7 @@ func (s *Span) KeepFile(f *os.File) (trace.Stream, error) {
 	sum := sha256.New()
 	n, err := io.Copy(sum, io.NewSectionReader(f, 0, 1<<62))
 	if err != nil {
-		return trace.Stream{}, fmt.Errorf("read what the command printed: %w", err)
+		return trace.Stream{}, fmt.Errorf("read the output of the command: %w", err)
 	}
 	dir, name := filepath.Split(f.Name())
 	stream := trace.Stream{SHA256: hex.EncodeToString(sum.Sum(nil)), Bytes: n, Path: filepath.Join(filepath.Base(dir), name)}
@@ -31,7 +31,7 @@ func (s *Span) KeepFile(f *os.File) (trace.Stream, error) {
 		return stream, nil
 	}
 	if err := s.maskFile(f); err != nil {
-		return stream, fmt.Errorf("take secrets out of what the command printed: %w", err)
+		return stream, fmt.Errorf("remove secrets from the output of the command: %w", err)
 	}
 	return stream, nil
 }

@@ -42,7 +42,7 @@ func (s *Span) keepStream(name string, o Output) trace.Stream {
 	path := filepath.Join(CaptureDir(cfg.Trace), s.record.SpanID+"."+name)
 	if err := writePrivate(path, []byte(s.Mask(string(head)))); err != nil {
 		s.recorder.mu.Lock()
-		s.recorder.warnOnce(fmt.Errorf("what this command printed is not kept: %w", err))
+		s.recorder.warnOnce(fmt.Errorf("the output of this command is not stored: %w", err))
 		s.recorder.mu.Unlock()
 		return stream
 	}

@@ -24,7 +24,7 @@ import (
 )
 
 // errNoPlace is the reason why nothing can be recorded without a home directory.
-var errNoPlace = errors.New("no home directory; set SHIM_TRACE_LOG to record all the same")
+var errNoPlace = errors.New("no home directory; set SHIM_TRACE_LOG to record anyway")
 
 // maxMB keeps the limit of a trace within int64.
 const maxMB = 1 << 40
@@ -125,7 +125,7 @@ func (s *Span) keepSecrets(known int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := vault.Keep(r.cfg.Trace, s.record.SpanID, known+1, values[known:], r.cfg.Fsync); err != nil {
-		r.warnOnce(fmt.Errorf("the secrets of this command are not kept, so it cannot be replayed: %w", err))
+		r.warnOnce(fmt.Errorf("the secrets of this command could not be stored, so it cannot be replayed: %w", err))
 	}
 }
 

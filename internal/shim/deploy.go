@@ -21,9 +21,9 @@ import (
 
 // Reasons why nothing can be deployed, for callers that know a remedy.
 var (
-	ErrNoHome      = errors.New("no home directory that a PATH could name")
+	ErrNoHome      = errors.New("no home directory that PATH can name")
 	ErrNoProgram   = errors.New("the program that the links lead to cannot be executed")
-	ErrForeignHome = errors.New("the home directory belongs to somebody else")
+	ErrForeignHome = errors.New("the home directory belongs to another user")
 	ErrInWorld     = errors.New("nothing is deployed inside a world")
 )
 
@@ -114,7 +114,7 @@ func newSite(cfg config.Config, env []string) (*site, error) {
 	if st, err := os.Stat(cfg.Home); err != nil {
 		return nil, err
 	} else if owner := st.Sys().(*syscall.Stat_t).Uid; cfg.UID == 0 && owner != 0 {
-		return nil, fmt.Errorf("%w: %s is that of uid %d", ErrForeignHome, cfg.Home, owner)
+		return nil, fmt.Errorf("%w: %s belongs to uid %d", ErrForeignHome, cfg.Home, owner)
 	}
 	bin, err := beside()
 	if err == nil {

@@ -113,7 +113,7 @@ func openLocked(path string) (*os.File, error) {
 			return nil, err
 		}
 	}
-	return nil, fmt.Errorf("%s is replaced again and again", path)
+	return nil, fmt.Errorf("%s keeps being replaced", path)
 }
 
 // appendLine writes a line with one write(2). It starts a fresh line if a crash tore the last one.

@@ -62,7 +62,7 @@ func TestLimitsNotInForce(t *testing.T) {
 		for _, c := range []struct{ controller, flag string }{{"memory", "--memory"}, {"pids", "--pids"}, {"cpu", "--cpus"}} {
 			want := slices.Contains(lacking, c.controller)
 			said := slices.ContainsFunc(res.Degraded, func(d Degradation) bool {
-				return d.Name == "limit."+c.controller && d.Asked && strings.HasPrefix(d.Message, c.flag+" is not in force: ")
+				return d.Name == "limit."+c.controller && d.Asked && strings.HasPrefix(d.Message, c.flag+" is not enforced: ")
 			})
 			if said != want {
 				t.Errorf("controller %s is missing: %v; said: %v in %+v", c.controller, want, said, res.Degraded)

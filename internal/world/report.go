@@ -54,7 +54,7 @@ func (r *report) setLimits(l Limits, g *cgroup.Group) {
 		r.step("limit "+asked.controller, err.Error(), false)
 		r.degrade(Degradation{
 			Name: "limit." + asked.controller, Asked: true,
-			Message: asked.flag + " is not in force: " + err.Error(),
+			Message: asked.flag + " is not enforced: " + err.Error(),
 		})
 	}
 }

@@ -248,7 +248,7 @@ func (r *run) begin(m boot.Message) {
 // collect gathers what the world leaves behind: the last network events, usage, and the diff.
 func (r *run) collect() *Result {
 	if r.net.rest() {
-		r.degrade("netlog", "more network attempts or names than are kept; the list is incomplete", true)
+		r.degrade("netlog", "too many network attempts or names; the list is incomplete", true)
 	}
 	r.res.Blocked, r.res.Lookups = r.net.seen.Events(), r.net.stub.Names()
 	if r.net.lost {

@@ -59,7 +59,7 @@ func candidates(spec *Spec) ([]view.Strategy, error) {
 	c, found := view.Find(spec.Strategy)
 	switch {
 	case !found:
-		return nil, fmt.Errorf("strategy %q is not known; there are %s", spec.Strategy, strings.Join(Strategies(), ", "))
+		return nil, fmt.Errorf("unknown strategy %q; want one of %s", spec.Strategy, strings.Join(Strategies(), ", "))
 	case spec.Require && c.NoWorld:
 		return nil, errRequired
 	}
@@ -68,8 +68,8 @@ func candidates(spec *Spec) ([]view.Strategy, error) {
 
 // errRequired is for a caller that requires isolation and asks for the strategy without any.
 var errRequired = &probe.Error{
-	What: "run the command", Err: errors.New("a world is required, and the strategy direct is none"),
-	Remedy: "leave --strategy direct out, or --require-world and SUBSTRATE_REQUIRE_WORLD",
+	What: "run the command", Err: errors.New("a world is required, and the strategy direct does not make one"),
+	Remedy: "drop --strategy direct, or drop --require-world and unset SUBSTRATE_REQUIRE_WORLD",
 }
 
 // selection is how far the choice of a strategy has come.
@@ -244,7 +244,7 @@ func (w *World) confinable() error {
 		return nil
 	}
 	if _, err := landlock.Version(); err != nil {
-		return fmt.Errorf("keep the command from the files outside a copy: %w", err)
+		return fmt.Errorf("restrict the command to the copy: %w", err)
 	}
 	return nil
 }
@@ -267,7 +267,7 @@ func (w *World) toDisk(s view.Strategy) error {
 	}
 	root, err := state.UsableRoot("changes", w.spec.Dirs.Overlay, outside)
 	if errors.Is(err, snapshot.ErrHoldsScratch) {
-		return &probe.Error{What: "copy " + w.spec.Cwd, Err: &view.NotCopied{Err: err}, Remedy: "work in a directory below, or choose another place with SUBSTRATE_OVERLAY_ROOT=DIR"}
+		return &probe.Error{What: "copy " + w.spec.Cwd, Err: &view.NotCopied{Err: err}, Remedy: "run it in a subdirectory, or choose another place with SUBSTRATE_OVERLAY_ROOT=DIR"}
 	}
 	if err != nil {
 		return err

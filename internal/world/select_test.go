@@ -85,7 +85,7 @@ func TestRequireWithoutLandlock(t *testing.T) {
 					_, err = w.Run(cmd)
 					must(t, w.Close())
 				}
-				if refused := err != nil && strings.Contains(err.Error(), "keep the command from the files outside a copy"); refused != without {
+				if refused := err != nil && strings.Contains(err.Error(), "restrict the command to the copy"); refused != without {
 					t.Errorf("without Landlock %v: %v", without, err)
 				}
 				if _, err := os.Stat(file); err == nil {
@@ -282,7 +282,7 @@ func TestWorkingDirectoryMadeNew(t *testing.T) {
 		cmd := sh("echo x >f; ls")
 		cmd.Dir = "/dev/shm"
 		out, res := a.run(cmd)
-		named := slices.ContainsFunc(res.Degraded, func(d Degradation) bool { return strings.Contains(d.Message, "/dev/shm is made new") })
+		named := slices.ContainsFunc(res.Degraded, func(d Degradation) bool { return strings.Contains(d.Message, "/dev/shm is new in the world") })
 		if out != "f\n" || len(res.Diff.Entries) > 0 || !named {
 			t.Errorf("printed %q, changes %q, degradations %v", out, lines(res.Diff), res.Degraded)
 		}

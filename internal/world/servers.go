@@ -30,7 +30,7 @@ func (r *run) serve(fds []int) error {
 	r.clock.boundServers(r.w.Signal)
 	files, ok := r.w.attempt.view.(view.Served)
 	if !ok {
-		return errors.New("serve the files: the view has nobody to do it")
+		return errors.New("serve the files: this view has no server")
 	}
 	if err := files.Serve(device); err != nil {
 		return &setupError{ofView: true, err: &probe.Error{What: "serve the files", Err: err}}
@@ -43,7 +43,7 @@ func (r *run) serve(fds []int) error {
 func errServersLate() error {
 	return &setupError{ofView: true, err: &probe.Error{
 		What: "serve the files", Err: fmt.Errorf("no answer in %s", servePatience),
-		Remedy: "a file system of this machine that does not answer may keep fuse-overlayfs waiting: mount | grep -E 'nfs|cifs|fuse'",
+		Remedy: "a file system that does not answer may block fuse-overlayfs; look for it with: mount | grep -E 'nfs|cifs|fuse'",
 	}}
 }
 

@@ -280,7 +280,7 @@ func (w *World) setupFailed(step string, err error) error {
 	case errors.Is(err, syscall.EPERM) && !w.spec.Root:
 		_, e.Remedy = probe.UsernsRefusal()
 	case errors.Is(err, syscall.EINVAL) && step == "overlay":
-		e.Remedy = "see the kernel log: dmesg | tail; a file system that cannot be an upper is avoided with SUBSTRATE_OVERLAY_ROOT=DIR or --upper tmpfs"
+		e.Remedy = "see the kernel log (dmesg | tail); if a file system cannot hold an upper, choose another with SUBSTRATE_OVERLAY_ROOT=DIR or --upper tmpfs"
 	}
 	// What a busy machine refuses now it may grant in a moment: no reason for less isolation.
 	passing := errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.ENOMEM)

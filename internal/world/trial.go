@@ -178,7 +178,7 @@ func foundFile(res *Result, file string) error {
 	case res.Exit != 0:
 		return fmt.Errorf("write a file in the world: status %d", res.Exit)
 	case res.Diff == nil:
-		return errors.New("the changes in the world are not to be found")
+		return errors.New("the world has no list of changes")
 	}
 	for i := range res.Diff.Entries {
 		e := &res.Diff.Entries[i]

@@ -184,7 +184,7 @@ func (w *World) overlayRoot() (dir, tmpfs string) {
 	}
 	w.report.degrade(Degradation{
 		Name: upperDisk, Asked: true,
-		Message: fmt.Sprintf("no disk can hold the changes, they are kept in memory, at most a quarter of it (%v)", err),
+		Message: fmt.Sprintf("no disk can hold the changes; they are kept in memory, at most a quarter of it (%v)", err),
 	})
 	return "", "tmpfs:25%"
 }

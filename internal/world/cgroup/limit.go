@@ -56,7 +56,7 @@ func (g *Group) set(controller, file, value string) error {
 			return &probe.Error{
 				What:   "limit " + controller,
 				Err:    errors.New("the cgroup has no such controller"),
-				Remedy: "boot with systemd.unified_cgroup_hierarchy=1, so that the controllers belong to cgroup v2",
+				Remedy: "boot with systemd.unified_cgroup_hierarchy=1 to give the controllers to cgroup v2",
 			}
 		}
 		g.Missing = slices.DeleteFunc(g.Missing, func(c string) bool { return c == controller })

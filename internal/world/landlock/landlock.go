@@ -30,7 +30,7 @@ type Rules struct {
 func Version() (int, error) {
 	v, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if errno != 0 {
-		return 0, &probe.Error{What: "use Landlock", Err: errno, Remedy: "a kernel from 5.13 on, with landlock in the list of the boot parameter lsm="}
+		return 0, &probe.Error{What: "use Landlock", Err: errno, Remedy: "boot Linux 5.13 or newer with landlock in the boot parameter lsm="}
 	}
 	return int(v), nil
 }

@@ -37,7 +37,7 @@ var devLinks = [...][2]string{
 func (p *planner) kernelDirs() {
 	for _, dir := range fresh {
 		if !p.isDir(dir) {
-			p.note("the host has no directory %s: none in the world", dir)
+			p.note("the host has no directory %s: the world has none either", dir)
 			continue
 		}
 		switch dir {
@@ -164,7 +164,7 @@ func (p *planner) freshCwd() {
 	base := ""
 	for _, dir := range []string{"/dev/shm", p.runUser(), "/run/lock", "/run"} {
 		if at.path == dir { // made already
-			p.note("the working directory %s is made new: it is empty at first, and what changes in it is not listed", p.Cwd)
+			p.note("the working directory %s is new in the world: it starts empty, and its changes are not listed", p.Cwd)
 			return
 		}
 		if within(at.path, dir) && base == "" {
@@ -172,7 +172,7 @@ func (p *planner) freshCwd() {
 		}
 	}
 	if base == "" || isRemote || !at.exists || n.class() != real || p.User && n.hasBelow(at.path) {
-		p.note("the working directory %s is not carried over", p.Cwd)
+		p.note("the working directory %s is not in the world", p.Cwd)
 		return
 	}
 	p.mkdirs(base, at.path)

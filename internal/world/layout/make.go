@@ -112,7 +112,7 @@ func (p *planner) carry(n *node) {
 	}
 	st, err := p.FS.Lstat(n.path)
 	if err != nil {
-		p.note("%s cannot be reached: not carried over (%v)", n.path, err)
+		p.note("%s cannot be reached: not in the world (%v)", n.path, err)
 		return
 	}
 	if st.Mode&syscall.S_IFMT != syscall.S_IFDIR {
@@ -187,7 +187,7 @@ func (p *planner) carryFile(file string, n *node, st Stat, writable bool) {
 	switch {
 	case file == p.resolv: // showResolv binds it
 	case kind != syscall.S_IFREG:
-		p.note("%s is no regular file: hidden in the world", file)
+		p.note("%s is not a regular file: hidden in the world", file)
 		p.bind(file, p.Empty, mount.ReadOnly|mount.NoDev)
 	case n.superRO || n.flags&mount.ReadOnly != 0 || !writable || n.class() == unfit:
 		p.bind(file, file, n.flags|mount.ReadOnly|mount.NoDev)
@@ -203,7 +203,7 @@ func (p *planner) carryFile(file string, n *node, st Stat, writable bool) {
 // mayCopy says whether a file of that size is copied, and notes if it is not.
 func (p *planner) mayCopy(file string, st Stat) bool {
 	if st.Size > p.CopyMax || p.copied+st.Size > 4*p.CopyMax {
-		p.note("%s has %d bytes, more than are copied: read-only in the world", file, st.Size)
+		p.note("%s has %d bytes, too many to copy: read-only in the world", file, st.Size)
 		return false
 	}
 	p.copied += st.Size
@@ -234,7 +234,7 @@ func (p *planner) carryRemote(n *node) {
 func (p *planner) hidePseudo(n *node) {
 	n.walk(func(c *node) {
 		if c.class() != pseudo {
-			p.note("%s is mounted below a hidden %s: not carried over", c.path, n.fstype)
+			p.note("%s is mounted below a hidden %s: not in the world", c.path, n.fstype)
 		}
 	})
 	p.note("%s is a %s: hidden in the world", n.path, n.fstype)

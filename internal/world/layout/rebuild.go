@@ -57,7 +57,7 @@ func (p *planner) rebuild(dir string, n *node, st Stat, parent *site) {
 func (p *planner) rebuildListed(s *site) map[string]bool {
 	entries, err := p.FS.ReadDir(s.dir)
 	if err != nil && p.FS.Rights(s.dir)&1 != 0 {
-		p.note("%s cannot be listed and has mounts below it: nothing else of it is in the world (%v)", s.dir, err)
+		p.note("%s cannot be listed and has mounts below it: only those are in the world (%v)", s.dir, err)
 	}
 	seen := make(map[string]bool, len(entries))
 	for _, e := range entries {
@@ -88,7 +88,7 @@ func (p *planner) rebuildUnlisted(s *site, seen map[string]bool) {
 		}
 		seen[name] = true
 		if p.FS.Rights(s.dir)&1 == 0 {
-			p.note("%s lies in %s, which you cannot enter: not carried over", c.path, s.dir)
+			p.note("%s lies in %s, which you cannot enter: not in the world", c.path, s.dir)
 			seen[name] = false // one note for each mount
 			continue
 		}
@@ -149,7 +149,7 @@ func (p *planner) rebuildMount(s *site, c *node, kind uint32) {
 	st, err := p.FS.Lstat(c.path)
 	switch {
 	case err != nil:
-		p.note("%s cannot be reached: not carried over (%v)", c.path, err)
+		p.note("%s cannot be reached: not in the world (%v)", c.path, err)
 		p.point(s, c.path, kind, 0)
 	case st.Mode&syscall.S_IFMT == syscall.S_IFDIR:
 		p.rebuildDir(s, c.path, c, st)

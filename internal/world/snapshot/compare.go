@@ -210,7 +210,7 @@ func (c *comparer) changed(rel string, d *tree.Dir, name string, st *unix.Stat_t
 func (c *comparer) contentDiffers(rel string, now *tree.Node, was *entry) bool {
 	from, err := c.openOriginal(rel, was)
 	if err != nil {
-		c.Note("%s is listed because its original cannot tell what it was: %v", fsdiff.Escape(c.base+rel), err)
+		c.Note("%s is listed because its original cannot be compared: %v", fsdiff.Escape(c.base+rel), err)
 		return true
 	}
 	defer unix.Close(from)
@@ -228,7 +228,7 @@ func (c *comparer) contentDiffers(rel string, now *tree.Node, was *entry) bool {
 	return !same
 }
 
-var errOriginalChanged = errors.New("it was changed meanwhile")
+var errOriginalChanged = errors.New("it changed in the meantime")
 
 // openOriginal opens the original of a file if that is as it was when it was copied.
 func (c *comparer) openOriginal(rel string, was *entry) (int, error) {

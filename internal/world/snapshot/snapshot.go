@@ -254,10 +254,10 @@ func (c *copier) lose(kind int, rel, name string) {
 }
 
 var lossText = [lossKinds]string{
-	lostContent: "could not be read; the copy has something empty there that cannot be read either",
-	lostOwner:   "belongs to somebody else; its copy belongs to the caller",
-	lostXattrs:  "has extended attributes that the copy could not get",
-	lostDevice:  "is a device; only root can copy those, and only where a world has mounts of its own",
+	lostContent: "could not be read; it is empty and unreadable in the copy",
+	lostOwner:   "belongs to another user; its copy belongs to you",
+	lostXattrs:  "has extended attributes that could not be copied",
+	lostDevice:  "is a device; only root can copy devices, and only into a world with its own mounts",
 	lostMount:   "is on another file system, which was not copied",
 }
 
@@ -269,7 +269,7 @@ func (c *copier) notes() []string {
 		case l.count == 1:
 			out = append(out, fmt.Sprintf("%s %s", fsdiff.Escape(l.first), lossText[kind]))
 		case l.count > 1:
-			out = append(out, fmt.Sprintf("%s %s (and so for %d other paths)", fsdiff.Escape(l.first), lossText[kind], l.count-1))
+			out = append(out, fmt.Sprintf("%s %s (and %d other paths)", fsdiff.Escape(l.first), lossText[kind], l.count-1))
 		}
 	}
 	return out
@@ -290,7 +290,7 @@ func (c *copier) holdsScratch() error {
 		if st.Dev == top.Dev && st.Ino == top.Ino {
 			err = &probe.Error{
 				What: "keep it in " + filepath.Dir(c.dst), Err: ErrHoldsScratch,
-				Remedy: "work in a directory below, or choose another place with SUBSTRATE_OVERLAY_ROOT=DIR",
+				Remedy: "run it in a subdirectory, or choose another place with SUBSTRATE_OVERLAY_ROOT=DIR",
 			}
 			break
 		}

@@ -159,7 +159,7 @@ func plausible(o Object, name string, dirs Dirs) error {
 		ok = false
 	}
 	if !ok {
-		return fmt.Errorf("world %s: itw World names %s %q, which cannot be its own", name, o.Kind, o.Path)
+		return fmt.Errorf("world %s: its state names %s %q, which cannot belong to it", name, o.Kind, o.Path)
 	}
 	return nil
 }

@@ -14,10 +14,10 @@ import (
 )
 
 // errTaken is returned by lockDir for a directory that a living world holds.
-var errTaken = errors.New("held by a living world")
+var errTaken = errors.New("held by a running world")
 
 // errForeign is returned by lockDir for a directory that somebody else has made.
-var errForeign = errors.New("is there already and was not made by substrate")
+var errForeign = errors.New("already exists and was not made by substrate")
 
 // lockedMode is the mode of the directories that lockDir makes. The sticky bit means nothing where
 // only the owner can write, so nobody sets it there. It distinguishes these directories from the

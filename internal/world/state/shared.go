@@ -33,13 +33,13 @@ func MakeShared(run string) (Shared, error) {
 	}
 	for _, d := range []string{dir, s.Memory} {
 		if err := makeRoot(d); err != nil {
-			return s, fmt.Errorf("make what all worlds share: %w", err)
+			return s, fmt.Errorf("make the directory that all worlds share: %w", err)
 		}
 	}
 	// The check above looks for the one that is made last, so whoever finds it finds all.
 	err := errors.Join(hostfile.Replace(s.Empty, nil, 0o444), hostfile.Replace(s.Resolv, []byte(resolvConf), 0o444), makeRoot(s.Staging), makeRoot(s.Nothing))
 	if err != nil {
-		return s, fmt.Errorf("make what all worlds share: %w", err)
+		return s, fmt.Errorf("make the directory that all worlds share: %w", err)
 	}
 	return s, nil
 }

@@ -76,7 +76,7 @@ func (w *World) Rewrite(dir string) error {
 		err = os.Rename(next, filepath.Join(dir, File))
 	}
 	if err != nil {
-		return fmt.Errorf("write the state of world %s anew: %w", w.Name, err)
+		return fmt.Errorf("rewrite the state of world %s: %w", w.Name, err)
 	}
 	return nil
 }

@@ -137,7 +137,7 @@ func (w *walker) openLayer(u *Upper, all []Upper) (*layer, error) {
 		}
 	}
 	if l.root, err = tree.Open(u.Lower); err != nil {
-		w.Note("what was in %s is not known: %v", u.Path, err)
+		w.Note("the earlier contents of %s are unknown: %v", u.Path, err)
 	}
 	if l.links, err = openLinks(u.Index); err != nil {
 		w.Note("hard links in %s are not followed: %v", u.Path, err)

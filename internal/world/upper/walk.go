@@ -187,7 +187,7 @@ func (w *walker) openLower(j *job, parent *tree.Dir, name string) *tree.Dir {
 
 // unknown notes that the lower of a path could not be looked at.
 func (w *walker) unknown(j *job, name string, err error) {
-	w.Note("what was in %s is not known: %v", fsdiff.Escape(j.l.base+j.rel+name), err)
+	w.Note("the earlier contents of %s are unknown: %v", fsdiff.Escape(j.l.base+j.rel+name), err)
 }
 
 // namesOf returns each name that may stand for a change: those of the upper, and where the lower part is

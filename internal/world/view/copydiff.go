@@ -185,13 +185,13 @@ func (p *placeView) Confine(open ...*os.File) error {
 // limits lists how this world falls short of one.
 func (p *placeView) limits() []string {
 	limits := []string{
-		"no mount namespace is to be had: the command runs in a copy of the working directory with another path, " + p.s.Dst,
-		"the host's processes and sockets are within the command's reach, and what it asks of them (docker, systemd, an ssh agent) is neither prevented nor listed",
+		"mount namespaces are unavailable: the command runs in a copy of the working directory at another path, " + p.s.Dst,
+		"the command can reach the host's processes and sockets (docker, systemd, an ssh agent), and what they do for it is neither prevented nor listed",
 	}
 	if p.refused != nil {
-		return append(limits, "Landlock is not available: what the command writes outside the copy is neither prevented nor listed")
+		return append(limits, "Landlock is unavailable: writes outside the copy are neither prevented nor listed")
 	}
-	limits = append(limits, "modes, owners, times and attributes of files outside the copy can be changed, and that is not listed; writing to them is prevented by Landlock")
+	limits = append(limits, "Landlock prevents writing to files outside the copy, but not changing their modes, owners, times and attributes, which is not listed")
 	for _, gap := range landlock.Gaps(p.version) {
 		limits = append(limits, fmt.Sprintf("Landlock is version %d: %s", p.version, gap))
 	}

@@ -77,7 +77,7 @@ func prepareFuse(r *Request) (View, error) {
 	}
 	v.launcher = newLauncher(r.Root)
 	v.fuseMounts()
-	v.note("names that begin with .wh. belong to %s: files of such names cannot be seen or made in the world", fuseName)
+	v.note("names that begin with .wh. are reserved by %s: such files cannot be seen or made in the world", fuseName)
 	return v, nil
 }
 
@@ -102,7 +102,7 @@ func (v *fuseView) fuseMounts() {
 		if m.Kind == mount.Overlay {
 			if !may(m.Lower, unix.R_OK|unix.X_OK) {
 				if may(m.Lower, unix.X_OK) {
-					v.note("%s cannot be listed: nothing of it is in the world", m.Target)
+					v.note("%s cannot be listed: its contents are not in the world", m.Target)
 				}
 				continue
 			}
