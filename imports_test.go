@@ -67,9 +67,9 @@ var house = []room{
 	{level: 1, pkg: "internal/world/cgroup", job: "cgroups, their limits and their usage", ours: []string{"internal/probe"}, unix: []string{"*"}},
 	{level: 1, pkg: "internal/world/landlock", job: "what a command may write to where there are no namespaces", ours: []string{"internal/probe"}, unix: []string{"*"}},
 	{level: 1, pkg: "internal/world/onhost", job: "runs a command without namespaces", ours: []string{"internal/environ", "internal/procstate"}, unix: []string{"*"}},
-	{level: 2, pkg: "internal/world/layout", job: "decides which directory gets which mount", ours: []string{"internal/world/mount"}, unix: []string{"host.go", "shadow.go"}},
+	{level: 2, pkg: "internal/world/layout", job: "decides which directory gets which mount", ours: []string{"internal/world/mount", "internal/world/tree"}, unix: []string{"host.go", "shadow.go"}},
 	{level: 3, pkg: "internal/world/boot", job: "what the processes of a world execute until the command", ours: []string{"internal/world/mount", "internal/world/net/netlog"}, unix: []string{"*"}, tests: []string{"internal/world/net/netns", "internal/world/net/nft"}},
-	{level: 2, pkg: "internal/world/tree", job: "open directories, attributes, contents; compares two files", ours: []string{"fsdiff", "internal/probe"}, unix: []string{"*"}},
+	{level: 1, pkg: "internal/world/tree", job: "open directories, attributes, contents; compares two files", ours: []string{"fsdiff", "internal/probe"}, unix: []string{"*"}},
 	{level: 3, pkg: "internal/world/upper", job: "what changed in an overlay's upper", ours: []string{"fsdiff", "internal/world/tree"}, unix: []string{"*"}, tests: []string{"internal/world/view/viewtest"}},
 	{level: 3, pkg: "internal/world/snapshot", job: "copies a tree, and finds what changed in the copy", ours: []string{"fsdiff", "internal/probe", "internal/world/tree"}, unix: []string{"*"}},
 	{level: 4, pkg: "internal/world/view", job: "the strategies: overlay, fuse, copy-diff, direct", ours: []string{

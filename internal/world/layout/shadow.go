@@ -1,12 +1,13 @@
 package layout
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"substrate/internal/world/tree"
 
 	"golang.org/x/sys/unix"
 )
@@ -87,7 +88,8 @@ func copyFile(source, place string) error {
 	if err != nil {
 		return err
 	}
-	err = copyData(out, in, st.Size)
+	var c tree.Copier
+	err = c.Copy(context.Background(), int(out.Fd()), int(in.Fd()), &st)
 	if closeErr := out.Close(); err == nil {
 		err = closeErr
 	}
@@ -97,42 +99,6 @@ func copyFile(source, place string) error {
 	return setMeta(source, place, Stat{
 		Mode: st.Mode, UID: int(st.Uid), GID: int(st.Gid), MtimeSec: int64(st.Mtim.Sec), MtimeNsec: int64(st.Mtim.Nsec),
 	})
-}
-
-// copyData shares the blocks, else copies what is not a hole.
-//
-// Source: ioctl_ficlone(2); lseek(2), SEEK_DATA.
-func copyData(out, in *os.File, size int64) error {
-	if unix.IoctlFileClone(int(out.Fd()), int(in.Fd())) == nil {
-		return nil
-	}
-	if err := out.Truncate(size); err != nil {
-		return err
-	}
-	for at := int64(0); at < size; {
-		data, err := in.Seek(at, unix.SEEK_DATA)
-		if errors.Is(err, unix.ENXIO) {
-			return nil // a hole to the end
-		}
-		if err != nil {
-			return err
-		}
-		hole, err := in.Seek(data, unix.SEEK_HOLE)
-		if err != nil {
-			return err
-		}
-		if _, err := in.Seek(data, io.SeekStart); err != nil {
-			return err
-		}
-		if _, err := out.Seek(data, io.SeekStart); err != nil {
-			return err
-		}
-		if _, err := io.CopyN(out, in, hole-data); err != nil && !errors.Is(err, io.EOF) {
-			return err
-		}
-		at = hole
-	}
-	return nil
 }
 
 // setMeta gives place the metadata of st and the extended attributes of source. Owners and attributes that the
@@ -156,22 +122,17 @@ func setTimes(place string, st Stat) error {
 
 // copyXattrs copies the extended attributes, but for those that overlay would take for its own marks.
 func copyXattrs(source, place string) {
-	size, err := unix.Llistxattr(source, nil)
-	if err != nil || size == 0 {
-		return
-	}
-	names := make([]byte, size)
-	size, err = unix.Llistxattr(source, names)
+	x := tree.PathXattrs(source)
+	names, err := x.Names()
 	if err != nil {
-		return
+		return // the file is shown without them
 	}
-	value := make([]byte, 64<<10)
-	for name := range strings.SplitSeq(strings.TrimSuffix(string(names[:size]), "\x00"), "\x00") {
+	for _, name := range names {
 		if strings.HasPrefix(name, "user.overlay.") || strings.HasPrefix(name, "trusted.") {
 			continue
 		}
-		if n, err := unix.Lgetxattr(source, name, value); err == nil {
-			_ = unix.Lsetxattr(place, name, value[:n], 0) // not every attribute is the caller's to set
+		if value, err := x.Value(name); err == nil {
+			_ = unix.Lsetxattr(place, name, []byte(value), 0) // not every attribute is the caller's to set
 		}
 	}
 }

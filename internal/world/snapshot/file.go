@@ -42,7 +42,7 @@ func (c *copier) file(t *twin, e *entry, st *unix.Stat_t) {
 	const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
 	dst, err := unix.Openat(t.dst.FD, e.name, flags, st.Mode&0o777)
 	if err == nil {
-		err = c.content(dst, src, st)
+		err = c.contents.Copy(c.ctx, dst, src, st)
 		err = errors.Join(err, unix.Close(dst))
 	}
 	if err != nil {
@@ -51,95 +51,6 @@ func (c *copier) file(t *twin, e *entry, st *unix.Stat_t) {
 	}
 	c.done.Add(st.Blocks * 512)
 	c.attributes(made{t.dst, e.name, t.rel}, e, st, tree.FileXattrs(src))
-}
-
-// content makes the content of dst that of src: shared if the file system can, else copied without filling holes.
-func (c *copier) content(dst, src int, st *unix.Stat_t) error {
-	if st.Size == 0 {
-		return nil
-	}
-	if !c.noClone.Load() {
-		err := unix.IoctlFileClone(dst, src)
-		if err == nil || errors.Is(err, unix.ENOSPC) {
-			return err
-		}
-		if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ETXTBSY) { // those two are about this file
-			c.noClone.Store(true)
-		}
-	}
-	if st.Blocks*512 >= st.Size {
-		return c.bytes(dst, src, 0, st.Size)
-	}
-	for off := int64(0); off < st.Size; {
-		data := tree.NextData(src, off, st.Size)
-		if data >= st.Size {
-			break
-		}
-		end, err := unix.Seek(src, data, unix.SEEK_HOLE)
-		if err != nil || end > st.Size {
-			end = st.Size
-		}
-		if err := c.bytes(dst, src, data, end-data); err != nil {
-			return err
-		}
-		off = end
-	}
-	return unix.Ftruncate(dst, st.Size)
-}
-
-// smallFile is the size up to which reading and writing is as fast as anything.
-const smallFile = 64 << 10
-
-// bytes copies n bytes at off. A file that has become shorter ends earlier.
-func (c *copier) bytes(dst, src int, off, n int64) error {
-	end := off + n
-	for off < end && n > smallFile && !c.noRange.Load() {
-		if c.ctx.Err() != nil {
-			return c.ctx.Err()
-		}
-		from, to := off, off
-		k, err := unix.CopyFileRange(src, &from, dst, &to, int(min(end-off, 1<<30)), 0)
-		switch {
-		case errors.Is(err, unix.EINTR):
-		case errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG) || errors.Is(err, unix.EIO):
-			return err
-		case err != nil: // between file systems that cannot, or refused by a filter
-			c.noRange.Store(true)
-		case k == 0:
-			return nil
-		default:
-			off += int64(k)
-		}
-	}
-	buf := tree.Buffers.Get().(*[]byte)
-	defer tree.Buffers.Put(buf)
-	for off < end {
-		if c.ctx.Err() != nil {
-			return c.ctx.Err()
-		}
-		part := (*buf)[:min(end-off, int64(len(*buf)))]
-		k, err := tree.Retry(func() (int, error) { return unix.Pread(src, part, off) })
-		if err != nil || k == 0 {
-			return err
-		}
-		if err := writeAt(dst, part[:k], off); err != nil {
-			return err
-		}
-		off += int64(k)
-	}
-	return nil
-}
-
-// writeAt writes all of p.
-func writeAt(fd int, p []byte, off int64) error {
-	for len(p) > 0 {
-		n, err := tree.Retry(func() (int, error) { return unix.Pwrite(fd, p, off) })
-		if err != nil {
-			return err
-		}
-		p, off = p[n:], off+int64(n)
-	}
-	return nil
 }
 
 // attributes gives an entry of the copy what the original has beside its content, and remembers the state of the copy. st is that of

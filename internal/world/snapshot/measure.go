@@ -58,7 +58,7 @@ func (c *copier) measure() (treeSize, error) {
 		}
 	}
 	size.clones = m.clones()
-	c.noClone.Store(!size.clones)
+	c.contents.NoClone.Store(!size.clones)
 	return size, c.checkRoom(size)
 }
 

@@ -106,8 +106,7 @@ type copier struct {
 	staging  *tree.Dir       // holds a name of each file that has several; see link
 	total    int64
 	done     atomic.Int64
-	noClone  atomic.Bool
-	noRange  atomic.Bool
+	contents tree.Copier
 	queue    *tree.Queue[copyTask]
 
 	mu      sync.Mutex // guards what follows
@@ -153,7 +152,7 @@ func (c *copier) run() (*Snapshot, error) {
 		return nil, err
 	}
 	s := &Snapshot{
-		Src: c.src, Dst: c.dst, Entries: c.entries, Bytes: size.bytes, Cloned: size.clones && !c.noClone.Load(),
+		Src: c.src, Dst: c.dst, Entries: c.entries, Bytes: size.bytes, Cloned: size.clones && !c.contents.NoClone.Load(),
 		Mounts: c.mounts, src: c.root.Hold(), root: root, Notes: c.notes(),
 	}
 	if s.times, err = timesTell(c.beside, max(root.ctime, root.rec.newest())); err != nil {

@@ -2,23 +2,25 @@ package tree
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
 
-// Buffers come in pairs.
-var Buffers = sync.Pool{New: func() any { b := make([]byte, 512<<10); return &b }}
+// buffers come in pairs.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 512<<10); return &b }}
 
 // SameContent compares the first size bytes of two files. What is a hole in both is not read.
 func SameContent(a, b int, size int64) (bool, error) {
-	bufA := Buffers.Get().(*[]byte)
-	defer Buffers.Put(bufA)
-	bufB := Buffers.Get().(*[]byte)
-	defer Buffers.Put(bufB)
+	bufA := buffers.Get().(*[]byte)
+	defer buffers.Put(bufA)
+	bufB := buffers.Get().(*[]byte)
+	defer buffers.Put(bufB)
 	for off := int64(0); off < size; {
-		off = min(NextData(a, off, size), NextData(b, off, size))
+		off = min(nextData(a, off, size), nextData(b, off, size))
 		n := int(min(size-off, int64(len(*bufA))))
 		if n == 0 {
 			break
@@ -37,10 +39,10 @@ func SameContent(a, b int, size int64) (bool, error) {
 	return true, nil
 }
 
-// NextData returns where the next byte at or after off is that is not in a hole, or size if there is none.
+// nextData returns where the next byte at or after off is that is not in a hole, or size if there is none.
 //
 // Source: lseek(2), SEEK_DATA.
-func NextData(fd int, off, size int64) int64 {
+func nextData(fd int, off, size int64) int64 {
 	at, err := unix.Seek(fd, off, unix.SEEK_DATA)
 	switch {
 	case errors.Is(err, unix.ENXIO):
@@ -61,6 +63,100 @@ func readAt(fd int, p []byte, off int64) error {
 		if n == 0 {
 			clear(p)
 			return nil
+		}
+		p, off = p[n:], off+int64(n)
+	}
+	return nil
+}
+
+// Copier copies the contents of files, and remembers what the file system cannot do. The zero value
+// is ready.
+type Copier struct {
+	NoClone atomic.Bool // the file system does not share contents
+	noRange atomic.Bool
+}
+
+// Copy makes the content of dst, an empty file, that of src, whose state is st. The two share it if
+// the file system can do that; else it is copied without filling holes. A file that has become
+// shorter is copied to its end.
+//
+// Source: ioctl_ficlone(2); copy_file_range(2); lseek(2), SEEK_DATA.
+func (c *Copier) Copy(ctx context.Context, dst, src int, st *unix.Stat_t) error {
+	if st.Size == 0 {
+		return nil
+	}
+	if !c.NoClone.Load() {
+		err := unix.IoctlFileClone(dst, src)
+		if err == nil || errors.Is(err, unix.ENOSPC) {
+			return err
+		}
+		if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ETXTBSY) { // those two are about this file
+			c.NoClone.Store(true)
+		}
+	}
+	if st.Blocks*512 >= st.Size {
+		return c.bytes(ctx, dst, src, 0, st.Size)
+	}
+	for off := int64(0); off < st.Size; {
+		data := nextData(src, off, st.Size)
+		if data >= st.Size {
+			break
+		}
+		end, err := unix.Seek(src, data, unix.SEEK_HOLE)
+		if err != nil || end > st.Size {
+			end = st.Size
+		}
+		if err := c.bytes(ctx, dst, src, data, end-data); err != nil {
+			return err
+		}
+		off = end
+	}
+	return unix.Ftruncate(dst, st.Size)
+}
+
+// smallFile is the size up to which reading and writing is as fast as anything.
+const smallFile = 64 << 10
+
+// bytes copies n bytes at off.
+func (c *Copier) bytes(ctx context.Context, dst, src int, off, n int64) error {
+	end := off + n
+	for off < end && n > smallFile && !c.noRange.Load() && ctx.Err() == nil {
+		from, to := off, off
+		k, err := unix.CopyFileRange(src, &from, dst, &to, int(min(end-off, 1<<30)), 0)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG) || errors.Is(err, unix.EIO):
+			return err
+		case err != nil: // between file systems that cannot, or refused by a filter
+			c.noRange.Store(true)
+		case k == 0:
+			return nil
+		default:
+			off += int64(k)
+		}
+	}
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	for off < end && ctx.Err() == nil {
+		part := (*buf)[:min(end-off, int64(len(*buf)))]
+		k, err := Retry(func() (int, error) { return unix.Pread(src, part, off) })
+		if err != nil || k == 0 {
+			return err
+		}
+		if err := writeAt(dst, part[:k], off); err != nil {
+			return err
+		}
+		off += int64(k)
+	}
+	return ctx.Err()
+}
+
+// writeAt writes all of p.
+func writeAt(fd int, p []byte, off int64) error {
+	for len(p) > 0 {
+		n, err := Retry(func() (int, error) { return unix.Pwrite(fd, p, off) })
+		if err != nil {
+			return err
 		}
 		p, off = p[n:], off+int64(n)
 	}

@@ -26,8 +26,10 @@ func FileXattrs(fd int) Xattrs {
 
 // NamedXattrs reads those of a name in a directory, which may be of any type. The calls that take a
 // directory and a name are as young as Linux 6.13; a path through /proc is as good.
-func NamedXattrs(d *Dir, name string) Xattrs {
-	path := NamedPath(d, name)
+func NamedXattrs(d *Dir, name string) Xattrs { return PathXattrs(NamedPath(d, name)) }
+
+// PathXattrs reads those of a path, without following a symlink at its end.
+func PathXattrs(path string) Xattrs {
 	return Xattrs{
 		list: func(dest []byte) (int, error) { return unix.Llistxattr(path, dest) },
 		get:  func(name string, dest []byte) (int, error) { return unix.Lgetxattr(path, name, dest) },
