@@ -92,10 +92,9 @@ var wideComments = map[string]bool{
 // largePackages may have more lines than maxPackageLines.
 var largePackages = map[string]bool{
 	"trace": true, "internal/world/layout": true, "internal/world": true, "internal/cli": true,
-	"internal/redact":         true, // its prefilter is a table
-	"internal/prestart":       true,
-	"internal/world/snapshot": true,
-	"internal/world/boot":     true,
+	"internal/redact":     true, // its prefilter is a table
+	"internal/prestart":   true,
+	"internal/world/boot": true,
 }
 
 // A struct is small enough to be seen as one thing.

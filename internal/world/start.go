@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"substrate/internal/environ"
 	"substrate/internal/probe"
 	"substrate/internal/procstate"
 	"substrate/internal/world/boot"
@@ -220,19 +221,16 @@ func programs(c *Command) []string {
 	if strings.Contains(c.Path, "/") {
 		return []string{c.Path}
 	}
-	path := defaultPath
-	for _, v := range c.Env {
-		if p, ok := strings.CutPrefix(v, "PATH="); ok {
-			path = p
-			break
-		}
+	path, set := environ.List(c.Env).Lookup("PATH")
+	switch {
+	case !set:
+		path = defaultPath
+	case path == "":
+		path = "." // execvp(3) takes it for one empty entry
 	}
 	var out []string
-	for dir := range strings.SplitSeq(path, ":") {
-		if dir == "" {
-			dir = "."
-		}
-		if file := dir + "/" + c.Path; c.Path != "" && !missing(file) {
+	for file := range environ.Candidates(path, c.Path) {
+		if c.Path != "" && !missing(file) {
 			out = append(out, file)
 		}
 	}
