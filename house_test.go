@@ -44,11 +44,8 @@ var methodsWithoutValues = map[string]int{
 	"internal/shim":              1,
 	"internal/show":              1,
 	"internal/world":             1,
-	"internal/world/layout":      11,
 	"internal/world/net/netlink": 2,
 	"internal/world/onhost":      2,
-	"internal/world/snapshot":    1,
-	"internal/world/view":        3,
 	"internal/world/boot":        8,
 	"trace":                      1,
 }

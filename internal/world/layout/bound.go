@@ -64,7 +64,7 @@ func MakeBound(in Input, copyDir string, mounts []string) (*Plan, error) {
 		err = p.boundCwd(at.path, copyDir)
 	}
 	oneStep(p.plan.Mounts)
-	p.kernelDirs()
+	addKernelDirs(p)
 	if p.isFresh(at.path) {
 		err = p.boundCwd(at.path, copyDir)
 	}
@@ -76,9 +76,9 @@ func MakeBound(in Input, copyDir string, mounts []string) (*Plan, error) {
 			p.add(mount.Mount{Kind: mount.RBind, Step: copyStep, Target: path, Source: path, Flags: n.flags | mount.ReadOnly | mount.NoDev, Optional: true})
 		}
 	}
-	p.showResolv()
+	showResolv(p)
 	hidden := len(p.plan.Mounts)
-	p.hide()
+	hide(p)
 	oneStep(p.plan.Mounts[hidden:])
 	return p.plan, nil
 }

@@ -8,7 +8,7 @@ import (
 	"substrate/internal/world/mount"
 )
 
-// foreign gives overlays of their own to directories in which nothing could be made otherwise: those that the caller may
+// addForeign gives overlays of their own to directories in which nothing could be made otherwise: those that the caller may
 // write to but does not own, and the caller's own below somebody else's. The kernel copies a directory
 // up, with all above it, before the first change in it, and in a user namespace refuses to (EOVERFLOW)
 // where the owner is not mapped. The root of an overlay is there already.
@@ -17,7 +17,7 @@ import (
 // the rest would have to walk the tree.
 //
 // Source: Linux fs/overlayfs/copy_up.c, ovl_copy_up_one.
-func (p *planner) foreign() {
+func addForeign(p *planner) {
 	likely := append([]string{"/var/tmp", "/var/crash", p.Cwd}, p.Likely...)
 	for _, dir := range likely {
 		p.foreignOnWay(p.real(dir).path)

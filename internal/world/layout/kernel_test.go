@@ -243,7 +243,7 @@ func (m *machine) mount(source, target, fstype string, flags uintptr, data strin
 	}
 }
 
-// run runs a script in a world of the machine and returns what it printed.
+// addRun runs a script in a world of the machine and returns what it printed.
 func (m *machine) run(uid int, cwd, script string) string {
 	m.t.Helper()
 	for _, dir := range []string{"upper", "work", "shadow", "copy"} { // of an earlier world

@@ -33,8 +33,8 @@ var devLinks = [...][2]string{
 	{"fd", "/proc/self/fd"}, {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"}, {"stderr", "/proc/self/fd/2"}, {"ptmx", "pts/ptmx"},
 }
 
-// kernelDirs makes proc, sys, dev and run new.
-func (p *planner) kernelDirs() {
+// addKernelDirs makes proc, sys, dev and run new.
+func addKernelDirs(p *planner) {
 	for _, dir := range fresh {
 		if !p.isDir(dir) {
 			p.note("the host has no directory %s: the world has none either", dir)
@@ -42,13 +42,13 @@ func (p *planner) kernelDirs() {
 		}
 		switch dir {
 		case "/proc":
-			p.proc()
+			addProc(p)
 		case "/sys":
-			p.sys()
+			addSys(p)
 		case "/dev":
-			p.dev()
+			addDev(p)
 		case "/run":
-			p.run()
+			addRun(p)
 		}
 	}
 }
@@ -62,7 +62,7 @@ func (p *planner) isDir(dir string) bool {
 	return err == nil && st.Mode&syscall.S_IFMT == syscall.S_IFDIR
 }
 
-func (p *planner) proc() {
+func addProc(p *planner) {
 	p.add(mount.Mount{Kind: mount.Proc, Step: "proc", Target: "/proc", Flags: sealed})
 	if p.User && p.UID != 0 {
 		return // the files belong to the host's root, who is nobody here
@@ -76,7 +76,7 @@ func (p *planner) proc() {
 	}
 }
 
-func (p *planner) sys() {
+func addSys(p *planner) {
 	p.add(mount.Mount{
 		Kind: mount.Sysfs, Step: "sys", Target: "/sys", Flags: sealed | mount.ReadOnly,
 		// Without a network namespace of its own a user may not mount one.
@@ -84,7 +84,7 @@ func (p *planner) sys() {
 	})
 }
 
-func (p *planner) dev() {
+func addDev(p *planner) {
 	step := func(m mount.Mount) {
 		m.Step, m.Target = "dev", "/dev"+m.Target
 		p.add(m)
@@ -122,7 +122,7 @@ func (p *planner) dev() {
 	step(mount.Mount{Kind: mount.Mkdir, Target: "/shm", Mode: 0o1777})
 }
 
-func (p *planner) run() {
+func addRun(p *planner) {
 	step := func(kind mount.Kind, target string, mode uint32) {
 		p.add(mount.Mount{Kind: kind, Step: "run", Target: target, Mode: mode})
 	}
@@ -146,9 +146,9 @@ func (p *planner) dirMode() uint32 {
 	return 0o755
 }
 
-// freshCwd shows the working directory where it lies in a directory that is made new. The overlay keeps the host's
+// addFreshCwd shows the working directory where it lies in a directory that is made new. The overlay keeps the host's
 // sockets out of reach.
-func (p *planner) freshCwd() {
+func addFreshCwd(p *planner) {
 	if p.Cwd == "" {
 		return
 	}
@@ -190,7 +190,7 @@ func (p *planner) mkdirs(base, dir string) {
 }
 
 // findResolv finds out which file a reader of /etc/resolv.conf opens.
-func (p *planner) findResolv() {
+func findResolv(p *planner) {
 	at := p.real("/etc/resolv.conf")
 	n, _ := p.mountOf(at.path)
 	switch {
@@ -204,7 +204,7 @@ func (p *planner) findResolv() {
 }
 
 // showResolv shows Input.Resolv in that place.
-func (p *planner) showResolv() {
+func showResolv(p *planner) {
 	if p.resolv == "" {
 		return
 	}
@@ -221,7 +221,7 @@ func (p *planner) showResolv() {
 }
 
 // hide covers what the caller wants hidden. What lies in a directory that was made new is not there anyway.
-func (p *planner) hide() {
+func hide(p *planner) {
 	for _, dir := range p.hidden {
 		if !p.isFresh(dir) || p.cwdAt != "" && within(dir, p.cwdAt) {
 			p.mask(dir, "overlay", true)

@@ -35,18 +35,18 @@ func Make(in Input) (*Plan, error) {
 	p.plan.Uppers = make([]Upper, 0, 1+mounts)
 	if in.User {
 		err = p.rebuildRoot()
-		p.foreign()
-		p.inMemory()
+		addForeign(p)
+		moveToMemory(p)
 	} else {
 		err = p.overlayRoot()
 	}
 	if err != nil {
 		return nil, err
 	}
-	p.kernelDirs()
-	p.freshCwd()
-	p.showResolv()
-	p.hide()
+	addKernelDirs(p)
+	addFreshCwd(p)
+	showResolv(p)
+	hide(p)
 	return p.plan, nil
 }
 
@@ -74,7 +74,7 @@ func newPlanner(in Input) (*planner, error) {
 		p.hidden = append(p.hidden, p.real(dir).path)
 	}
 	if in.Resolv != "" {
-		p.findResolv()
+		findResolv(p)
 	}
 	return p, nil
 }

@@ -8,9 +8,9 @@ import (
 	"substrate/internal/world/mount"
 )
 
-// inMemory moves the uppers to memory in which a user can write nothing, or hardly anything: most directories of a machine belong to
+// moveToMemory moves the uppers to memory in which a user can write nothing, or hardly anything: most directories of a machine belong to
 // others. On disk each would cost four directories, made and removed.
-func (p *planner) inMemory() {
+func moveToMemory(p *planner) {
 	for i := range p.plan.Uppers {
 		up := &p.plan.Uppers[i]
 		if !up.ReadOnly && !p.untouchable(up.Path) {

@@ -26,7 +26,7 @@ func newProbeFile(d *tree.Dir) (*probeFile, error) {
 	return p, nil
 }
 
-func (p *probeFile) remove() {
+func removeProbe(p *probeFile) {
 	_ = unix.Close(p.fd)
 	_ = unix.Unlinkat(p.d.FD, p.name, 0) // it goes with the directory at the latest
 }
@@ -40,7 +40,7 @@ func timesTell(d *tree.Dir, latest int64) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer p.remove()
+	defer removeProbe(p)
 	if noted, err := p.notesMapped(); !noted || err != nil {
 		return false, err
 	}

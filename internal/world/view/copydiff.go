@@ -19,7 +19,7 @@ import (
 // prepareCopy copies the working directory and plans to mount the copy in its place, in a world whose
 // other files are read-only.
 func prepareCopy(r *Request) (View, error) {
-	in := copyInput(r)
+	in := planInput(r, func(layout.PlaceKind, int) string { return "" })
 	c, err := takeCopy(r, in, snapshot.Options{})
 	if err != nil {
 		return nil, err
@@ -36,7 +36,7 @@ func prepareCopy(r *Request) (View, error) {
 var copyInPlace = Strategy{Name: CopyDiff, Trial: "copy_diff_ok", AnyDisk: true, CwdOnly: true, Prepare: prepareCopyInPlace}
 
 func prepareCopyInPlace(r *Request) (View, error) {
-	c, err := takeCopy(r, copyInput(r), snapshot.Options{NoDevices: true})
+	c, err := takeCopy(r, planInput(r, func(layout.PlaceKind, int) string { return "" }), snapshot.Options{NoDevices: true})
 	if err != nil {
 		return nil, err
 	}
@@ -57,14 +57,6 @@ func (e *NotCopied) Error() string { return e.Err.Error() }
 
 // Unwrap returns the cause.
 func (e *NotCopied) Unwrap() error { return e.Err }
-
-// copyInput is what the plan of a world with a copy is made from.
-func copyInput(r *Request) layout.Input {
-	return layout.Input{
-		FS: layout.Host{}, User: !r.Root, UID: os.Geteuid(), GID: os.Getegid(), Cwd: r.Cwd, Likely: r.Likely, Temp: r.Temp, Hide: r.Hide,
-		MountInfo: r.MountInfo, EmptyDir: r.EmptyDir, Empty: r.Empty, Resolv: r.Resolv, Place: func(layout.PlaceKind, int) string { return "" },
-	}
-}
 
 // takeCopy makes the copy.
 func takeCopy(r *Request, in layout.Input, o snapshot.Options) (*copyView, error) {

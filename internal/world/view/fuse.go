@@ -76,7 +76,7 @@ func prepareFuse(r *Request) (View, error) {
 		return nil, err
 	}
 	v.launcher = newLauncher(r.Root)
-	v.fuseMounts()
+	useServers(v)
 	v.note("names that begin with .wh. are reserved by %s: such files cannot be seen or made in the world", fuseName)
 	return v, nil
 }
@@ -89,9 +89,9 @@ type fuseView struct {
 	launcher *launcher
 }
 
-// fuseMounts turns the overlays of the plan into Fuse mounts. A server has the rights of the caller: of a directory that they cannot list
+// useServers turns the overlays of the plan into Fuse mounts. A server has the rights of the caller: of a directory that they cannot list
 // it could show nothing, so in the place of that there is an empty one, which has no more rights than the host's.
-func (v *fuseView) fuseMounts() {
+func useServers(v *fuseView) {
 	// The kernel checks permissions, as it does on every other file system; and all in the world may use the mount, as they may the overlay.
 	data := fmt.Sprintf("user_id=%d,group_id=%d,default_permissions,allow_other", os.Geteuid(), os.Getegid())
 	v.mounts.List, v.mounts.Notes = nil, slices.Clone(v.plan.Notes)
@@ -168,8 +168,8 @@ func (v *fuseView) Diff(b *fsdiff.Builder, memory int) (Found, error) {
 // Close ends the servers.
 func (v *fuseView) Close() error {
 	for _, s := range v.servers {
-		s.kill()
+		kill(s)
 	}
-	v.launcher.close()
+	closeLauncher(v.launcher)
 	return nil
 }

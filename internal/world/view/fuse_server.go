@@ -141,8 +141,8 @@ func (l *launcher) fork(program string, argv []string, attr *os.ProcAttr) (p *os
 	return p, err
 }
 
-// close ends the thread, and with it what it forked. It may be called again.
-func (l *launcher) close() { l.quit.Do(func() { close(l.work) }) }
+// closeLauncher ends the thread, and with it what it forked. It may be called again.
+func closeLauncher(l *launcher) { l.quit.Do(func() { close(l.work) }) }
 
 // openWithoutMounts opens a directory for a server. What is mounted below is not to be seen through it: it has mounts of its own in the world, a
 // bind mount would be two directories with one inode, which the program takes for the same, and a file system that hangs would hang the server.
@@ -195,13 +195,13 @@ func (s *server) wait(deadline time.Time) string {
 		}
 		return ""
 	case <-time.After(max(time.Until(deadline), 10*time.Millisecond)):
-		s.kill()
+		kill(s)
 		return fmt.Sprintf("%s, which served %s, did not end and was killed: its last changes may be missing", fuseName, s.path)
 	}
 }
 
 // kill ends the server and waits for it. It may be called again.
-func (s *server) kill() {
+func kill(s *server) {
 	s.asked.Store(true)
 	_ = s.process.Kill()
 	<-s.ended

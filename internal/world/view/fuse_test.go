@@ -83,7 +83,7 @@ func (v *servedView) Reopen() error {
 	if err := v.leave(); err != nil {
 		return err
 	}
-	v.server.kill()
+	kill(v.server)
 	return v.enter()
 }
 
@@ -104,8 +104,8 @@ func (v *servedView) Notes() []string { return v.notes }
 
 // Close comes with the capabilities to unmount.
 func (v *servedView) Close() error {
-	v.server.kill()
-	v.launcher.close()
+	kill(v.server)
+	closeLauncher(v.launcher)
 	if err := unix.Unmount(v.root, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
 		return os.NewSyscallError("umount", err)
 	}

@@ -51,12 +51,8 @@ func (l *layered) Close() error { return nil }
 
 // prepare plans the view and makes on disk what it needs.
 func (l *layered) prepare() error {
-	in := layout.Input{
-		FS: layout.Host{}, User: !l.r.Root, UID: os.Geteuid(), GID: os.Getegid(), Cwd: l.r.Cwd, Likely: l.r.Likely, Hide: l.r.Hide,
-		MountInfo: l.r.MountInfo, EmptyDir: l.r.EmptyDir, Empty: l.r.Empty, Resolv: l.r.Resolv, Place: l.place,
-	}
 	var err error
-	if l.plan, err = layout.Make(in); err != nil {
+	if l.plan, err = layout.Make(planInput(l.r, l.place)); err != nil {
 		return fmt.Errorf("plan the file view: %w", err)
 	}
 	l.mounts = Mounts{List: l.plan.Mounts, Notes: l.plan.Notes}
@@ -86,6 +82,14 @@ func (l *layered) prepare() error {
 		}
 	}
 	return nil
+}
+
+// planInput is what a plan is made from.
+func planInput(r *Request, place func(layout.PlaceKind, int) string) layout.Input {
+	return layout.Input{
+		FS: layout.Host{}, User: !r.Root, UID: os.Geteuid(), GID: os.Getegid(), Cwd: r.Cwd, Likely: r.Likely, Temp: r.Temp, Hide: r.Hide,
+		MountInfo: r.MountInfo, EmptyDir: r.EmptyDir, Empty: r.Empty, Resolv: r.Resolv, Place: place,
+	}
 }
 
 // place says where on the host the parts of a view lie. All are below the upper's directory, or the state directory if
