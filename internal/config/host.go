@@ -19,8 +19,8 @@ const (
 	rootCapabilities = 1<<capNetAdmin | 1<<capSysAdmin
 )
 
-// hasRootCapabilities says whether CAP_SYS_ADMIN and CAP_NET_ADMIN are effective. It
-// asks the kernel directly, since /proc may be absent and costs more to read.
+// hasRootCapabilities reports whether CAP_SYS_ADMIN and CAP_NET_ADMIN are effective. It does not
+// read /proc, which may be absent and takes longer.
 func hasRootCapabilities() bool {
 	header := struct {
 		version uint32
@@ -37,15 +37,16 @@ func hasRootCapabilities() bool {
 // Source: Linux include/linux/proc_ns.h, PROC_USER_INIT_INO.
 const firstUserns = 0xEFFFFFFD
 
-// inFirstUserns says whether this process is in the first user namespace. Root of another one, as in a rootless container, has
-// capabilities over that alone: its overlays need what a user's need.
+// inFirstUserns reports whether this process is in the first user namespace. Root of another one,
+// as in a rootless container, has capabilities only there, so its overlays need the same as a
+// user's.
 func inFirstUserns() bool {
 	var st syscall.Stat_t
 	return syscall.Stat("/proc/self/ns/user", &st) != nil || st.Ino == firstUserns
 }
 
-// isSelf says whether path is the program that runs here, also behind symlinks. A name
-// without a slash is not looked for.
+// isSelf reports whether path is the running program, also through symlinks. It does not search for
+// a name without a slash.
 func isSelf(path string) bool {
 	if !strings.Contains(path, "/") {
 		return filepath.Base(path) == "substrate"
@@ -57,8 +58,8 @@ func isSelf(path string) bool {
 	return other.Dev == self.Dev && other.Ino == self.Ino
 }
 
-// passwdHome finds the home directory of uid in /etc/passwd; "" if it is not there.
-// Other user databases are not asked: that needs the C library.
+// passwdHome returns the home directory of uid in /etc/passwd; "" if it is not there. It does not
+// ask other user databases: that needs the C library.
 //
 // Source: passwd(5).
 func passwdHome(uid int) string {
@@ -69,7 +70,7 @@ func passwdHome(uid int) string {
 	return homeIn(string(text), uid)
 }
 
-// homeIn finds the home directory of uid in the text of a passwd file.
+// homeIn returns the home directory of uid in the text of a passwd file.
 func homeIn(passwd string, uid int) string {
 	want := strconv.Itoa(uid)
 	for line := range strings.Lines(passwd) {

@@ -14,7 +14,7 @@ import (
 	"substrate/internal/testenv"
 )
 
-// user is a caller that the tests make up.
+// user returns a caller for tests.
 func user(uid int, root bool) caller {
 	return caller{
 		uid: uid, gid: uid, root: root,
@@ -24,7 +24,7 @@ func user(uid int, root bool) caller {
 	}
 }
 
-func TestPathsOfRunAndOverlay(t *testing.T) { // WLD6, WLD7
+func TestRunAndOverlayRoots(t *testing.T) { // WLD6, WLD7
 	tests := []struct {
 		name    string
 		env     []string
@@ -124,7 +124,7 @@ func TestUserBus(t *testing.T) { // CGR1
 	}
 }
 
-func TestPlaceOfTrace(t *testing.T) { // TRC1, REC9
+func TestTracePath(t *testing.T) { // TRC1, REC9
 	homeless := user(7, false)
 	homeless.home = func(int) string { return "" }
 	tests := []struct {
@@ -214,7 +214,8 @@ func TestVariables(t *testing.T) {
 	}
 }
 
-// REC9, WLD10: a setting whose value makes no sense counts as not set, and is named with what it may be and what counts.
+// REC9, WLD10: a setting with an invalid value counts as not set. The problem says what it may be
+// and what is used.
 func TestProblems(t *testing.T) {
 	const flag, number = "1 or 0", "a whole number from 0 on"
 	cores := strconv.Itoa(2 * runtime.NumCPU())
@@ -254,7 +255,7 @@ func TestProblems(t *testing.T) {
 	}
 }
 
-func TestCallStackKeepsTheLastEight(t *testing.T) { // REC8, SHM6
+func TestCallStackHasEightNames(t *testing.T) { // REC8, SHM6
 	long := []string{"a", "b", "c", "d", "e", "f", "g", "h", "i"}
 	if got := JoinCallStack(long); got != "b/c/d/e/f/g/h/i" {
 		t.Errorf("JoinCallStack(%q) = %q", long, got)
@@ -298,7 +299,7 @@ func BenchmarkLoad(b *testing.B) {
 	}
 }
 
-// WLD2: root of a user namespace has no capabilities over the machine and is no root.
+// WLD2: root of a user namespace does not count as root: it has no capabilities over the machine.
 func TestInFirstUserns(t *testing.T) {
 	link, err := os.Readlink("/proc/self/ns/user")
 	if err != nil {

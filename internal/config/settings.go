@@ -12,18 +12,18 @@ import (
 	"strings"
 )
 
-// Settings is what the file ~/.substrate/settings.json says. The zero value is that of no file.
+// Settings is the content of ~/.substrate/settings.json. The zero value stands for no file.
 type Settings struct {
 	Shims ShimSettings `json:"shims"`
 }
 
-// ShimSettings changes the list of programs that get a shim (SHM2).
+// ShimSettings change the list of programs that get a shim (SHM2).
 type ShimSettings struct {
 	Add    []string `json:"add"`
 	Remove []string `json:"remove"`
 }
 
-// SettingsFile is the path of the file that [LoadSettings] reads; "" without a home.
+// SettingsFile is the path of the file that [Config.LoadSettings] reads; "" without a home.
 func (c Config) SettingsFile() string {
 	if c.Home == "" || c.Dir == "" {
 		return ""
@@ -31,9 +31,9 @@ func (c Config) SettingsFile() string {
 	return filepath.Join(c.Dir, "settings.json")
 }
 
-// LoadSettings reads the settings. No file is no error; a file that cannot be understood, down to
-// a word that has no meaning here, is one, and names it. It is not for the way to a command:
-// commands run whatever the file holds.
+// LoadSettings reads the settings. A missing file is no error. The error names what is wrong in the
+// file, including unknown words. Only code that deploys shims calls it: commands run whatever the
+// file holds.
 func (c Config) LoadSettings() (Settings, error) {
 	var s Settings
 	path := c.SettingsFile()
@@ -53,7 +53,7 @@ func (c Config) LoadSettings() (Settings, error) {
 	return s, nil
 }
 
-// decode takes the text of the file apart.
+// decode parses the text of the file.
 func (s *Settings) decode(text []byte) error {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
@@ -74,8 +74,8 @@ func (s *Settings) decode(text []byte) error {
 	return nil
 }
 
-// shimName says whether a link may have this name. Names with a dot in front are ours, and substrate
-// must be found as itself.
+// shimName reports whether a link may have this name. Names that begin with a dot are ours, and
+// nothing may stand in front of substrate itself.
 func shimName(name string) bool {
 	return name != "" && len(name) < 200 && name[0] != '.' && !strings.ContainsAny(name, "/\x00") &&
 		name != "substrate" && name != "substrate-shim"
