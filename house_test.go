@@ -54,7 +54,6 @@ var methodsWithoutValues = map[string]int{
 var wideComments = map[string]bool{
 	".":                                   true,
 	"cmd/substrate":                       true,
-	"internal/cli":                        true,
 	"internal/config":                     true,
 	"internal/doctor":                     true,
 	"internal/prestart":                   true,

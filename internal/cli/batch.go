@@ -14,7 +14,7 @@ import (
 	"substrate/trace"
 )
 
-// batchFlags say which spans `replay` runs if it is not a single one (RPL12).
+// batchFlags select the spans of a replay of many (RPL12).
 type batchFlags struct {
 	all      bool
 	since    string
@@ -32,12 +32,12 @@ func (f *batchFlags) register(fs *pflag.FlagSet) {
 	fs.IntVar(&f.times, "times", 1, "replay each span so many times, and name what is not the same each time")
 }
 
-// wanted says whether there is more than one replay to do.
+// wanted reports whether the flags ask for more than one replay.
 func (f *batchFlags) wanted() bool {
 	return f.all || f.since != "" || len(f.sessions) > 0 || f.times > 1
 }
 
-// checkBatch refuses what several replays cannot do.
+// checkBatch checks the flags of a replay of many.
 func (f *replayFlags) checkBatch(args []string) error {
 	b := &f.batch
 	switch several := b.all || b.since != "" || len(b.sessions) > 0; {
@@ -55,7 +55,7 @@ func (f *replayFlags) checkBatch(args []string) error {
 	return nil
 }
 
-// replayMany replays many spans and prints a table of verdicts. One bad span never stops the others.
+// replayMany replays many spans and prints a table of verdicts.
 func (a *app) replayMany(f replayFlags, args []string) error {
 	if err := f.checkBatch(args); err != nil {
 		return err

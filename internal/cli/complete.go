@@ -6,23 +6,23 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// isCompletion says whether the shell asks what a line could go on with.
+// isCompletion reports whether a shell asks for completions.
 func isCompletion(args []string) bool {
 	return len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd)
 }
 
-// offer lets the shell complete the options that are matched by hand and that the tree does
-// not know. The tree never parses them.
+// offer lets the shell complete the options that [app.run] matches by hand. The tree never parses
+// them.
 func offer(root *cobra.Command) {
 	for _, o := range [...]struct{ name, what string }{
 		{"ci", "stop at the first error"},
-		{"no-exit-on-error", "take --ci back"},
+		{"no-exit-on-error", "undo --ci"},
 		{"capture", "also record what the command prints"},
 		{"shim-skip", "no shims for this command"},
-		{"shim-deploy", "make the shims what they shall be"},
-		{"shim-status", "say what shims are deployed"},
-		{"shim-remove", "take the shims away"},
-		{"doctor", "say what this machine can do"},
+		{"shim-deploy", "create or repair the shims"},
+		{"shim-status", "print the status of the shims"},
+		{"shim-remove", "remove the shims"},
+		{"doctor", "show what this machine supports"},
 	} {
 		root.Flags().Bool(o.name, false, o.what)
 	}
@@ -35,7 +35,7 @@ func offer(root *cobra.Command) {
 	}
 }
 
-// onlyGroups makes the subcommands that only hold others refuse words that name none of them.
+// onlyGroups makes subcommands that only hold others refuse unknown words.
 func onlyGroups(root *cobra.Command) {
 	for _, cmd := range root.Commands() {
 		if cmd.Runnable() || !cmd.HasSubCommands() {

@@ -10,7 +10,8 @@ import (
 	"substrate/internal/testenv"
 )
 
-// DOC3: without overlay and fuse there is a warning, and a failure only for who wants worlds; with them there is neither.
+// DOC3: without overlay and fuse there is a warning, and also a failure if the settings ask for
+// worlds; with one of them there is neither.
 func TestDoctorStatus(t *testing.T) {
 	for name, host := range map[string]testenv.Host{
 		"all":     {},

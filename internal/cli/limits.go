@@ -25,18 +25,18 @@ func (l *limitFlags) register(fs *pflag.FlagSet) {
 	fs.Float64Var(&l.cpus, "cpus", 0, "limit the world to this many processors' worth of time: 0.5, 2 …")
 }
 
-// minCPUs is the least share of a processor that the kernel takes.
+// minCPUs is the smallest share of a processor that the kernel accepts.
 //
 // Source: cgroup-v2.rst, cpu.max; kernel/sched/core.c, min_cfs_quota_period: 1 ms of 100.
 const minCPUs = 0.01
 
-// maxCPUs and maxPIDs are far beyond any machine, and within what the kernel can count.
+// maxCPUs and maxPIDs exceed any machine, and the kernel can still count them.
 const (
 	maxCPUs = 1 << 20
 	maxPIDs = 1 << 22
 )
 
-// check refuses what no world could be limited to.
+// check refuses limits that the kernel cannot set.
 func (l *limitFlags) check() error {
 	switch {
 	case l.pids < 0 || l.pids > maxPIDs:
@@ -47,7 +47,7 @@ func (l *limitFlags) check() error {
 	return nil
 }
 
-// of is what a world takes.
+// of returns the limits for a world.
 func (l *limitFlags) of() world.Limits {
 	return world.Limits{Memory: int64(l.memory), PIDs: l.pids, CPUs: l.cpus}
 }
@@ -55,10 +55,10 @@ func (l *limitFlags) of() world.Limits {
 // byteSize is a flag that holds a number of bytes: 1048576, 1024K, 1M.
 type byteSize int64
 
-// units are the suffixes of a size; each is 1024 times the one before.
+// units are the suffixes of a size, each 1024 times the one before.
 const units = "KMGT"
 
-// Set reads a size.
+// Set parses a size.
 func (b *byteSize) Set(text string) error {
 	number := strings.TrimSuffix(strings.TrimSuffix(strings.ToUpper(text), "B"), "I")
 	shift := 0
@@ -76,7 +76,7 @@ func (b *byteSize) Set(text string) error {
 	return nil
 }
 
-// String is the size in bytes; "" for none, which keeps it out of the help.
+// String is the size in bytes; "" for none, so that the help shows no default.
 func (b *byteSize) String() string {
 	if *b == 0 {
 		return ""
@@ -87,7 +87,7 @@ func (b *byteSize) String() string {
 // Type names the value in the help.
 func (b *byteSize) Type() string { return "size" }
 
-// waiting tells that a world has to wait for another to end (WLD10).
+// waiting prints that a world has to wait for another to end (WLD10).
 func (a *app) waiting(running int) {
 	message(a.stderr, "waiting", fmt.Sprintf("%d worlds are running (SUBSTRATE_WORLD_MAX)", running))
 }

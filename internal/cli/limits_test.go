@@ -2,7 +2,7 @@ package cli
 
 import "testing"
 
-// CGR2: how a size is written.
+// CGR2: sizes with and without a suffix, and what is not a size.
 func TestByteSize(t *testing.T) {
 	for text, want := range map[string]int64{
 		"1": 1, "4096": 4096, "1K": 1 << 10, "512m": 512 << 20, "512MiB": 512 << 20, "2GB": 2 << 30, "1.5G": 3 << 29, "1T": 1 << 40,
@@ -15,7 +15,7 @@ func TestByteSize(t *testing.T) {
 	}
 }
 
-// CGR2: limits that no world could have are errors of usage.
+// CGR2: impossible limits are errors of usage.
 func TestLimitFlags(t *testing.T) {
 	for _, bad := range []limitFlags{{pids: -1}, {pids: 1 << 30}, {cpus: -1}, {cpus: 0.001}, {cpus: 1e9}} {
 		if err := bad.check(); err == nil {

@@ -1,9 +1,8 @@
 // Package cli is the command line: it reads flags, calls one package, and prints.
 //
-// There is one file for each subcommand. Nothing else in this program knows standard
-// output or the exit status. The way to `substrate -c` is short and matched by hand,
-// because it stands in front of every command that somebody runs; the tree of
-// subcommands is only built if the first word names one.
+// There is one file for each subcommand. No other package writes to standard output or decides the
+// exit status. `substrate -c` is matched by hand, because every recorded command goes through it;
+// the tree of subcommands is built only if the first word names one.
 package cli
 
 import (
@@ -14,8 +13,7 @@ import (
 	"substrate/internal/rerun"
 )
 
-// Main runs the program with the arguments and files of the process, and gives its
-// exit status.
+// Main runs the program and returns its exit status.
 func Main() int {
 	if os.Args[0] == capture.DrainName {
 		return capture.Drain()
@@ -37,7 +35,7 @@ func Main() int {
 	return a.run()
 }
 
-// run decides between the hot path and the tree of subcommands.
+// run takes the hot path, or builds the tree of subcommands.
 func (a *app) run() int {
 	if len(a.args) == 0 {
 		return a.runShell()

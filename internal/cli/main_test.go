@@ -11,7 +11,7 @@ import (
 	"substrate/internal/version"
 )
 
-// testApp is a run of the program whose output goes to files.
+// testApp is an app that writes to files.
 func testApp(t *testing.T, args ...string) *app {
 	t.Helper()
 	dir := t.TempDir()
@@ -29,7 +29,7 @@ func testApp(t *testing.T, args ...string) *app {
 	}
 }
 
-// written is what went to a file.
+// written returns what the app wrote to a file.
 func written(t *testing.T, f *os.File) string {
 	t.Helper()
 	text, err := os.ReadFile(f.Name())
@@ -39,7 +39,7 @@ func written(t *testing.T, f *os.File) string {
 	return string(text)
 }
 
-// TestSubcommandsAreKnown holds the list of the hot path against the tree.
+// The list of the hot path has all subcommands of the tree.
 func TestSubcommandsAreKnown(t *testing.T) { // REC2
 	root := newRoot(testApp(t))
 	root.InitDefaultHelpCmd()

@@ -11,7 +11,7 @@ import (
 	"substrate/internal/show"
 )
 
-// The exit statuses that are ours and not the command's.
+// Exit statuses of substrate itself.
 //
 // Source: GNU coreutils, "env invocation"; bash(1), EXIT STATUS.
 const (
@@ -19,8 +19,7 @@ const (
 	exitFailure = 125 // something of ours failed
 )
 
-// failure is an error that ends the program: what went wrong, a remedy if one is
-// known, and the status to exit with.
+// failure is an error that ends the program, with a remedy if one is known and the exit status.
 type failure struct {
 	err    error
 	hint   string // "" for none
@@ -33,7 +32,7 @@ func (f *failure) Error() string { return f.err.Error() }
 // Unwrap returns the cause.
 func (f *failure) Unwrap() error { return f.err }
 
-// usagef is an error in the command line.
+// usagef returns an error about the command line.
 func usagef(format string, args ...any) error {
 	return &failure{
 		err: fmt.Errorf(format, args...), status: exitUsage,
@@ -41,11 +40,11 @@ func usagef(format string, args ...any) error {
 	}
 }
 
-// app is one run of the program: who called it, with what, and where it writes.
+// app is one run of the program: its arguments, environment and files.
 //
-// A subcommand prints its results to stdout. Everything else goes through warn, hint
-// and report to stderr. A subcommand that ends with a status that is no failure of
-// ours, such as that of a replayed command, leaves it in status and returns nil.
+// A subcommand prints its results to stdout; warn, hint and report print to stderr. A subcommand
+// whose exit status is not a failure of substrate, such as that of a replayed command, sets status
+// and returns nil.
 type app struct {
 	stdin  *os.File
 	stdout *os.File
@@ -57,17 +56,16 @@ type app struct {
 	status int // exit status of a run without error
 }
 
-// warn says that something is not as it should be, and that we go on.
+// warn prints a warning; the program goes on.
 func (a *app) warn(format string, args ...any) {
 	message(a.stderr, "warning", fmt.Sprintf(format, args...))
 }
 
-// maxShownValue is how many characters of a variable's value a message shows.
+// maxShownValue is the number of characters that a message shows of the value of a variable.
 const maxShownValue = 60
 
-// warnSettings names the variables whose values make no sense, once in a run. With all false those are left out that only replays
-// and worlds look at: what they say changes nothing for a command that is recorded. A shim names none, since substrate
-// did before it, and each shim would again.
+// warnSettings warns about invalid settings, once in a run. With all false it leaves out those that
+// only affect replays and worlds. Shims do not warn, because substrate already did.
 func (a *app) warnSettings(all bool) {
 	for _, p := range a.cfg.Problems {
 		if all || !p.Worlds {
@@ -77,12 +75,12 @@ func (a *app) warnSettings(all bool) {
 	a.cfg.Problems = nil
 }
 
-// hint says what the user may do.
+// hint prints what the user can do.
 func (a *app) hint(format string, args ...any) {
 	message(a.stderr, "hint", fmt.Sprintf(format, args...))
 }
 
-// report prints err, and its hint if it has one, and gives the exit status for it.
+// report prints err and its hint, and returns the exit status for it.
 func (a *app) report(err error) int {
 	message(a.stderr, "error", err.Error())
 	var f *failure
@@ -92,7 +90,7 @@ func (a *app) report(err error) int {
 	return statusOf(err)
 }
 
-// statusOf is the exit status for an error.
+// statusOf returns the exit status for an error.
 func statusOf(err error) int {
 	var f *failure
 	if !errors.As(err, &f) || f.status == 0 {
@@ -101,20 +99,20 @@ func statusOf(err error) int {
 	return f.status
 }
 
-// message writes one line in a single write, so that it is never mixed with what a
-// command prints at the same moment.
+// message writes one line in a single write, so that what a command prints at the same moment
+// cannot come in between.
 //
-// It goes past os.File, which ends the whole program by SIGPIPE if nobody reads standard
-// error any more; the command and its span must come to their end all the same.
+// It does not use os.File, which ends the program by SIGPIPE if nobody reads standard error any
+// more. The span of a running command must be completed even then.
 func message(f *os.File, kind, text string) {
 	writePast(f, []byte("substrate: "+kind+": "+text+"\n"))
 }
 
-// writePast makes one write that goes past os.File.
+// writePast makes one write without os.File.
 func writePast(f *os.File, line []byte) {
 	raw, err := f.SyscallConn()
 	if err != nil {
-		return // closed; there is nobody to tell
+		return // closed: nobody can read it
 	}
 	_ = raw.Write(func(fd uintptr) bool {
 		_, _ = syscall.Write(int(fd), line) // lost if nobody reads

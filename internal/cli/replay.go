@@ -30,12 +30,12 @@ type replayFlags struct {
 func (f *replayFlags) register(fs *pflag.FlagSet) {
 	f.runFlags.register(fs)
 	fs.BoolVar(&f.world, "world", false, "replay in a world, as SUBSTRATE_REPLAY_USE_WORLD=1 does")
-	fs.BoolVar(&f.noWorld, "no-world", false, "replay on the host itself")
-	fs.StringVar(&f.stdin, "stdin", "", "file to use as standard input (default: nothing)")
+	fs.BoolVar(&f.noWorld, "no-world", false, "replay on this host, without isolation")
+	fs.StringVar(&f.stdin, "stdin", "", "read standard input from this file (default: empty)")
 	fs.BoolVar(&f.verbose, "replay-verbose", false, "the same as --verbose")
-	fs.BoolVar(&f.strict, "check", false, "end with status 125 if the verdict is that something differs")
+	fs.BoolVar(&f.strict, "check", false, "exit with status 125 if the replay differs from the recorded run")
 	f.batch.register(fs)
-	fs.BoolVar(&f.schema, "json-schema", false, "print the JSON Schema of --json and exit; with --all, --since, --session or --times that of many replays")
+	fs.BoolVar(&f.schema, "json-schema", false, "print the JSON Schema of --json and exit; with --all, --since, --session or --times, the schema of many replays")
 }
 
 // addReplay adds the subcommand replay.
@@ -47,11 +47,12 @@ func addReplay(root *cobra.Command, a *app) {
 		Long: `Run a recorded command again, exactly as it was recorded, from the machine as it is now.
 
 SPAN is a span id, an unambiguous prefix of one, "last" or "last~N". The command gets the recorded
-PATH, HOME, LANG and the like, what --env adds, and nothing else; its standard input is empty unless
---stdin names a file. The exit status is the command's own.
+PATH, HOME, LANG and a few more variables, those that --env adds, and no others. Its standard input is
+empty unless --stdin names a file. The exit status is the command's own.
 
-With --all, --since or --session many commands are replayed, each in a world of its own unless --no-world says
-otherwise, and a table of verdicts is printed. --times replays each several times and names what is unstable.`,
+With --all, --since or --session, substrate replays many commands, each in a world of its own unless you
+give --no-world, and prints a table of verdicts. --times N replays each command N times and lists what
+was not the same each time.`,
 		ValidArgsFunction: a.completeSpans,
 		Args: func(_ *cobra.Command, args []string) error {
 			if !f.schema && !f.batch.wanted() && len(args) != 1 {
@@ -75,7 +76,7 @@ otherwise, and a table of verdicts is printed. --times replays each several time
 	root.AddCommand(cmd)
 }
 
-// replay runs the span that ref names again.
+// replay runs the command of the span that ref names again.
 func (a *app) replay(f replayFlags, ref string) error {
 	isolate, err := f.checkIsolation(a.cfg, f.world || a.cfg.UseWorld)
 	if err != nil {
@@ -97,8 +98,8 @@ func (a *app) replay(f replayFlags, ref string) error {
 	}, f.strict)
 }
 
-// checkIsolation checks the flags, and decides between host and world (RPL5). If the user requires
-// a world they get one, or nothing is run.
+// checkIsolation checks the flags and decides between host and world (RPL5). If a world is
+// required, the command is never run on the host.
 func (f *replayFlags) checkIsolation(cfg config.Config, world bool) (bool, error) {
 	if err := f.check(); err != nil {
 		return false, err
@@ -120,7 +121,7 @@ func (f *replayFlags) checkIsolation(cfg config.Config, world bool) (bool, error
 	return isolate, nil
 }
 
-// reader opens the trace, and says what it cannot understand.
+// reader is a reader of the trace that warns about torn lines.
 func (a *app) reader() *trace.Reader {
 	return &trace.Reader{
 		Path: a.cfg.Trace, Inside: a.cfg.ParentSpan,

@@ -8,14 +8,14 @@ import (
 	"substrate/internal/version"
 )
 
-// subcommands are the first words that are not the name of a script (REC2). The hot
-// path looks here so that it need not build the tree; a test compares the two.
+// subcommands are the first words that are not the name of a script (REC2). The hot path looks here
+// because building the tree is slow; a test compares the two.
 var subcommands = [...]string{
 	"replay", "world", "trace", "metrics", "shim", "help", "completion",
 	cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd,
 }
 
-// isSubcommand says whether word names a subcommand.
+// isSubcommand reports whether word names a subcommand.
 func isSubcommand(word string) bool {
 	for _, s := range subcommands {
 		if s == word {
@@ -35,7 +35,7 @@ func (a *app) runTree(args []string) int {
 	return a.ended(root.Execute())
 }
 
-// ended reports what a subcommand returned, and gives the exit status.
+// ended prints the error of a subcommand, and returns the exit status.
 func (a *app) ended(err error) int {
 	if err == nil {
 		return a.status
@@ -47,8 +47,8 @@ func (a *app) ended(err error) int {
 	return a.report(&failure{err: err, status: exitUsage, hint: "run `substrate --help`"})
 }
 
-// failed marks an error of the work itself, as opposed to one of usage that cobra
-// found: the exit status is 125 unless the error says otherwise.
+// failed marks an error as one of the work, with exit status 125 unless it has one already. Errors
+// that are not marked are errors of usage, found by cobra.
 func failed(err error) error {
 	var f *failure
 	if err == nil || errors.As(err, &f) {
@@ -72,7 +72,7 @@ To record, give it what you would give bash:
 
   --shell PATH              use this shell, not $SHELL or /bin/bash
   --ci                      put -o errexit -o nounset -o pipefail in front
-  --no-exit-on-error        take --ci back
+  --no-exit-on-error        undo --ci
   --capture                 also record what the command prints (SUBSTRATE_CAPTURE=1)
   --shim-skip               deploy no shims, and put none on PATH
 
@@ -96,8 +96,8 @@ const examples = `  substrate -c 'make && ./run'              record a command
   substrate world run -- npm install        run something new in a world
   substrate shim status                     are the programs recorded that commands start?`
 
-// newRoot builds the tree of subcommands. RunE of a subcommand returns a [failure], or
-// wraps its error with failed; all other errors count as errors of usage.
+// newRoot builds the tree of subcommands. RunE of a subcommand returns a [failure], or an error
+// wrapped with failed; all other errors count as errors of usage.
 func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:                   "substrate [option of the shell]... -c CMD [name [arg...]] | SCRIPT [arg...] | SUBCOMMAND",

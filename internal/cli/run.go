@@ -37,21 +37,21 @@ type runFlags struct {
 
 // register adds the flags to a set.
 func (f *runFlags) register(fs *pflag.FlagSet) {
-	fs.StringVar(&f.strategy, "strategy", "", "view of the files: "+strings.Join(world.Strategies(), ", ")+" (default: the first that works)")
+	fs.StringVar(&f.strategy, "strategy", "", "how the world gets its view of the files: "+strings.Join(world.Strategies(), ", ")+" (default: the first that works)")
 	fs.StringVar(&f.upper, "upper", "", "where changes are kept: disk, tmpfs or tmpfs:SIZE (default: disk)")
-	fs.Var(&f.copyMax, "copy-max", "refuse to copy a working directory with more than this, for copy-diff (default: the free space)")
-	fs.DurationVar(&f.timeout, "timeout", 0, "end the command after this time, with status 124")
+	fs.Var(&f.copyMax, "copy-max", "with copy-diff, do not copy a working directory larger than this (default: the free space)")
+	fs.DurationVar(&f.timeout, "timeout", 0, "end the command after this time; the exit status is then 124")
 	f.limits.register(fs)
-	fs.BoolVar(&f.json, "json", false, "print one JSON object; the command's output goes to the files that it names")
+	fs.BoolVar(&f.json, "json", false, "print one JSON object; it names the files that hold the command's output")
 	fs.BoolVar(&f.capture, "capture", false, "also record what the command prints, as SUBSTRATE_CAPTURE=1 does")
 	fs.BoolVar(&f.noReport, "no-report", false, "print neither report nor verdict")
 	fs.BoolVar(&f.requireWorld, "require-world", false, "refuse to run without an isolated view of the files")
-	fs.BoolVarP(&f.verbose, "verbose", "v", false, "say each step as it happens")
-	fs.StringArrayVar(&f.env, "env", nil, "pass a variable on: NAME or NAME=VALUE (repeatable)")
-	fs.IntVar(&f.maxLines, "max-lines", 1000, "changes listed in the report; 0 for all")
+	fs.BoolVarP(&f.verbose, "verbose", "v", false, "print each step as it happens")
+	fs.StringArrayVar(&f.env, "env", nil, "pass this variable to the command: NAME or NAME=VALUE (repeatable)")
+	fs.IntVar(&f.maxLines, "max-lines", 1000, "list at most this many changes in the report; 0 for all")
 }
 
-// check refuses values that no run could use.
+// check refuses impossible values.
 func (f *runFlags) check() error {
 	switch {
 	case f.timeout < 0:
@@ -62,20 +62,20 @@ func (f *runFlags) check() error {
 	return f.limits.check()
 }
 
-// settings is what the flags and the configuration say about a run.
+// settings combines the flags with the configuration.
 func (f *runFlags) settings(cfg config.Config, isolate bool) rerun.Settings {
 	s := rerun.Settings{
 		World: isolate, Require: f.requireWorld || cfg.RequireWorld, Strategy: f.strategy, Upper: f.upper,
 		CopyMax: int64(f.copyMax), Limits: f.limits.of(), Timeout: f.timeout, Capture: f.capture,
 	}
 	if s.Upper == "disk" {
-		s.Upper = "" // what a world takes without being asked
+		s.Upper = "" // the default
 	}
 	return s
 }
 
-// rerun runs a plan, shows what happens meanwhile, and prints the outcome. With check a difference
-// from the recorded run is a failure. The exit status is left in the app.
+// rerun runs a plan, shows what happens meanwhile, and prints the outcome. With check, a difference
+// from the recorded run is a failure. It sets the exit status.
 func (a *app) rerun(f *runFlags, o rerun.Options, check bool) error {
 	degraded := a.degradations()
 	o.ToFiles, o.Stdout, o.Stderr = f.json, a.stdout, a.stderr
@@ -98,7 +98,7 @@ func (a *app) rerun(f *runFlags, o rerun.Options, check bool) error {
 	return failed(printErr)
 }
 
-// copying shows how far the copy of a working directory is (DIF7).
+// copying returns a function that shows how much of a working directory is copied (DIF7).
 func (a *app) copying(dir string) func(done, total int64) {
 	p := show.NewProgress(a.stderr, "copying "+dir)
 	return func(done, total int64) {
@@ -109,7 +109,7 @@ func (a *app) copying(dir string) func(done, total int64) {
 	}
 }
 
-// step prints a step of the set-up of a world at its moment (RPL8).
+// step prints a step of the set-up of a world (RPL8).
 func (a *app) step(s world.Step) {
 	name := s.Name
 	if name == "strategy" {
@@ -138,7 +138,7 @@ func (a *app) degradations() func(world.Degradation) {
 	}
 }
 
-// printOutcome prints warnings and report without secrets.
+// printOutcome prints warnings and the report, without secrets.
 func (a *app) printOutcome(f *runFlags, o *replay.Outcome, degraded func(world.Degradation)) error {
 	for _, d := range o.Result.Degraded {
 		if d.Message != "" && (d.Asked || f.verbose) { // RPL9
@@ -166,7 +166,7 @@ func (a *app) printOutcome(f *runFlags, o *replay.Outcome, degraded func(world.D
 	return nil
 }
 
-// sayUpper prints how many entries were looked through if there is no change to show (RPL8).
+// sayUpper prints how many entries were examined if there is no change to show (RPL8).
 func (a *app) sayUpper(res *world.Result) {
 	switch c := res.Compared; {
 	case res.Diff == nil || res.Diff.Counts.Total() > 0:
@@ -177,7 +177,7 @@ func (a *app) sayUpper(res *world.Result) {
 	}
 }
 
-// withRemedy makes a failure of err, with the remedy that the packages below know.
+// withRemedy returns a failure with the remedy that err knows.
 func withRemedy(err error) error {
 	var refused *replay.Error
 	var missing *probe.Error
@@ -189,7 +189,7 @@ func withRemedy(err error) error {
 	case errors.As(err, &refused):
 		return &failure{err: err, hint: refused.Hint}
 	case errors.As(err, &lost):
-		return &failure{err: err, hint: "put the vault.jsonl that belongs to this trace beside it, or run the command anew"}
+		return &failure{err: err, hint: "put the vault.jsonl of this trace into its directory, or run the command anew"}
 	case errors.As(err, &missing):
 		return &failure{err: err, hint: missing.Remedy}
 	}

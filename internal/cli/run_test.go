@@ -12,7 +12,7 @@ import (
 	"substrate/internal/world"
 )
 
-// RPL9: each warning once, and those that matter to nobody but the curious only with verbose.
+// RPL9: each warning is printed once; unimportant ones only with verbose.
 func TestWarnings(t *testing.T) {
 	const cgroup = "[replay] warn: cgroup v2 unavailable or insufficient privileges; skipping cgroup attach\n"
 	if d := cmp.Diff(cgroup, printed(t, false)); d != "" {
@@ -24,7 +24,7 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
-// printed returns what the warnings of the sample look like.
+// printed returns the warnings of a run.
 func printed(t *testing.T, verbose bool) string {
 	t.Helper()
 	f, err := os.Create(filepath.Join(t.TempDir(), "stderr"))

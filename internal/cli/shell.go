@@ -14,7 +14,7 @@ import (
 	"substrate/internal/version"
 )
 
-// runShell does what bash would do with the same arguments, and records it.
+// runShell runs what bash would run with the same arguments, and records it.
 func (a *app) runShell() int {
 	inv, err := shell.Parse(a.args)
 	if err != nil {
@@ -51,16 +51,17 @@ func (a *app) exec(inv shell.Invocation, login bool) int {
 	return a.report(&failure{err: err, status: status})
 }
 
-// stdinIsTerminal asks as isatty(3) does.
+// stdinIsTerminal reports whether standard input is a terminal.
+//
+// Source: isatty(3).
 func (a *app) stdinIsTerminal() bool {
 	var termios [64]byte
 	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, 0, syscall.TCGETS, uintptr(unsafe.Pointer(&termios)))
 	return errno == 0
 }
 
-// translate turns the spellings of subcommands that begin with two dashes into the
-// subcommands: --replay SPAN, --trace SPAN, --doctor. Other flags stay as they are. It says no
-// if args has none of them.
+// translate turns --replay SPAN, --trace SPAN, --doctor and --shim-… into the subcommands that they
+// stand for. Other flags stay as they are. It reports whether args has any of them.
 func translate(args []string) ([]string, bool, error) {
 	if len(args) == 0 || !strings.HasPrefix(args[0], "--") || args[0] == "--" || shell.IsOption(args[0]) {
 		return nil, false, nil
@@ -91,7 +92,7 @@ func translate(args []string) ([]string, bool, error) {
 	return nil, false, nil
 }
 
-// spelledOut gives the subcommand for --replay or --trace with its span and other flags.
+// spelledOut returns the subcommand that --replay or --trace stands for.
 func spelledOut(name, span string, flags []string) []string {
 	words := []string{"replay"}
 	if name == "--trace" {

@@ -25,9 +25,9 @@ The first command deploys them. To have them in a terminal as well, put the dire
 SUBSTRATE_NO_SHIMS=1 switches them off, --shim-skip for one command; SHIM_BYPASS=1 lets a shim run
 its program without recording it.`
 
-const shimExamples = `  substrate shim status                       what is there, and whether anything is to be done
-  substrate shim deploy                       make it right; after a change of the settings, too
-  substrate shim remove                       take them away, until the next deploy
+const shimExamples = `  substrate shim status                       show what is deployed and what needs to be done
+  substrate shim deploy                       repair it; also after a change of the settings
+  substrate shim remove                       remove them until the next deploy
   substrate --shim-skip -c 'git status'       one command without them`
 
 // addShim adds the subcommand shim and those below it.
@@ -47,13 +47,13 @@ func addShim(root *cobra.Command, a *app) {
 		sub.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 		cmd.AddCommand(sub)
 	}
-	add("deploy", "make the links what they shall be, and print the status",
-		"Make the links what they shall be, and print the status as `shim status` does. If they are, nothing is written.", a.shimDeploy)
-	add("status", "say what is deployed; exit 1 if something is to be done",
-		"Say what is deployed. The exit status is 0 if it is up to date or switched off, 1 if there is something to do.\n"+
-			"That the directory is not first on the PATH of this terminal is a warning only.", a.shimStatus)
-	add("remove", "take the links away until the next deploy",
-		"Take the links away. No command deploys them again until `shim deploy`. Files of yours in the directory stay.", a.shimRemove)
+	add("deploy", "create or repair the links, then print the status",
+		"Create or repair the links, then print the status as `shim status` does. Nothing is written if all is well.", a.shimDeploy)
+	add("status", "print what is deployed; exit 1 if something needs to be done",
+		"Print what is deployed. The exit status is 0 if it is up to date or switched off, 1 if something needs to be done.\n"+
+			"If the directory is not first on the PATH of this terminal, that is only a warning.", a.shimStatus)
+	add("remove", "remove the links until the next deploy",
+		"Remove the links. No command deploys them again until `shim deploy`. Your own files in the directory stay.", a.shimRemove)
 	root.AddCommand(cmd)
 }
 
@@ -116,7 +116,7 @@ func (a *app) shimRemove(asJSON bool) error {
 	return a.print(text)
 }
 
-// shimFailure says what was being done, and the remedy if one is known.
+// shimFailure adds the remedy to an error, if one is known.
 func shimFailure(verb string, err error) error {
 	f := &failure{err: fmt.Errorf("%s the shims: %w", verb, err)}
 	switch {

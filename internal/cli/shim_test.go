@@ -8,7 +8,7 @@ import (
 	"substrate/internal/show"
 )
 
-// TestShimText holds the words that scripts depend on.
+// SHM4: scripts depend on these words.
 func TestShimText(t *testing.T) { // SHM4
 	when := time.Date(2025, 9, 10, 4, 20, 33, 0, time.FixedZone("", 2*3600))
 	base := shim.Status{

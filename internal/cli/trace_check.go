@@ -23,8 +23,8 @@ func traceSchemaCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "schema",
 		Short: "print the JSON Schema of a line of the trace",
-		Long: `Print the JSON Schema (2020-12) of a line of the trace, or with --fs-diff that of the list of file changes, to which the
-first one refers.`,
+		Long: `Print the JSON Schema (2020-12) of a line of the trace. With --fs-diff, print the schema of a list of file
+changes, to which the first one refers.`,
 		Example: `  substrate trace schema > trace.schema.json
   substrate trace schema --fs-diff | jq '.properties | keys'`,
 		Args: cobra.NoArgs,
@@ -35,7 +35,7 @@ first one refers.`,
 			return a.print(string(trace.Schema))
 		},
 	}
-	cmd.Flags().BoolVar(&ofDiff, "fs-diff", false, "that of fs_diff")
+	cmd.Flags().BoolVar(&ofDiff, "fs-diff", false, "print the schema of fs_diff instead")
 	return cmd
 }
 
@@ -46,8 +46,8 @@ func traceValidateCommand(a *app) *cobra.Command {
 		Use:   "validate [FILE]",
 		Short: "check every line of a trace against the schema",
 		Long: `Check every line of a trace against the schema: of FILE ("-" for standard input), or of the trace and its rotated files.
-For each line that does not fit there is one line of output, with the number of the line and the JSON pointer of
-the first value that is wrong. The exit status is 1 if there is any.
+For each invalid line it prints one line, with the number of the line and the JSON pointer of the first
+wrong value. The exit status is 1 if a line is invalid.
 With --json it prints an object with valid and files, each with its number of lines and its problems.`,
 		Example: `  substrate trace validate
   jq -c 'select(.exit != 0)' ~/.substrate/trace.jsonl | substrate trace validate -`,
@@ -64,7 +64,7 @@ With --json it prints an object with valid and files, each with its number of li
 	return cmd
 }
 
-// filesToCheck are those that were named, or those of the trace, the oldest first.
+// filesToCheck are the named files, or those of the trace, the oldest first.
 func (a *app) filesToCheck(args []string) ([]string, error) {
 	if len(args) > 0 {
 		return args, nil
@@ -78,20 +78,20 @@ func (a *app) filesToCheck(args []string) ([]string, error) {
 	return files, failed(err)
 }
 
-// checkedFile is what was found in one file.
+// checkedFile is the result for one file.
 type checkedFile struct {
 	File     string               `json:"file"`
 	Lines    int                  `json:"lines"`
 	Problems []tracecheck.Problem `json:"problems"`
 }
 
-// checked is the JSON of `trace validate`.
+// checked is what `trace validate --json` prints.
 type checked struct {
 	Valid bool          `json:"valid"`
 	Files []checkedFile `json:"files"`
 }
 
-// validate checks files and prints what is wrong as it finds it.
+// validate checks files, and prints each problem as it finds it.
 func (a *app) validate(files []string, asJSON bool) error {
 	all := checked{Valid: true, Files: []checkedFile{}}
 	out := bufio.NewWriter(a.stdout)
@@ -145,14 +145,14 @@ func (a *app) checkFile(file *checkedFile, found func(tracecheck.Problem) error)
 	return err
 }
 
-// countedReader tells how much has been read.
+// countedReader calls count with the number of bytes that have been read.
 type countedReader struct {
 	r     io.Reader
 	n     int64
 	count func(int64)
 }
 
-// Read reads, and counts.
+// Read implements [io.Reader].
 func (c *countedReader) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
 	c.n += int64(n)

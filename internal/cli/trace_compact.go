@@ -16,7 +16,7 @@ import (
 	"substrate/trace"
 )
 
-// compactFlags are those of `trace compact`.
+// compactFlags are the flags of `trace compact`.
 type compactFlags struct {
 	olderThan    string
 	dryRun, json bool
@@ -27,23 +27,23 @@ func traceCompactCommand(a *app) *cobra.Command {
 	var f compactFlags
 	cmd := &cobra.Command{
 		Use:   "compact [FILE]",
-		Short: "drop lines of a trace that say nothing more",
-		Long: `Drop start lines that have a complete line, which repeats them, torn lines, and with --older-than also what was
-written before. All other lines stay byte for byte. It works on FILE, or the trace, and on its rotated files. Commands may go
-on meanwhile: each file is written anew and takes the place of the old one at once.
+		Short: "drop lines of a trace that are no longer needed",
+		Long: `Drop start lines that have a complete line, which repeats them, and torn lines; with --older-than, also older lines.
+All other lines stay byte for byte. It works on FILE, or on the trace, and on its rotated files. Commands may be
+recorded meanwhile: each file is replaced in one step.
 With --json it prints an object with dry_run and files, each with its sizes and what was dropped.`,
 		Example: `  substrate trace compact --dry-run
   substrate trace compact --older-than 30d`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return a.compact(&f, args) },
 	}
-	cmd.Flags().StringVar(&f.olderThan, "older-than", "", "drop lines that are older: 30d, 2w, 12h")
-	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "change nothing, only say what would be dropped")
+	cmd.Flags().StringVar(&f.olderThan, "older-than", "", "also drop lines that are older than this: 30d, 2w, 12h")
+	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "only print what would be dropped")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print one JSON object")
 	return cmd
 }
 
-// compact does it, and says what it saved.
+// compact compacts a trace and prints what was saved.
 func (a *app) compact(f *compactFlags, args []string) error {
 	opt := trace.CompactOptions{DryRun: f.dryRun}
 	if f.olderThan != "" {

@@ -15,7 +15,7 @@ import (
 	"substrate/trace"
 )
 
-// listFlags say which spans `trace list` shows.
+// listFlags are the flags of `trace list`.
 type listFlags struct {
 	since, session, agent, exit, grep string
 	max                               int
@@ -28,10 +28,10 @@ func traceListCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "list recorded commands, the newest first",
-		Long: `List recorded commands, the newest first: the beginning of the span id, when it was started, its exit status, how
-long it took, which component recorded it, and the command. A command whose end is not recorded is "incomplete". On a
-terminal long commands are cut; in a pipe the fields are whole, separated by tabs, without the head line.
-With --json it prints an array of the spans' complete lines (start lines where there is no other).`,
+		Long: `List recorded commands, the newest first: the beginning of the span id, the time of the start, the exit status, the
+duration, the component that recorded it, and the command. A command whose end is not recorded is "incomplete". On a
+terminal, long commands are cut. In a pipe nothing is cut, fields are separated by tabs, and there is no head line.
+With --json it prints an array with the complete line of each span, or its start line if there is no other.`,
 		Example: `  substrate trace list -n 50
   substrate trace list --since 2h --exit '!0'         what failed in the last two hours
   substrate trace list --grep '^git push' --json | jq -r '.[].cwd'
@@ -40,17 +40,17 @@ With --json it prints an array of the spans' complete lines (start lines where t
 		RunE: func(*cobra.Command, []string) error { return a.traceList(&f) },
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&f.since, "since", "", "ended (or started, if incomplete) since a time (2025-09-10, 2025-09-10T02:20:33Z) or for so long (90s, 2h, 30d, 2w)")
-	fs.StringVar(&f.session, "session", "", "of the session whose id begins so")
-	fs.StringVar(&f.agent, "agent", "", "of this agent (SUBSTRATE_AGENT_ID)")
-	fs.StringVar(&f.exit, "exit", "", "with this exit status; '!0' for any but 0, incomplete for those without")
-	fs.StringVar(&f.grep, "grep", "", "whose command matches this regular expression")
-	fs.IntVarP(&f.max, "max", "n", 20, "so many at most; 0 for all")
+	fs.StringVar(&f.since, "since", "", "only commands that ended (or started, if incomplete) since a time (2025-09-10, 2025-09-10T02:20:33Z) or within a duration (90s, 2h, 30d, 2w)")
+	fs.StringVar(&f.session, "session", "", "only commands of the session whose id begins like this")
+	fs.StringVar(&f.agent, "agent", "", "only commands of this agent (SUBSTRATE_AGENT_ID)")
+	fs.StringVar(&f.exit, "exit", "", "only commands with this exit status; '!0' for any but 0, incomplete for those without one")
+	fs.StringVar(&f.grep, "grep", "", "only commands that match this regular expression")
+	fs.IntVarP(&f.max, "max", "n", 20, "show at most this many; 0 for all")
 	fs.BoolVar(&f.json, "json", false, "print an array of lines of the trace")
 	return cmd
 }
 
-// traceList finds and prints.
+// traceList prints the spans that the flags select.
 func (a *app) traceList(f *listFlags) error {
 	filter, keep, err := f.parse(time.Now())
 	if err != nil {
@@ -76,7 +76,7 @@ func (a *app) traceList(f *listFlags) error {
 	return failed(errors.Join(err, printErr, out.Flush()))
 }
 
-// parse turns the flags into a filter of the reader and a test for the rest.
+// parse returns a filter for the reader, and a test for what the filter cannot express.
 func (f *listFlags) parse(now time.Time) (trace.Filter, func(*trace.Span) bool, error) {
 	filter := trace.Filter{Session: f.session}
 	var err error
@@ -102,7 +102,7 @@ func (f *listFlags) parse(now time.Time) (trace.Filter, func(*trace.Span) bool, 
 	}, nil
 }
 
-// exitTest reads the value of --exit.
+// exitTest parses the value of --exit.
 func exitTest(value string) (func(*trace.Span) bool, error) {
 	switch value {
 	case "":
@@ -118,7 +118,7 @@ func exitTest(value string) (func(*trace.Span) bool, error) {
 	return func(s *trace.Span) bool { return !s.Incomplete() && (s.Last().Exit == status) != not }, nil
 }
 
-// parseSince reads a time, or a duration before now.
+// parseSince parses a time, or a duration before now.
 func parseSince(s string, now time.Time) (time.Time, error) {
 	if d, err := parseAge(s); err == nil {
 		return now.Add(-d), nil
@@ -131,7 +131,7 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%q is neither a time nor a duration such as 2h or 30d", s)
 }
 
-// parseAge reads a duration as Go does, and also one in days or weeks: 30d, 2w, 1d12h.
+// parseAge parses a duration of Go, also with days or weeks: 30d, 2w, 1d12h.
 func parseAge(s string) (time.Duration, error) {
 	var total time.Duration
 	rest := s

@@ -44,7 +44,8 @@ With --json it prints an object with session_id and spans, in the order of the t
 	return cmd
 }
 
-// sessionTree reads the spans of the session whose id begins with ref; "" is that of the last command.
+// sessionTree reads the spans of the session whose id begins with ref. With "" it takes the session
+// of the last command.
 func (a *app) sessionTree(ref string) (session string, nodes []trace.Node, err error) {
 	r := a.reader()
 	if ref == "" {
@@ -74,7 +75,7 @@ func (a *app) sessionTree(ref string) (session string, nodes []trace.Node, err e
 	return sessions[0], trace.Tree(spans), nil
 }
 
-// completeSpans offers the newest spans to a shell that completes a SPAN.
+// completeSpans offers the newest spans as completions of SPAN.
 func (a *app) completeSpans(_ *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
@@ -88,7 +89,7 @@ func (a *app) completeSpans(_ *cobra.Command, args []string, typed string) ([]co
 	return offers, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 }
 
-// completeSessions offers the newest sessions.
+// completeSessions offers the newest sessions as completions of SESSION.
 func (a *app) completeSessions(_ *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	var offers []cobra.Completion
 	seen := make(map[string]bool)
@@ -101,7 +102,7 @@ func (a *app) completeSessions(_ *cobra.Command, args []string, typed string) ([
 	return offers, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 }
 
-// recent gives some of the newest spans; none if the trace cannot be read, for a completion has nobody to tell.
+// recent calls fn with the newest spans. A completion cannot print errors, so they are ignored.
 func (a *app) recent(fn func(*trace.Span)) {
 	n := 0
 	r := &trace.Reader{Path: a.cfg.Trace}

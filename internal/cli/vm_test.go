@@ -12,7 +12,7 @@ import (
 	"substrate/trace"
 )
 
-// CGR2: an OOM kill stands in the report, in its JSON and in the span.
+// CGR2: an OOM kill is in the report, in its JSON and in the span.
 func TestOOMKills(t *testing.T) {
 	testenv.NeedRoot(t)
 	if !testenv.InVM() {

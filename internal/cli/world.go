@@ -38,27 +38,26 @@ type worldRunFlags struct {
 	cwd     string
 }
 
-// flagSet gives the flags of `world run`. They end at the first word that is none, so
-// that those of the command stay the command's.
+// flagSet returns the flags of `world run`. Flags after the first other word belong to the command.
 func (f *worldRunFlags) flagSet() *pflag.FlagSet {
 	fs := pflag.NewFlagSet("world run", pflag.ContinueOnError)
-	fs.Usage = func() {} // the caller tells about errors and prints the help
+	fs.Usage = func() {} // the caller prints errors and help
 	fs.SetInterspersed(false)
 	f.register(fs)
-	fs.StringVarP(&f.command, "command", "c", "", "give this command to the shell; words that follow are its $0, $1 …")
+	fs.StringVarP(&f.command, "command", "c", "", "run this command with the shell; words that follow are its $0, $1 …")
 	fs.StringVarP(&f.cwd, "cwd", "C", "", "run in this directory")
 	return fs
 }
 
-// worldRunCommand is for help and completion. Parsing is left to worldRun, which the
-// hot path calls without building this tree.
+// worldRunCommand is `world run` for help and completion. The flags are parsed by worldRun, which
+// the program calls without building the tree.
 func worldRunCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run [flags] -- ARGV… | -c CMD [NAME ARG…]",
 		Short: "run a command in a world and show what it changes",
 		Long: `Run a command in a throw-away, copy-on-write view of the whole machine. Its changes are listed and
-then thrown away; the host stays as it is. The command has your terminal, standard input and environment, but
-for credentials (AWS_*, *_TOKEN, SSH_AUTH_SOCK …), which it gets only by --env NAME.`,
+then thrown away; the host stays as it is. The command gets your terminal, standard input and environment,
+except credentials (AWS_*, *_TOKEN, SSH_AUTH_SOCK …): pass those with --env NAME.`,
 		DisableFlagParsing: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			err := a.worldRun(args)
@@ -72,7 +71,8 @@ for credentials (AWS_*, *_TOKEN, SSH_AUTH_SOCK …), which it gets only by --env
 	return cmd
 }
 
-// runWorldRun is `world run` without the tree of subcommands, which would be most of what happens here before the world is made.
+// runWorldRun is `world run` without the tree of subcommands. Building the tree would take most of
+// the time before the world is made.
 func (a *app) runWorldRun(args []string) int {
 	err := a.worldRun(args)
 	if errors.Is(err, pflag.ErrHelp) {
@@ -95,7 +95,7 @@ func (a *app) worldRun(args []string) error {
 	if len(fs.Args()) == 0 && !fs.Changed("command") {
 		return usagef("world run needs -- ARGV… or -c CMD")
 	}
-	if !a.cfg.InWorld { // there none of them means anything
+	if !a.cfg.InWorld { // where settings have no effect
 		a.warnSettings(true)
 	}
 	cfg := a.cfg
@@ -112,7 +112,7 @@ func (a *app) worldRun(args []string) error {
 	}, false)
 }
 
-// worldPlan says what to execute for `world run`.
+// worldPlan is the plan of `world run`.
 func (a *app) worldPlan(f *worldRunFlags, cfg config.Config, args []string, shell bool) (replay.Plan, error) {
 	cwd, err := workingDir(f.cwd)
 	if err != nil {
@@ -131,7 +131,7 @@ func (a *app) worldPlan(f *worldRunFlags, cfg config.Config, args []string, shel
 	return p, nil
 }
 
-// workingDir is where the command starts: the named directory, else ours. Getwd prefers
+// workingDir is the directory where the command starts: dir, or ours if dir is "". Getwd prefers
 // $PWD, so a directory that was entered through a symlink keeps its name.
 func workingDir(dir string) (string, error) {
 	if dir != "" {
@@ -153,8 +153,8 @@ func workingDir(dir string) (string, error) {
 	return cwd, nil
 }
 
-// currentUmask reads the umask, which can only be done by setting it. Nothing else
-// makes files at this point.
+// currentUmask returns the umask, which can be read only by setting it. No other goroutine makes
+// files at this point.
 //
 // Source: umask(2).
 func currentUmask() int {
@@ -163,11 +163,11 @@ func currentUmask() int {
 	return mask
 }
 
-// straight runs the command without a world and without a record, because this
-// process is in a world already.
+// straight runs the command without a world and without recording it, because this process is in a
+// world already.
 func (a *app) straight(f *runFlags, plan replay.Plan) error {
 	if f.limits != (limitFlags{}) {
-		a.warn("this is a world already, whose limits hold; --memory, --pids and --cpus are not in force")
+		a.warn("already in a world, whose limits apply; --memory, --pids and --cpus have no effect")
 	}
 	cmd := plan.Command()
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Timeout = a.stdin, a.stdout, a.stderr, f.timeout
@@ -225,11 +225,11 @@ func worldGCCommand(a *app) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only say what would be removed")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only print what would be removed")
 	return cmd
 }
 
-// printLeftovers says what gc found and did.
+// printLeftovers prints what gc found and did.
 func (a *app) printLeftovers(found []state.Listed, asJSON, dryRun bool) error {
 	if asJSON {
 		return a.printJSON(struct {
@@ -240,7 +240,7 @@ func (a *app) printLeftovers(found []state.Listed, asJSON, dryRun bool) error {
 	return a.print(show.Leftovers(found, dryRun))
 }
 
-// leftOver is the error of a gc that could not remove everything.
+// leftOver is the error if gc could not remove everything.
 func leftOver(found []state.Listed, dryRun bool) error {
 	kept := 0
 	for _, l := range found {
