@@ -96,6 +96,9 @@ func (m *machine) prepare(pick *regexp.Regexp) ([]job.Job, error) {
 		if t.scripts != "" {
 			run += "/" + oneOf(t.scripts)
 		}
+		if m.test != "" {
+			run = m.test
+		}
 		for _, user := range []bool{false, true} {
 			if user && t.user || !user && t.root {
 				jobs = append(jobs, m.testJob(t.boot, t.pkg, run, t.env, user))

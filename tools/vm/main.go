@@ -27,9 +27,10 @@ func main() {
 	work := flag.String("work", "", "directory for everything that is made; the results are root.json and user.json in it")
 	limit := flag.Duration("limit", 20*time.Minute, "end a boot after this time")
 	only := flag.String("run", "", "run only jobs whose name matches this expression")
+	test := flag.String("test", "", "of those jobs, run the tests that match this expression instead of their list")
 	verbose := flag.Bool("v", false, "print what the jobs print")
 	flag.Parse()
-	m := &machine{arch: *arch, top: *top, debian: *debian, work: *work, limit: *limit}
+	m := &machine{arch: *arch, top: *top, debian: *debian, work: *work, test: *test, limit: *limit}
 	if err := m.run(*only, *verbose); err != nil {
 		fmt.Fprintf(os.Stderr, "vm, %s: %v\n", *arch, err)
 		os.Exit(1)
@@ -43,6 +44,7 @@ type machine struct {
 	module string // its path, with which go test names packages
 	debian string // what scripts/vm-debian unpacked
 	work   string
+	test   string        // instead of the tests of each job; "" for those
 	limit  time.Duration // of one boot
 }
 
