@@ -1,9 +1,8 @@
 // Package cgroup makes, limits, measures and removes the cgroup of a world.
 //
-// Only version 2 counts, wherever it is mounted: at /sys/fs/cgroup, or beside version 1 at
-// /sys/fs/cgroup/unified. A [Group] is one directory; the supervisor is never in
-// it, so that it can always be removed. Whether a missing cgroup matters is left to the
-// callers.
+// It uses only version 2, wherever it is mounted: at /sys/fs/cgroup, or beside version 1 at
+// /sys/fs/cgroup/unified. A [Group] is one directory; the supervisor is never in it, so it can
+// always be removed. Callers decide whether a missing cgroup matters.
 package cgroup
 
 import (
@@ -31,8 +30,8 @@ var Controllers = []string{"pids", "cpu", "memory"}
 // mounts are the places where cgroup2 is looked for, in this order.
 var mounts = []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}
 
-// Mount returns where cgroup2 is mounted. The file system is asked, not the path: on a hybrid machine
-// /sys/fs/cgroup is a tmpfs in which a mkdir works and means nothing. The error wraps
+// Mount returns where cgroup2 is mounted. It checks the type of the file system: on a hybrid
+// machine /sys/fs/cgroup is a tmpfs in which mkdir succeeds and has no effect. The error wraps
 // [probe.ErrUnsupported].
 //
 // Source: statfs(2), CGROUP2_SUPER_MAGIC.
@@ -46,8 +45,9 @@ func Mount() (string, error) {
 	return "", &probe.Error{What: "find cgroup v2", Err: errors.New("no cgroup2 file system is mounted"), Remedy: "mount -t cgroup2 none /sys/fs/cgroup"}
 }
 
-// Parent returns the directory in which [New] makes groups: below the mount for root, below the caller's
-// own delegated group for a user. It is not created. The error wraps [probe.ErrUnsupported].
+// Parent returns the directory in which [New] makes groups: below the mount for root, below the
+// caller's own delegated group for a user. It does not make it. The error wraps
+// [probe.ErrUnsupported].
 func Parent(root bool) (string, error) {
 	mount, err := Mount()
 	if err != nil {
@@ -74,7 +74,7 @@ func Parent(root bool) (string, error) {
 // Group is one cgroup.
 type Group struct {
 	Path    string
-	Missing []string // controllers that could not be had
+	Missing []string // controllers that are not available
 	fd      int
 }
 
@@ -101,7 +101,7 @@ func New(dir string) (*Group, error) {
 	return g, nil
 }
 
-// openGroup opens an existing group and looks which controllers it has.
+// openGroup opens an existing group and finds out which controllers it has.
 func openGroup(dir string) (*Group, error) {
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -133,11 +133,12 @@ func groupOf(pid string) (string, error) {
 	return "", &probe.Error{What: "find the cgroup of a process", Err: errors.New("no cgroup2 entry in /proc/" + pid + "/cgroup")}
 }
 
-// enable switches the controllers on for the children of dir, one by one because one that is
-// not there would spoil the others. What fails shows in Group.Missing.
+// enable switches the controllers on for the children of dir, one by one because a missing one
+// would make the kernel refuse them all. Those that fail are in Group.Missing.
 //
-// Nothing is switched on in a group that holds processes itself, as that of a user's shell does: the kernel would refuse memory and take
-// pids and cpu, which turns the groups below into ones that no process can enter (EOPNOTSUPP). The root of the hierarchy is exempt.
+// It does nothing in a group that has processes itself, as that of a user's shell does: the kernel
+// would refuse memory and accept pids and cpu, and then no process could enter the groups below
+// (EOPNOTSUPP). The root of the hierarchy is exempt.
 //
 // Source: cgroup-v2.rst, "No Internal Process Constraint" and "Threads".
 func enable(dir string) {
@@ -171,8 +172,7 @@ func (g *Group) Add(pid int) error {
 	return nil
 }
 
-// Usage is what the processes of a group have consumed. A value that its controller did not
-// count is 0.
+// Usage is what the processes of a group have consumed. A value that no controller counted is 0.
 type Usage struct {
 	CPU        time.Duration // processor time; counted without any controller
 	MemoryPeak int64         // bytes (Linux 5.19)
@@ -192,7 +192,7 @@ func (g *Group) Usage() Usage {
 	return u
 }
 
-// field is the number that stands after name in a file of lines "name number"; 0 without one.
+// field is the number after name in a file of lines "name number"; 0 without one.
 func field(text []byte, name string) int64 {
 	for line := range strings.Lines(string(text)) {
 		if n, ok := strings.CutPrefix(line, name+" "); ok {
@@ -203,7 +203,7 @@ func field(text []byte, name string) int64 {
 	return 0
 }
 
-// read returns what a small file of the group holds; nothing if it cannot be read.
+// read returns the content of a small file of the group; nothing if it cannot be read.
 func (g *Group) read(name string) []byte {
 	fd, err := unix.Openat(g.fd, name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {

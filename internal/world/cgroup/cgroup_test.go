@@ -17,7 +17,7 @@ import (
 	"substrate/internal/testenv"
 )
 
-// group makes a group of the test's own and removes what is left of it afterwards.
+// group makes a group for the test and removes it afterwards.
 func group(t *testing.T) *Group {
 	t.Helper()
 	parent, err := Parent(true)
@@ -50,7 +50,8 @@ func sleeper(t *testing.T, g *Group) <-chan error {
 	return ended
 }
 
-// CGR3: no process of a world survives Close, those in groups that a command made included, and the directory goes.
+// CGR3: Close kills every process of a world, also in groups that a command made, and removes the
+// directory.
 func TestCloseKills(t *testing.T) {
 	testenv.NeedRoot(t)
 	g := group(t)
@@ -114,7 +115,7 @@ func TestAdd(t *testing.T) {
 	_ = cmd.Wait()
 }
 
-// WLD9: what is no cgroup2 directory is never taken for one.
+// WLD9: Remove touches nothing but cgroup2 directories.
 func TestRemoveSparesOtherDirectories(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
@@ -132,8 +133,8 @@ func TestRemoveSparesOtherDirectories(t *testing.T) {
 	}
 }
 
-// CGR1: pure hierarchies, hybrid ones, and machines without any. The machine is built by mounts in a
-// namespace of the test's own.
+// CGR1: pure hierarchies, hybrid ones, and machines without any, built by mounts in a namespace of
+// the test.
 func TestMount(t *testing.T) {
 	testenv.NeedRoot(t)
 	testenv.InRoot(t, func(t *testing.T) {
@@ -193,7 +194,7 @@ func TestParentOfUser(t *testing.T) {
 	}
 }
 
-// TestParentChild is no test: it is what TestParentOfUser runs as a user.
+// TestParentChild is not a test: TestParentOfUser runs it as a user.
 func TestParentChild(t *testing.T) {
 	if os.Getenv("SUBSTRATE_TEST_PARENT") == "" {
 		return
@@ -215,7 +216,7 @@ func TestParentChild(t *testing.T) {
 	t.Log("made and removed")
 }
 
-// CGR2: controllers that are not there are named, and their counters read as nothing.
+// CGR2: missing controllers are named, and their counters are 0.
 func TestMissing(t *testing.T) {
 	testenv.NeedRoot(t)
 	g := group(t)
@@ -231,7 +232,7 @@ func TestMissing(t *testing.T) {
 	}
 }
 
-// CGR1, CGR2: a limit stands in its file, or the error says that its controller is not there.
+// CGR1, CGR2: a limit is in its file, or the error says that its controller is missing.
 func TestLimits(t *testing.T) {
 	testenv.NeedRoot(t)
 	g := group(t)

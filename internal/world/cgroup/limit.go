@@ -13,13 +13,14 @@ import (
 	"substrate/internal/probe"
 )
 
-// cpuPeriod is the time in which a group may use up its share of the processors, in µs: the kernel's default.
+// cpuPeriod is the time in which a group may use up its share of the processors, in µs: the
+// kernel's default.
 const cpuPeriod = 100_000
 
-// SetMemory limits the memory of the group, page cache included, to n bytes. It cannot go to swap instead. The error wraps
-// [probe.ErrUnsupported] if the controller is off.
+// SetMemory limits the memory of the group, page cache included, to n bytes, and allows no swap.
+// The error wraps [probe.ErrUnsupported] if the controller is off.
 //
-// The group is not killed as a whole: the kernel takes its largest process, and the command can deal with that.
+// The kernel kills the largest process, not the whole group, so the command can react.
 //
 // Source: cgroup-v2.rst, "Memory Interface Files".
 func (g *Group) SetMemory(n int64) error {
@@ -33,20 +34,22 @@ func (g *Group) SetMemory(n int64) error {
 	return err
 }
 
-// SetPIDs limits how many processes and threads the group has at once. The error is that of SetMemory.
+// SetPIDs limits how many processes and threads the group has at once. The error is that of
+// SetMemory.
 //
 // Source: cgroup-v2.rst, "PID Interface Files".
 func (g *Group) SetPIDs(n int) error { return g.set("pids", "pids.max", strconv.Itoa(n)) }
 
-// SetCPUs limits the group to n processors' worth of time; 0.5 is half of one. The error is that of SetMemory.
+// SetCPUs limits the group to n processors' worth of time; 0.5 is half of one. The error is that of
+// SetMemory.
 //
 // Source: cgroup-v2.rst, "CPU Interface Files", cpu.max.
 func (g *Group) SetCPUs(n float64) error {
 	return g.set("cpu", "cpu.max", fmt.Sprintf("%d %d", int64(n*cpuPeriod), cpuPeriod))
 }
 
-// set writes one file of a controller. A controller that is off because the group above was made by somebody who did
-// not want it is switched on first.
+// set writes one file of a controller. It first switches on a controller that is off because
+// somebody else made the group above without it.
 func (g *Group) set(controller, file, value string) error {
 	if slices.Contains(g.Missing, controller) {
 		parent := filepath.Dir(g.Path)

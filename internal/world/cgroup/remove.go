@@ -12,12 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// killTimeout bounds the wait for killed processes to be gone. A process in an
-// uninterruptible wait, on a dead NFS server for one, can take forever.
+// killTimeout bounds the wait for the end of killed processes. A process in an uninterruptible
+// wait, such as for a dead NFS server, can take forever.
 const killTimeout = 5 * time.Second
 
-// Remove kills every process in the group dir and in groups below it, waits until they are
-// gone, and removes the directories. A group that is not there is no error. It never
+// Remove kills every process in the group dir and in the groups below it, waits until they have
+// ended, and removes the directories. It is no error if there is no such group. Remove never
 // touches anything but cgroup2 directories.
 //
 // Source: cgroup-v2.rst, "cgroup.kill" (Linux 5.14) and "cgroup.events".
@@ -50,7 +50,8 @@ func kill(dir string) error {
 	return err
 }
 
-// killFrozen is for Linux before 5.14: the processes are stopped first, so that none forks away meanwhile.
+// killFrozen is for Linux before 5.14. It stops the processes first, so that none can fork
+// meanwhile.
 func killFrozen(dir string) error {
 	if err := os.WriteFile(filepath.Join(dir, "cgroup.freeze"), []byte("1"), 0); err != nil {
 		return err
@@ -77,8 +78,8 @@ func ignoreGone(err error) error {
 	return err
 }
 
-// waitEmpty waits until cgroup.events says that no process is left. The kernel wakes a poll of
-// that file for POLLPRI at each change.
+// waitEmpty waits until cgroup.events says that no process is left. The kernel reports each change
+// of that file to poll as POLLPRI.
 func waitEmpty(dir string) error {
 	f, err := os.Open(filepath.Join(dir, "cgroup.events"))
 	if errors.Is(err, os.ErrNotExist) {
@@ -106,8 +107,8 @@ func waitEmpty(dir string) error {
 	}
 }
 
-// removeTree removes dir and the groups that a command may have made below it. Only
-// directories are removed: the files of a cgroup go with it.
+// removeTree removes dir and the groups that a command may have made below it. It removes only
+// directories: the files of a cgroup go with it.
 func removeTree(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {

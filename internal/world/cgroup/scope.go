@@ -12,7 +12,7 @@ import (
 	"substrate/internal/probe"
 )
 
-// scopeTimeout bounds the talk with systemd, whose answer a world waits for.
+// scopeTimeout bounds the exchange with systemd, for which a world waits.
 const scopeTimeout = 5 * time.Second
 
 // Names of systemd on the bus.
@@ -24,12 +24,13 @@ const (
 	systemdManager = "org.freedesktop.systemd1.Manager"
 )
 
-// Scope asks the caller's own systemd, at the bus address bus, to move the process pid into a new scope unit called
-// substrate-NAME.scope whose cgroup is delegated to the caller, and returns that group. It is for users whose own
-// cgroup is not theirs to divide, as in a login session: only systemd may move a process across that border.
+// Scope asks the caller's own systemd, at the bus address bus, to move the process pid into a new
+// scope unit called substrate-NAME.scope whose cgroup is delegated to the caller, and returns that
+// group. It is for users who may not divide their own cgroup, as in a login session: only systemd
+// may move a process out of it.
 //
-// The process must wait meanwhile, so that it never runs outside. The unit vanishes by itself with its last process,
-// so a crash leaves nothing. Errors wrap [probe.ErrUnsupported].
+// The process must wait meanwhile, so that it never runs outside. The unit vanishes with its last
+// process, so a crash leaves nothing. Errors wrap [probe.ErrUnsupported].
 //
 // Source: systemd "Control Group APIs and Delegation", "Delegation"; systemd.scope(5).
 func Scope(bus, name string, pid int) (*Group, error) {
@@ -42,7 +43,7 @@ func Scope(bus, name string, pid int) (*Group, error) {
 	return open(pid, "substrate-"+name+".scope")
 }
 
-// startScope makes the unit and waits until systemd says that it is done.
+// startScope makes the unit and waits until systemd reports that it is done.
 func startScope(ctx context.Context, bus, unit string, pid int) error {
 	if bus == "" {
 		return errors.New("no bus of the user: neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set")
@@ -52,7 +53,7 @@ func startScope(ctx context.Context, bus, unit string, pid int) error {
 		return fmt.Errorf("connect to %s: %w", bus, err)
 	}
 	defer func() { _ = conn.Close() }()
-	// The signal must be asked for before the job exists, or its end may be missed.
+	// Subscribe before the job exists, or its end may be missed.
 	if err := conn.AddMatchSignalContext(ctx, dbus.WithMatchInterface(systemdManager), dbus.WithMatchMember("JobRemoved")); err != nil {
 		return fmt.Errorf("listen to systemd: %w", err)
 	}
@@ -84,7 +85,7 @@ func startScope(ctx context.Context, bus, unit string, pid int) error {
 	return waitJob(ctx, signals, job, unit)
 }
 
-// waitJob waits for the end of a job, which says whether the unit was started.
+// waitJob waits for the end of a job, which reports whether the unit was started.
 func waitJob(ctx context.Context, signals <-chan *dbus.Signal, job dbus.ObjectPath, unit string) error {
 	for {
 		select {

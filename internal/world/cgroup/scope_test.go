@@ -18,7 +18,8 @@ import (
 	"substrate/internal/testenv"
 )
 
-// CGR1: where the caller's own cgroup cannot be divided, systemd gives one and moves the process there.
+// CGR1: where the caller may not divide their own cgroup, systemd makes one and moves the process
+// there.
 func TestScope(t *testing.T) {
 	testenv.InSession(t, func(t *testing.T, bus string) {
 		if dir, err := Parent(false); !errors.Is(err, probe.ErrUnsupported) {
@@ -57,7 +58,8 @@ func TestScope(t *testing.T) {
 	})
 }
 
-// CGR1: without a bus, with one that nobody serves and with one that never answers Scope says so and gives up.
+// CGR1: without a bus, with one that nobody serves and with one that never answers, Scope gives up
+// and says why.
 func TestScopeWithout(t *testing.T) {
 	dead := filepath.Join(t.TempDir(), "dead")
 	for _, bus := range []string{"", "unix:path=" + dead, "nonsense"} {

@@ -12,9 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// signalAll sends a signal to the group of the command and to those of our
-// descendants that left the group. We are the subreaper, so what was orphaned is
-// among them.
+// signalAll sends a signal to the group of the command and to those of our descendants that left
+// the group. Orphans are among them because we are the subreaper.
 func signalAll(pid int, s syscall.Signal) {
 	_ = syscall.Kill(-pid, s)
 	for _, p := range descendants(os.Getpid()) {
@@ -24,8 +23,8 @@ func signalAll(pid int, s syscall.Signal) {
 	}
 }
 
-// endDescendants kills what a command that ran out of time left behind, until
-// nothing is left; a process that forks all the time must not win by luck.
+// endDescendants kills what a command left behind, again and again until nothing is left: a process
+// that forks all the time must not escape.
 func endDescendants(pid int) {
 	for range 50 {
 		signalAll(pid, syscall.SIGKILL)
@@ -42,9 +41,10 @@ func endDescendants(pid int) {
 	}
 }
 
-// enter moves the process pid, and what it has started in the meantime, into a cgroup, of which a descriptor is given.
+// enter moves the process pid, and what it has started in the meantime, into a cgroup; group is a
+// descriptor of its directory.
 //
-// Source: cgroups(7), "Moving a process": what is forked later is born in the group of its parent.
+// Source: cgroups(7), "Moving a process": a child starts in the group of its parent.
 func enter(group, pid int) error {
 	fd, err := unix.Openat(group, "cgroup.procs", unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -83,8 +83,8 @@ func descendants(root int) []int {
 
 // parentTable maps each living process to its parent.
 //
-// Source: proc_pid_stat(5): the name in parentheses may hold anything, so fields are
-// counted from the last closing parenthesis.
+// Source: proc_pid_stat(5): the name in parentheses may contain anything, so fields are counted
+// from the last closing parenthesis.
 func parentTable() map[int]int {
 	table := map[int]int{}
 	dir, err := os.Open("/proc")

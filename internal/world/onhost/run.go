@@ -1,9 +1,10 @@
 // Package onhost runs a command on the host, without namespaces.
 //
-// Without a pid namespace nothing holds the processes of a command together. So the command gets a process group of its own,
-// and the terminal if there is one; the calling process becomes the subreaper of what the command leaves behind; and signals
-// and timeouts go to the group and to every descendant (RPL10). What the command may see or change is not restricted
-// here, but by the caller's [Command.Confine].
+// Without a pid namespace nothing holds the processes of a command together. So the command gets a
+// process group of its own, and the terminal if there is one; the calling process becomes the
+// subreaper of what the command leaves behind; and signals and timeouts go to the group and to
+// every descendant (RPL10). What the command may see or change is restricted only by the caller's
+// [Command.Confine].
 package onhost
 
 import (
@@ -29,8 +30,9 @@ import (
 // defaultGrace is the time between SIGTERM and SIGKILL if the command names none.
 const defaultGrace = 2 * time.Second
 
-// Forwarded are the signals that reach the command when they are sent to us (RPL10). Each costs two switches
-// between threads to ask the runtime for, so there are no more than people send to end something.
+// Forwarded are the signals that reach the command when they are sent to us (RPL10). To ask the
+// runtime for one costs two switches between threads, so the list has only those that people send
+// to end something.
 var Forwarded = []os.Signal{
 	syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT,
 }
@@ -47,13 +49,12 @@ type Command struct {
 	Stderr  *os.File
 	Timeout time.Duration    // 0 for none: SIGTERM to all descendants, after Grace SIGKILL
 	Grace   time.Duration    // 0 means 2 s
-	Signals <-chan os.Signal // those of Forwarded, from before the command is there; nil to catch them here
+	Signals <-chan os.Signal // those of Forwarded, caught by the caller; nil to catch them here
 	EndAll  bool             // kill what is left of the descendants when the command has ended
 
 	Cgroup  int          // descriptor of the cgroup that the command starts in, if InGroup
 	InGroup bool         // without clone3(2) the command gets there a moment after its start
-	outside error        // why it is not there
-	Confine func() error // restricts the calling thread, from which the command is then forked and which ends after that; nil for nothing
+	Confine func() error // restricts the thread that calls it and then forks the command; nil for nothing
 }
 
 // Ended is how a command ended.
@@ -69,15 +70,14 @@ type Ended struct {
 	MaxRSS       int64 // bytes, of the largest process
 }
 
-// Run runs a command in a process group of its own that gets the terminal if we have it. The process becomes the subreaper of
-// what the command leaves behind, so that signals and the timeout reach every
-// descendant.
+// Run runs a command in a process group of its own that gets the terminal if we have it. The
+// calling process becomes the subreaper of what the command leaves behind, so that signals and the
+// timeout reach every descendant.
 //
-// The command gets descriptors 0, 1 and 2 and nothing else (RPL4). A command that
-// cannot be started is no error: ExecErr says why, and Exit is 126 or 127.
-// Run changes process-wide state (umask, close-on-exec flags) and takes every child
-// of the process for a part of the command, so a process runs one at a time and has
-// no children of its own meanwhile.
+// The command gets descriptors 0, 1 and 2 and nothing else (RPL4). If it cannot be started, that is
+// no error: ExecErr says why, and Exit is 126 or 127. Run changes process-wide state (umask,
+// close-on-exec flags) and treats every child of the process as part of the command. So a process
+// runs one command at a time and has no other children meanwhile.
 //
 // Source: PR_SET_CHILD_SUBREAPER(2const); close_range(2); setpgid(2); tcsetpgrp(3).
 func Run(c Command) (*Ended, error) {
@@ -97,10 +97,10 @@ func Run(c Command) (*Ended, error) {
 		sigs = own
 	}
 	term := openTerminal()
-	defer term.close()
+	defer func() { _ = term.close() }()
 
 	res.Started = time.Now()
-	pid, err := start(path, &c)
+	pid, outside, err := start(path, &c)
 	if err != nil {
 		var mine *confineError
 		if errors.As(err, &mine) {
@@ -109,12 +109,12 @@ func Run(c Command) (*Ended, error) {
 		res.ExecErr, res.Exit = err, execStatus(err)
 		return res, nil
 	}
-	res.Outside = c.outside
+	res.Outside = outside
 	term.give(pid)
 	return res, supervise(pid, &c, sigs, term, res)
 }
 
-// catch begins to catch the signals that are passed on.
+// catch begins to catch the signals of Forwarded.
 func catch() chan os.Signal {
 	sigs := make(chan os.Signal, 8)
 	for _, s := range Forwarded {
@@ -125,17 +125,18 @@ func catch() chan os.Signal {
 	return sigs
 }
 
-// start executes the command with exactly three descriptors and its own umask.
-func start(path string, c *Command) (int, error) {
+// start executes the command with exactly three descriptors and its own umask. outside is the
+// reason why it is not in its cgroup.
+func start(path string, c *Command) (pid int, outside, err error) {
 	files, closeFiles, err := streams(c)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	defer closeFiles()
-	// Ours are close-on-exec already; this is for what we inherited.
+	// Our own descriptors are close-on-exec already; this is for inherited ones.
 	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		if err := closeOnExecOneByOne(); err != nil {
-			return 0, err
+			return 0, nil, err
 		}
 	}
 	old := unix.Umask(c.Umask)
@@ -144,14 +145,14 @@ func start(path string, c *Command) (int, error) {
 	if c.InGroup {
 		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, c.Cgroup
 	}
-	pid, err := fork(path, c, attr)
+	pid, err = fork(path, c, attr)
 	if c.InGroup && errors.Is(err, syscall.ENOSYS) {
 		attr.Sys.UseCgroupFD = false
 		if pid, err = fork(path, c, attr); err == nil {
-			c.outside = enter(c.Cgroup, pid)
+			outside = enter(c.Cgroup, pid)
 		}
 	}
-	return pid, err
+	return pid, outside, err
 }
 
 // confineError says that the command would have run with fewer restrictions than the caller wants.
@@ -202,7 +203,8 @@ func streams(c *Command) ([]uintptr, func(), error) {
 	}, nil
 }
 
-// closeOnExecOneByOne is close_range for kernels before 5.11 and filters that refuse it.
+// closeOnExecOneByOne replaces close_range where the kernel is older than 5.11 or a filter refuses
+// it.
 func closeOnExecOneByOne() error {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -251,7 +253,7 @@ func supervise(pid int, c *Command, sigs <-chan os.Signal, term *terminal, res *
 			signalAll(pid, syscall.SIGKILL)
 		case e := <-done:
 			res.Duration = time.Since(res.Started)
-			term.take()
+			_ = term.take()
 			if e.err != nil {
 				return fmt.Errorf("wait for the command: %w", e.err)
 			}
@@ -267,9 +269,8 @@ func supervise(pid int, c *Command, sigs <-chan os.Signal, term *terminal, res *
 	}
 }
 
-// wait returns when the command itself has ended. Orphans that we adopted are reaped
-// on the way. When the terminal stops the command we stop with it, as a shell expects
-// of its child.
+// wait returns when the command itself has ended. It also reaps orphans that we adopted. When the
+// terminal stops the command we stop with it, as a shell expects of its child.
 func wait(pid int, term *terminal) (syscall.WaitStatus, syscall.Rusage, error) {
 	for {
 		var status syscall.WaitStatus

@@ -17,7 +17,7 @@ import (
 )
 
 // TestMain runs one command with Run if a test starts this program as a child.
-// Run takes all children of a process for its own, so a process of its own it is.
+// Run treats all children of its process as its own, so each test uses a process of its own.
 func TestMain(m *testing.M) {
 	if spec := os.Getenv("ONHOST_TEST_RUN"); spec != "" {
 		os.Exit(runChild(spec))
@@ -25,8 +25,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// runChild runs the command of spec and writes the result to the file that its
-// environment names.
+// runChild runs the command of spec and writes the result to the file that the environment names.
 func runChild(spec string) int {
 	var text commandText
 	if err := json.Unmarshal([]byte(spec), &text); err != nil {
@@ -51,7 +50,7 @@ func runChild(spec string) int {
 	return 0
 }
 
-// commandText is a Command as the child gets it: a function cannot be passed.
+// commandText is a Command as the child gets it, without what JSON cannot hold.
 type commandText struct {
 	Command
 	Confine *struct{}
@@ -108,7 +107,7 @@ func run(t *testing.T, c Command) (outcomeOf, string) {
 	return h.outcome(t), h.stdout.String()
 }
 
-// bash is a command as a plan makes it.
+// bash returns a command that runs a script.
 func bash(script string) Command {
 	return Command{
 		Path: "/bin/bash", Argv: []string{"bash", "-c", script}, Dir: "/", Umask: 0o22,
@@ -176,8 +175,7 @@ func TestRunLeaksNoDescriptor(t *testing.T) {
 	}
 }
 
-// RPL10: the timeout ends every descendant, also one that left the group, and the
-// status is 124.
+// RPL10: the timeout ends every descendant, also one that left the group, and the status is 124.
 func TestRunTimeout(t *testing.T) {
 	dir := t.TempDir()
 	c := bash(`trap '' TERM; setsid sh -c 'trap "" TERM; echo $$ >` + dir + `/away; sleep 60 & wait' & sleep 60 & wait; sleep 60`)
@@ -194,7 +192,7 @@ func TestRunTimeout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What was killed takes a moment to die; it would otherwise sleep for a minute.
+	// A killed process takes a moment to die. Alive, it would sleep for a minute.
 	for deadline := time.Now().Add(10 * time.Second); alive(pid); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
@@ -203,7 +201,7 @@ func TestRunTimeout(t *testing.T) {
 	}
 }
 
-// alive says whether a process is there and is no zombie.
+// alive reports whether a process exists and is no zombie.
 func alive(pid int) bool {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
@@ -240,7 +238,7 @@ func TestRunForwardsSignals(t *testing.T) {
 	}
 }
 
-// RPL10: with EndAll nothing that the command leaves behind outlives it.
+// RPL10: with EndAll, processes that the command leaves behind end with it.
 func TestRunEndAll(t *testing.T) {
 	dir := t.TempDir()
 	c := bash(`setsid sh -c 'trap "" TERM HUP; echo $$ >` + dir + `/away; sleep 1000' & while ! [ -s ` + dir + `/away ]; do sleep 0.01; done`)
@@ -264,7 +262,8 @@ func TestRunEndAll(t *testing.T) {
 	}
 }
 
-// The command is forked from a thread that Confine restricted; the others are as they were, and if it fails nothing is run.
+// Run forks the command from the thread that Confine restricted. Other threads stay as they were,
+// and if Confine fails nothing is run.
 func TestRunConfined(t *testing.T) {
 	ran := filepath.Join(t.TempDir(), "ran")
 	c := bash("grep -c 'NoNewPrivs:.1' /proc/self/status >" + ran)

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminal hands the controlling terminal to a process group and takes it back.
-// A nil terminal is one that we do not have; all its methods do nothing.
+// terminal hands the controlling terminal to a process group and takes it back. It is nil if we
+// have none; then all methods do nothing.
 type terminal struct {
 	file *os.File
 	own  int // our process group
@@ -23,20 +23,20 @@ func openTerminal() *terminal {
 	}
 	t := &terminal{file: f, own: unix.Getpgrp()}
 	if !t.foreground() {
-		t.close()
+		_ = t.close()
 		return nil
 	}
 	return t
 }
 
-// foreground says whether the terminal is ours at this moment.
+// foreground reports whether our group is in the foreground now.
 func (t *terminal) foreground() bool {
 	pgrp, err := unix.IoctlGetInt(int(t.file.Fd()), unix.TIOCGPGRP)
 	return err == nil && pgrp == t.own
 }
 
-// give makes the group of pid the foreground group. The command may have asked for
-// the terminal before that and been stopped, so it is told to go on.
+// give makes the group of pid the foreground group. The command may have asked for the terminal
+// before that and been stopped, so it gets a SIGCONT.
 func (t *terminal) give(pid int) {
 	if t == nil {
 		return
@@ -47,24 +47,24 @@ func (t *terminal) give(pid int) {
 }
 
 // take makes our group the foreground group again.
-func (t *terminal) take() {
+func (t *terminal) take() error {
 	if t == nil {
-		return
+		return nil
 	}
-	// In the background the kernel answers tcsetpgrp with SIGTTOU unless it is
-	// ignored. The command has been started by now, so it does not inherit that.
+	// In the background the kernel answers tcsetpgrp with SIGTTOU unless that is ignored. The
+	// command runs already, so it does not inherit that.
 	signal.Ignore(syscall.SIGTTOU)
-	_ = t.set(t.own)
-	signal.Reset(syscall.SIGTTOU)
+	defer signal.Reset(syscall.SIGTTOU)
+	return t.set(t.own)
 }
 
-// stopWith stops us after the command of group pid was stopped, and lets both go on
-// together. Without a terminal nobody could wake us, so only the command stops.
+// stopWith stops us after the command of group pid was stopped, and continues both together.
+// Without a terminal nobody could wake us, so only the command stops.
 func (t *terminal) stopWith(pid int) {
 	if t == nil {
 		return
 	}
-	t.take()
+	_ = t.take()
 	_ = unix.Kill(unix.Getpid(), unix.SIGSTOP)
 	if t.foreground() {
 		_ = t.set(pid)
@@ -77,9 +77,9 @@ func (t *terminal) set(pgrp int) error {
 	return unix.IoctlSetPointerInt(int(t.file.Fd()), unix.TIOCSPGRP, pgrp)
 }
 
-// close gives the descriptor back.
-func (t *terminal) close() {
-	if t != nil {
-		t.file.Close()
+func (t *terminal) close() error {
+	if t == nil {
+		return nil
 	}
+	return t.file.Close()
 }

@@ -41,8 +41,8 @@ func (s *screen) waitFor(t *testing.T, text string) {
 	t.Fatalf("%q did not appear; the screen holds %q", text, s.buf.String())
 }
 
-// onTerminal starts a child that runs a command with Run as the foreground process
-// of a terminal of its own.
+// onTerminal starts a child that runs a command with Run as the foreground process of a new
+// terminal.
 func onTerminal(t *testing.T, c Command) (*hostRun, *os.File, *screen) {
 	t.Helper()
 	h := newHostRun(t, c)
@@ -69,8 +69,7 @@ func onTerminal(t *testing.T, c Command) (*hostRun, *os.File, *screen) {
 	return h, master, s
 }
 
-// RPL10: the command has the terminal: it may read from it at once, and Ctrl-C is for the
-// command alone.
+// RPL10: the command has the terminal: it may read from it at once, and only it gets Ctrl-C.
 func TestRunGivesTheTerminal(t *testing.T) {
 	h, master, s := onTerminal(t, bash("exec </dev/tty; read a; echo got $a; sleep 60"))
 	if _, err := master.WriteString("typed\n"); err != nil {
@@ -88,7 +87,7 @@ func TestRunGivesTheTerminal(t *testing.T) {
 	}
 }
 
-// RPL10: Ctrl-Z stops the command and us, and both go on together.
+// RPL10: Ctrl-Z stops the command and us, and both continue together.
 func TestRunStopsWithTheCommand(t *testing.T) {
 	h, master, s := onTerminal(t, bash("echo begun; read a </dev/tty; echo got $a"))
 	s.waitFor(t, "begun")
@@ -116,7 +115,7 @@ func TestRunStopsWithTheCommand(t *testing.T) {
 	}
 }
 
-// RPL10: in the background we have no terminal to give, and take none.
+// RPL10: in the background we have no terminal, so we neither hand it over nor take it back.
 func TestRunInTheBackground(t *testing.T) {
 	script := exec.Command("/bin/bash", "-c", "set -m; \"$0\" & wait; echo back; read a; echo got $a", os.Args[0])
 	h := newHostRun(t, bash("echo ran"))
