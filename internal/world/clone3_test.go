@@ -11,7 +11,8 @@ import (
 	"substrate/internal/world/cgroup"
 )
 
-// WLD5: where clone3 is refused the processes of a world are made by clone(2), and wait until they are in their cgroup.
+// WLD5: where clone3 is refused the processes of a world are made by clone(2), and wait until they
+// are in their cgroup.
 func TestViewWithoutClone3(t *testing.T) {
 	run := func(t *testing.T) {
 		if _, _, errno := unix.RawSyscall(unix.SYS_CLONE3, 0, 0, 0); errno != unix.ENOSYS {

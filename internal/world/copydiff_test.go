@@ -18,7 +18,7 @@ import (
 	"substrate/internal/world/cgroup"
 )
 
-// found is what a world on some host came to.
+// found is the outcome of a world on some host.
 type found struct {
 	strategy string
 	inPlace  bool // the command had another working directory
@@ -27,17 +27,19 @@ type found struct {
 	reasons  []string
 }
 
-// alterCopy does a little of everything in the working directory, says where it is, and tries to write outside, where $1 is.
+// alterCopy changes the working directory in several ways, prints where it is, and tries to write
+// outside, at $1.
 const alterCopy = `printf '%s\n' "$PWD"
 	echo again >>/dev/stdout
 	echo more >>append; echo same >same; rm -r gone; mkdir -p new/d; echo x >new/d/f; chmod 600 mode; ln -sf other link
 	echo scratch >"${TMPDIR:-/tmp}/scratch-$$" && rm "${TMPDIR:-/tmp}/scratch-$$"
 	(echo host >"$1/outside") 2>/dev/null; (echo host >>"$1/precious") 2>/dev/null; true`
 
-// altered is the list of that.
+// altered is the list of these changes.
 var alteredCopy = []string{"~ append", "- gone", "- gone/f", "~ link", "~ mode", "+ new", "+ new/d", "+ new/d/f", "~ same"}
 
-// worldHere makes a world of the host's choice, or of the given strategy, runs alterCopy in it, and checks the list, and that the host is as it was.
+// worldHere makes a world with the given strategy, or with the host's choice for "", runs alterCopy
+// in it, and checks that the list is right and that the host did not change.
 func worldHere(t *testing.T, strategy, overlays string) found {
 	t.Helper()
 	base := t.TempDir()
@@ -92,7 +94,7 @@ func linesOf(d *fsdiff.Diff) []string {
 	return lines
 }
 
-// runIn makes the world and returns what it came to, and the working directory that the command saw.
+// runIn makes the world and returns its outcome and the working directory that the command saw.
 func runIn(t *testing.T, spec Spec, home string) (*Result, string) {
 	t.Helper()
 	w, err := New(spec)
@@ -100,7 +102,8 @@ func runIn(t *testing.T, spec Spec, home string) (*Result, string) {
 		t.Fatalf("New: %v", err)
 	}
 	defer func() { must(t, w.Close()) }()
-	// A file, as the output of replay --json: it can be opened once more by its name in /dev, wherever it lies.
+	// A file, as with the output of replay --json: it can be opened again by its name in /dev,
+	// wherever it lies.
 	out, err := os.CreateTemp(t.TempDir(), "out")
 	must(t, err)
 	res, err := w.Run(Command{
@@ -120,7 +123,7 @@ func runIn(t *testing.T, spec Spec, home string) (*Result, string) {
 	return res, where
 }
 
-// isRoot says whether this process has a root's capabilities.
+// isRoot reports whether this process has a root's capabilities.
 func isRoot(t *testing.T) bool {
 	t.Helper()
 	status, err := os.ReadFile("/proc/self/status")
@@ -128,7 +131,8 @@ func isRoot(t *testing.T) bool {
 	return os.Geteuid() == 0 && !strings.Contains(string(status), "CapEff:\t0000000000000000\n")
 }
 
-// DIF7, DIF8, WLD3: what is chosen on hosts that lack something, with the exact list each time and nothing left behind.
+// DIF7, DIF8, WLD3: the strategy on hosts that lack something. The list of changes is exact each
+// time, and nothing stays behind.
 func TestChoiceOnHosts(t *testing.T) {
 	tests := []struct {
 		name     string
@@ -168,7 +172,7 @@ func TestChoiceOnHosts(t *testing.T) {
 	}
 }
 
-// DIF7, DIF8: both strategies on the file systems that people have.
+// DIF7, DIF8: both strategies on common file systems.
 func TestStrategiesOnFileSystems(t *testing.T) {
 	for _, fs := range []string{"ext4", "xfs", "btrfs", "tmpfs"} {
 		for _, strategy := range []string{"overlay", "copy-diff"} {
@@ -200,7 +204,8 @@ func inPlaceSpec(t *testing.T) Spec {
 	return Spec{Name: "spn_place", Cwd: cwd, Strategy: "copy-diff", Dirs: Dirs{Run: []string{base + "/substrate/run"}, Overlay: []string{base + "/substrate/overlay"}}}
 }
 
-// RPL10, DIF7: without a pid namespace nothing that the command started outlives it, in time or out of time.
+// RPL10, DIF7: without a pid namespace, everything that the command started ends with it, also
+// after a timeout.
 func TestCopyInPlaceEndsAll(t *testing.T) {
 	testenv.In(t, testenv.Host{User: true, WithoutUserns: true}, func(t *testing.T) {
 		tests := []struct {
@@ -229,7 +234,8 @@ func TestCopyInPlaceEndsAll(t *testing.T) {
 	})
 }
 
-// WLD5, CGR2: a command without a mount namespace is in its cgroup also where clone3(2) does not exist.
+// WLD5, CGR2: a command without a mount namespace is in its cgroup, also where clone3(2) does not
+// exist.
 func TestCopyInPlaceInGroup(t *testing.T) {
 	testenv.In(t, testenv.Host{WithoutUserns: true}, func(t *testing.T) {
 		if _, err := cgroup.Parent(true); err != nil {
@@ -250,8 +256,8 @@ func TestCopyInPlaceInGroup(t *testing.T) {
 	})
 }
 
-// WLD1: a device in the working directory is not in a copy that has no mount of its own, where it would be the host's, and
-// that is said. It is in no diff either.
+// WLD1: a copy without a mount of its own leaves out devices of the working directory, which would
+// be the host's. The world says so, and no diff lists them.
 func TestCopyInPlaceHasNoDevices(t *testing.T) {
 	testenv.In(t, testenv.Host{WithoutUserns: true, WithoutMounts: true}, func(t *testing.T) {
 		spec := inPlaceSpec(t)
@@ -274,7 +280,7 @@ func TestCopyInPlaceHasNoDevices(t *testing.T) {
 	})
 }
 
-// RPL10, DIF7: a signal that comes while the tree is copied ends that, runs nothing, and leaves nothing.
+// RPL10, DIF7: a signal ends the copying of the tree. No command is run, and nothing stays behind.
 func TestCopyIsInterrupted(t *testing.T) {
 	testenv.In(t, testenv.Host{User: true, WithoutUserns: true}, func(t *testing.T) {
 		spec := inPlaceSpec(t)

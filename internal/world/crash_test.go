@@ -19,20 +19,20 @@ import (
 	"substrate/internal/world/view"
 )
 
-// The environment of a supervisor that shall die.
+// The environment of a supervisor that is to die.
 const (
 	crashAt  = "SUBSTRATE_TEST_CRASH_AT"
 	crashDir = "SUBSTRATE_TEST_CRASH_DIR"
 
-	// crashCopy is the working directory of a world that has a copy of it; not set for one that has an overlay.
+	// crashCopy is the working directory of a world with copy-diff; not set for an overlay.
 	crashCopy = "SUBSTRATE_TEST_CRASH_COPY"
 
-	// crashStrategy is the strategy of the world; not set for the best.
+	// crashStrategy is the strategy of the world; not set for the best one.
 	crashStrategy = "SUBSTRATE_TEST_CRASH_STRATEGY"
 )
 
-// crashPoints are the moments after which a supervisor is killed: each kind of object
-// that world.json can name, and what has no name.
+// crashPoints are the moments at which a supervisor is killed: after each kind of object that
+// world.json can name, and after those without a name.
 func crashPoints(root bool) []string {
 	points := []string{"born", state.KindState, "world.json", state.KindUpper, "process", "running"}
 	if root {
@@ -44,7 +44,7 @@ func crashPoints(root bool) []string {
 	return points
 }
 
-// TestCrashingSupervisor is no test: it is the process that the crash tests kill.
+// TestCrashingSupervisor is not a test: it is the process that the crash tests kill.
 func TestCrashingSupervisor(t *testing.T) {
 	point := os.Getenv(crashAt)
 	if point == "" {
@@ -91,8 +91,8 @@ func crash(t *testing.T, dir, point string) {
 	}
 }
 
-// listDead lists the worlds of spec as soon as none is alive: the first process inherits the locks, and has them until the
-// kernel's signal reaches it.
+// listDead lists the worlds of spec as soon as none is alive: the init process inherits the locks
+// and holds them until the kernel's signal reaches it.
 func listDead(spec Spec) ([]state.Listed, error) {
 	list, err := state.List(spec.Dirs)
 	for deadline := time.Now().Add(10 * time.Second); err == nil && len(list) == 1 && list[0].Alive && time.Now().Before(deadline); {
@@ -102,7 +102,7 @@ func listDead(spec Spec) ([]state.Listed, error) {
 	return list, err
 }
 
-// WLD8: whatever a supervisor had made when SIGKILL met it, gc finds and removes, and nothing else.
+// WLD8: gc finds and removes everything that a killed supervisor had made, and nothing else.
 func TestCrash(t *testing.T) {
 	run := func(t *testing.T) {
 		for _, point := range crashPoints(os.Geteuid() == 0) {
@@ -113,7 +113,8 @@ func TestCrash(t *testing.T) {
 	t.Run("user", func(t *testing.T) { testenv.NeedUserns(t); testenv.AsUser(t, run) })
 }
 
-// WLD8, DIF7: a copy is a leftover like an upper, and goes with the directories that its command closed; the original stays.
+// WLD8, DIF7: gc removes a copy like an upper, also directories in it that the command closed. The
+// original stays.
 func TestCrashWithCopy(t *testing.T) {
 	run := func(t *testing.T) {
 		for _, point := range []string{state.KindUpper, "running"} {
@@ -181,7 +182,7 @@ func crashAndCollect(t *testing.T, point string) {
 	_ = os.Remove(precious)
 }
 
-// A new world clears the way for itself: the leftovers of its own name among them.
+// A new world removes leftovers, also those of its own name.
 func TestCrashThenNew(t *testing.T) {
 	testenv.NeedRoot(t)
 	testenv.InRoot(t, func(t *testing.T) {
@@ -204,7 +205,7 @@ func TestCrashThenNew(t *testing.T) {
 	})
 }
 
-// WLD9: removal does not reach into a mount, nor through a symlink, wherever it was planted.
+// WLD9: removal does not reach into a mount or through a symlink, wherever somebody planted it.
 func TestRemovalSparesMounts(t *testing.T) {
 	testenv.NeedRoot(t)
 	testenv.InRoot(t, func(t *testing.T) {
@@ -260,7 +261,8 @@ func TestRemovalSparesMounts(t *testing.T) {
 	})
 }
 
-// WLD8: a world that gets the first strategy it tries writes its state once: what was written before anything was made is what stands there.
+// WLD8: a world that gets the first strategy it tries writes world.json once, before anything else
+// is made.
 func TestStateIsWrittenOnce(t *testing.T) {
 	asRootAndUser(t, func(t *testing.T) {
 		spec := testSpec(t, t.TempDir())

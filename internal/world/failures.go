@@ -15,13 +15,13 @@ import (
 	"substrate/internal/world/view"
 )
 
-// failuresFile, in the run-time root, says which strategies failed at their mounts. It exists only where
-// one did. Elsewhere the best strategy is tried each time, which costs less than to record that it
-// works.
+// failuresFile, in the run-time root, says which strategies failed at their mounts. It exists only
+// where one did. Elsewhere the best strategy is tried each time, which costs less than to record
+// that it works.
 const failuresFile = "strategies.json"
 
-// failuresAge is how long a failure is believed. Things that no setting shows, such as a loaded policy,
-// may have changed since.
+// failuresAge is how long a failure is believed. Things that no setting shows, such as a loaded
+// policy, may have changed since.
 const failuresAge = time.Hour
 
 // failures is the content of failuresFile.
@@ -36,10 +36,10 @@ type failure struct {
 	At time.Time `json:"at"`
 }
 
-// loadFailures returns what is known of the first of the candidates that fail on this host as it is.
-// There is always a candidate left, and it is never direct unless that is the only one: direct is
-// taken only after a look at how things are. Nothing is known for a caller who asks for one strategy:
-// they get the reason as it is now.
+// loadFailures returns what is known of the first of the candidates that fail on this host as it
+// is. There is always a candidate left, and it is never direct unless that is the only one: direct
+// is taken only after a look at how things are. Nothing is known for a caller who asks for one
+// strategy: they get the reason as it is now.
 func loadFailures(run string, spec *Spec, candidates []view.Strategy) []failure {
 	if len(candidates) < 2 {
 		return nil
@@ -86,8 +86,8 @@ func readFailures(run string, spec *Spec) []failure {
 	})
 }
 
-// saveFailures records failures for later worlds. What is recorded of other strategies stays. An error
-// costs later worlds only time, so none is returned.
+// saveFailures records failures for later worlds. What is recorded of other strategies stays. An
+// error costs later worlds only time, so none is returned.
 func saveFailures(run string, spec *Spec, failed []Rejected, works []string) {
 	old := readFailures(run, spec)
 	all := failures{Host: hostKey(spec.Root, spec.Dirs.Overlay)}
@@ -118,13 +118,13 @@ var keySettings = []string{
 	"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "/proc/self/attr/current",
 }
 
-// keyLimits are the lines of /proc/self/status that show whether something was taken from this process,
-// such as the right to make namespaces: what fails in it says nothing about others.
+// keyLimits are the lines of /proc/self/status that show whether something was taken from this
+// process, such as the right to make namespaces: what fails in it says nothing about others.
 var keyLimits = []string{"CapEff:", "CapBnd:", "NoNewPrivs:", "Seccomp:", "Seccomp_filters:"}
 
 // hostKey names everything that the outcome of a mount is known to depend on: kernel and boot, the
-// caller, this program, the settings of user namespaces, and what fuse needs. If any of it changes, the
-// recorded failures no longer count.
+// caller, this program, the settings of user namespaces, and what fuse needs. If any of it changes,
+// the recorded failures no longer count.
 func hostKey(root bool, overlayRoots []string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "uid %d gid %d root %v uppers %q\n", os.Geteuid(), os.Getegid(), root, overlayRoots)

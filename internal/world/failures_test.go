@@ -10,7 +10,8 @@ import (
 	"substrate/internal/testenv"
 )
 
-// WLD3: the answers of a host that has all: the best strategy, found by a world that leaves nothing, and nothing to remember.
+// WLD3: a host that has everything answers with the best strategy. The trial leaves nothing behind,
+// and no failure is recorded.
 func TestAsk(t *testing.T) {
 	asRootAndUser(t, func(t *testing.T) {
 		a := newArena(t)
@@ -41,8 +42,9 @@ func (a *arena) steps() string {
 	return strings.Join(steps, "\n")
 }
 
-// recalled is steps of a world that remembers that the overlay failed. A failure is noted only after a second world has confirmed it, which a machine
-// that is short of something at that moment cannot.
+// recalled returns the steps of a world for which the failure of the overlay is recorded. It is
+// recorded only after a second world has confirmed it, which fails while the machine is short of
+// something.
 func (a *arena) recalled() (steps string) {
 	for range 10 {
 		if steps = a.steps(); !strings.Contains(steps, "strategy: overlay") {
@@ -52,9 +54,10 @@ func (a *arena) recalled() (steps string) {
 	return steps
 }
 
-// WLD3: where user namespaces are refused, a user's world falls through; the failure is remembered, with its remedy, and forgotten when the
-// host is another, when it is old, and by who asks for the strategy itself.
-func TestMemory(t *testing.T) {
+// WLD3: where user namespaces are refused, a user's world falls back. The failure is recorded with
+// its remedy. It does not count when the host has changed, when it is old, and for a caller who
+// asks for the strategy.
+func TestFailures(t *testing.T) {
 	testenv.In(t, testenv.Host{User: true, WithoutUserns: true}, func(t *testing.T) {
 		a := newArena(t)
 		const tried, recalled = "overlay: make a user namespace: ", "overlay: make a user namespace: clone: operation not permitted (found "

@@ -8,8 +8,8 @@ import (
 	"substrate/internal/testenv"
 )
 
-// WLD1, WLD2: a user's world takes writes to what the user may write to, also where the directories above or the directory
-// itself belong to somebody else, whom the user namespace cannot map.
+// WLD1, WLD2: in a user's world the user may write where they may on the host, also where the
+// directory or those above belong to somebody else, whom the user namespace cannot map.
 func TestForeignOwners(t *testing.T) {
 	const place = "SUBSTRATE_TEST_FOREIGN"
 	if os.Getenv(place) == "" {

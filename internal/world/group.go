@@ -86,8 +86,8 @@ func (w *World) useGroup(g *cgroup.Group) {
 	w.report.setLimits(w.spec.Limits, g)
 }
 
-// wantScope reports whether the user's systemd is to make the cgroup, because the caller's own cannot
-// be used for the reason why. Systemd needs a process to put there, see [World.enterScope].
+// wantScope reports whether the user's systemd is to make the cgroup, because the caller's own
+// cannot be used for the reason why. Systemd needs a process to put there, see [World.enterScope].
 func (w *World) wantScope(why error) bool {
 	if w.spec.Root || w.spec.Bus == "" {
 		return false
@@ -96,8 +96,8 @@ func (w *World) wantScope(why error) bool {
 	return true
 }
 
-// enterScope puts the process pid, which waits, into a cgroup that systemd makes for it. The state file
-// need not name it: the cgroup goes with its last process, and the init process dies with its
+// enterScope puts the process pid, which waits, into a cgroup that systemd makes for it. The state
+// file need not name it: the cgroup goes with its last process, and the init process dies with its
 // supervisor.
 func (w *World) enterScope(pid int) {
 	g, err := cgroup.Scope(w.spec.Bus, w.Name, pid)

@@ -27,7 +27,7 @@ func runLimited(t *testing.T, limits Limits, script string) *Result {
 	return res
 }
 
-// lackingControllers lists the controllers that a world of this caller would have to do without.
+// lackingControllers lists the controllers that a world of this caller does not have.
 func lackingControllers(t *testing.T) []string {
 	t.Helper()
 	parent, err := cgroup.Parent(os.Geteuid() == 0)
@@ -42,7 +42,8 @@ func lackingControllers(t *testing.T) []string {
 	return slices.Clone(g.Missing)
 }
 
-// needControllers skips the test unless root's worlds have the controllers for limits, as they do where only cgroup v2 is mounted.
+// needControllers skips the test unless root's worlds have the controllers for limits, as they do
+// where only cgroup v2 is mounted.
 func needControllers(t *testing.T) {
 	t.Helper()
 	testenv.NeedRoot(t)
@@ -51,7 +52,7 @@ func needControllers(t *testing.T) {
 	}
 }
 
-// CGR1, CGR2: a limit that was asked for and cannot be had is said, one that was not asked for is not.
+// CGR1, CGR2: a world reports a limit that was asked for and is not in force, and no other.
 func TestLimitsNotInForce(t *testing.T) {
 	asBoth(t, func(t *testing.T) {
 		lacking := lackingControllers(t)
@@ -76,7 +77,7 @@ func TestLimitsNotInForce(t *testing.T) {
 	})
 }
 
-// CGR2: what the cgroup counts without any controller.
+// CGR2: processor time is counted without any controller.
 func TestGroupCPU(t *testing.T) {
 	testenv.NeedRoot(t)
 	if _, err := cgroup.Parent(true); err != nil {
@@ -87,7 +88,7 @@ func TestGroupCPU(t *testing.T) {
 	}
 }
 
-// CGR2: memory.max acts: the kernel kills what goes beyond, and the result says so.
+// CGR2: memory.max works: the kernel kills a process that exceeds it, and the result says so.
 func TestMemoryLimitActs(t *testing.T) {
 	needControllers(t)
 	const script = `bash -c 'dd if=/dev/zero of=/dev/null bs=150M count=1'; exit $?`
@@ -103,7 +104,8 @@ func TestMemoryLimitActs(t *testing.T) {
 	}
 }
 
-// CGR2: a limit so tight that the kernel takes the first process itself is still an end by want of memory.
+// CGR2: a limit so tight that the kernel kills the init process itself still counts as out of
+// memory.
 func TestMemoryLimitTight(t *testing.T) {
 	needControllers(t)
 	res := runLimited(t, Limits{Memory: 1 << 20}, `dd if=/dev/zero of=/dev/null bs=20M count=1`)
@@ -112,7 +114,7 @@ func TestMemoryLimitTight(t *testing.T) {
 	}
 }
 
-// CGR2: the first process counts only where it is in the cgroup.
+// CGR2: the init process counts only where it is in the cgroup.
 func TestPIDsLimitCounts(t *testing.T) {
 	g, err := cgroup.New(t.TempDir() + "/group") // a directory will do: nothing enters it
 	must(t, err)
@@ -127,12 +129,12 @@ func TestPIDsLimitCounts(t *testing.T) {
 		text, err := os.ReadFile(g.Path + "/pids.max")
 		must(t, err)
 		if want := map[bool]string{false: "4", true: "5"}[inGroup]; string(text) != want {
-			t.Errorf("pids.max is %s, want %s with the first process in the group: %v", text, want, inGroup)
+			t.Errorf("pids.max is %s, want %s with the init process in the group: %v", text, want, inGroup)
 		}
 	}
 }
 
-// CGR2: pids.max acts, and the world's own first process does not count.
+// CGR2: pids.max works, and the world's own init process does not count.
 func TestPIDsLimitActs(t *testing.T) {
 	needControllers(t)
 	// Bash tries a refused fork again for half a minute, dash gives up at once.

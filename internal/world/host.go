@@ -11,8 +11,8 @@ import (
 // Forwarded are the signals that reach the command when they are sent to us (RPL10).
 var Forwarded = onhost.Forwarded
 
-// RunHost runs a command on the host, without isolation; see [onhost.Run]. The result has no diff and
-// no network events. If a signal has come already it returns [Interrupted] instead.
+// RunHost runs a command on the host, without isolation; see [onhost.Run]. The result has no diff
+// and no network events. If a signal has come already it returns [Interrupted] instead.
 func RunHost(c Command, sigs *Signals) (*Result, error) {
 	cmd := onHost(&c)
 	cmd.Signals = sigs.wait()

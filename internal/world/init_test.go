@@ -16,8 +16,8 @@ import (
 	"substrate/internal/world/cgroup"
 )
 
-// WLD4, CGR2: where clone3(2) does not exist, as in a container with an older seccomp profile, a world is made all the same,
-// also several at once, and root's is in its cgroup.
+// WLD4, CGR2: worlds work where clone3(2) does not exist, as in a container with an older seccomp
+// profile, also several at once, and root's are in their cgroups.
 func TestWithoutClone3(t *testing.T) {
 	bothOn(t, testenv.Host{WithoutClone3: true}, func(t *testing.T) {
 		base := testenv.TempDir(t)
@@ -33,7 +33,7 @@ func TestWithoutClone3(t *testing.T) {
 	})
 }
 
-// bothOn is asRootAndUser on a host that has less than this one.
+// bothOn is asRootAndUser on a host that lacks something.
 func bothOn(t *testing.T, h testenv.Host, body func(t *testing.T)) {
 	t.Helper()
 	t.Run("root", func(t *testing.T) { testenv.In(t, h, body) })
@@ -59,8 +59,8 @@ func oldWorld(spec Spec) error {
 	return errors.Join(err, w.Close())
 }
 
-// WLD4, RPL4: the command gets descriptors 0, 1 and 2 and nothing else, also where close_range(2) is refused: from a directory that the
-// caller left open it would reach the host.
+// WLD4, RPL4: the command gets descriptors 0, 1 and 2 and nothing else, also where close_range(2)
+// is refused. From an inherited directory it could reach the host.
 func TestInheritedDescriptor(t *testing.T) {
 	bothOn(t, testenv.Host{WithoutCloseRange: true}, func(t *testing.T) {
 		a := newArena(t)
@@ -73,8 +73,8 @@ func TestInheritedDescriptor(t *testing.T) {
 	})
 }
 
-// WLD4: a second process that is killed before it is the command is no end of the command.
-func TestSecondProcessKilled(t *testing.T) {
+// WLD4: if the command process is killed before it becomes the command, Run returns an error.
+func TestCommandProcessKilled(t *testing.T) {
 	asRootAndUser(t, func(t *testing.T) {
 		a := newArena(t)
 		w, err := New(a.spec)
@@ -93,8 +93,9 @@ func TestSecondProcessKilled(t *testing.T) {
 	})
 }
 
-// RPL10: no process of a world is in the caller's process group. A terminal would send its signals to the first process as well as to the
-// supervisor, who passes them on too, so that the command got each twice.
+// RPL10: no process of a world is in the caller's process group. Else a terminal would signal both
+// the init process and the supervisor, which passes signals on, and the command would get each
+// twice.
 func TestOwnProcessGroup(t *testing.T) {
 	asRootAndUser(t, func(t *testing.T) {
 		a := newArena(t)
@@ -103,7 +104,7 @@ func TestOwnProcessGroup(t *testing.T) {
 		a.run(sh("echo ready; sleep 0.3"), func(w *World) {
 			theirs, err := unix.Getpgid(w.signals.proc.PID())
 			if err != nil || theirs == ours {
-				t.Errorf("the first process is in group %d, %v; ours is %d", theirs, err, ours)
+				t.Errorf("the init process is in group %d, %v; ours is %d", theirs, err, ours)
 			}
 		})
 	})

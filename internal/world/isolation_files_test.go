@@ -33,7 +33,8 @@ func (a *arena) plant(dir string) {
 	_ = unix.Setxattr(dir+"/f3", "user.kept", []byte("1"), 0)
 }
 
-// WLD1: whatever a command does to whatever file, the host's stay as they are, to the change time of their inodes.
+// WLD1: whatever a command does to any file, the host's files do not change, not even the change
+// time of their inodes.
 func TestIsolationFiles(t *testing.T) {
 	asRootAndUser(t, func(t *testing.T) {
 		a := newArena(t)
@@ -65,7 +66,7 @@ func TestIsolationFiles(t *testing.T) {
 				t.Errorf("the diff shows %d changes in %s: %q", n, dir, changedBelow(res, dir))
 			}
 		}
-		// Shell and system tools, on everything that can be reached; DAC alone decides what works.
+		// Shell and system tools, on everything within reach; only DAC decides what works.
 		must(t, os.Setenv("HOME", home))
 		out, res := a.sh(`for d; do rm -rf "$d"/* "$d"; done
 rm -rf "$HOME" /tmp/substrate-isolation-* 2>/dev/null
@@ -92,10 +93,10 @@ exit 0`, trees...)
 	})
 }
 
-// mayFail are attacks that need what not every file system, or not every user, has.
+// mayFail are attacks that some file systems or some users cannot make.
 var mayFail = []string{"punch", "collapse", "xattr", "remove xattr", "clone", "chown", "acl", "rename dir", "nodump"}
 
-// probeDestroy does to the files of a tree whatever the kernel can do to a file.
+// probeDestroy does everything to the files of a tree that the kernel can do to a file.
 func probeDestroy(fact func(string, any)) {
 	mustInside(os.Chdir(os.Getenv("TREE")))
 	try := func(name string, err error) { fact(name, errno(err)) }
@@ -191,7 +192,7 @@ func copyRange(from, to string) error {
 	})
 }
 
-// WLD4: what listens on the host cannot be reached: sockets with a path, abstract ones, its loopback.
+// WLD4: servers of the host are out of reach: sockets with a path, abstract ones, its loopback.
 func TestIsolationSockets(t *testing.T) {
 	asRootAndUser(t, func(t *testing.T) {
 		a := newArena(t)
@@ -245,7 +246,7 @@ func probeSockets(fact func(string, any)) {
 	fact("fifo", opened(os.Getenv("FIFO"), unix.O_WRONLY)) // its reader is outside
 }
 
-// WLD2: System V and POSIX IPC, and the host's name, are the world's own.
+// WLD2: a world has its own System V and POSIX IPC and its own host name.
 func TestIsolationIPC(t *testing.T) {
 	asRootAndUser(t, func(t *testing.T) {
 		a := newArena(t)
@@ -306,7 +307,8 @@ func probeIPC(fact func(string, any)) {
 	fact("/dev/shm", opened("/dev/shm/"+name, unix.O_RDONLY))
 }
 
-// NET1, NET3: every attempt to get out fails at once and is listed once, past the rate limit of the kernel's log.
+// NET1, NET3: every attempt to get out fails at once and is listed once, also beyond the rate limit
+// of the kernel's log.
 func TestIsolationTraffic(t *testing.T) {
 	asRootAndUser(t, func(t *testing.T) {
 		a := newArena(t)

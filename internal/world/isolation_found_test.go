@@ -35,7 +35,8 @@ func asBoth(t *testing.T, body func(t *testing.T)) {
 	t.Run("user", func(t *testing.T) { testenv.NeedUserns(t); testenv.AsUser(t, body) })
 }
 
-// WLD1: a file that is standard input is read from where it was, and cannot be written through it.
+// WLD1: a file that is standard input is read from its current offset and cannot be written through
+// it.
 func TestStdinFile(t *testing.T) {
 	asBoth(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "in")
@@ -60,7 +61,7 @@ func TestStdinFile(t *testing.T) {
 	})
 }
 
-// WLD4: the nodes in /dev are the host's, and only what they stand for can be used.
+// WLD4: the nodes in /dev are the host's; a command can use the devices and not change the nodes.
 func TestDeviceNodes(t *testing.T) {
 	asBoth(t, func(t *testing.T) {
 		var before, after unix.Stat_t
@@ -76,7 +77,8 @@ func TestDeviceNodes(t *testing.T) {
 	})
 }
 
-// WLD4: no cgroup namespace, which could mount the host's hierarchies of version 1.
+// WLD4: a command cannot make a cgroup namespace, which could mount the host's hierarchies of
+// version 1.
 func TestNoCgroupNamespace(t *testing.T) {
 	asBoth(t, func(t *testing.T) {
 		if status := inWorld(t, `unshare -UrmC --map-root-user true 2>/dev/null`, nil); status == 0 {
@@ -88,7 +90,8 @@ func TestNoCgroupNamespace(t *testing.T) {
 	})
 }
 
-// NET1: vsock belongs to no network namespace and leads to the hypervisor.
+// NET1: a command cannot use vsock, which belongs to no network namespace and leads to the
+// hypervisor.
 func TestNoVsock(t *testing.T) {
 	asBoth(t, func(t *testing.T) {
 		testenv.NeedProgram(t, "perl")
@@ -102,7 +105,7 @@ func TestNoVsock(t *testing.T) {
 	})
 }
 
-// WLD1: a disk as standard input would be the way past every overlay.
+// WLD1: a disk is refused as standard input: it leads around every overlay.
 func TestDiskAsStdin(t *testing.T) {
 	testenv.NeedRoot(t)
 	testenv.InRoot(t, func(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"substrate/internal/testenv"
 )
 
-// WLD4: the caller's keyrings are neither read nor filled from inside: there are none.
+// WLD4: a command can neither read nor fill the caller's keyrings: a world has none.
 func TestIsolationKeyring(t *testing.T) {
 	asRootAndUser(t, func(t *testing.T) {
 		a := newArena(t)

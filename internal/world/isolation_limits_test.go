@@ -9,7 +9,7 @@ import (
 	"substrate/internal/world/net/netlog"
 )
 
-// NET3: a list that had no room for all says so.
+// NET3: the result says if the list had no room for every attempt.
 func TestMoreAttemptsThanKept(t *testing.T) {
 	a := newArena(t)
 	w, err := New(a.spec)

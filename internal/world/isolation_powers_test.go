@@ -15,15 +15,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// WLD4: what a command may not do in a world, by the answer of the kernel.
+// WLD4: what the kernel refuses to a command in a world.
 func TestIsolationPowers(t *testing.T) {
 	asRootAndUser(t, func(t *testing.T) {
 		a := newArena(t)
 		facts, res := a.probe("powers")
 		expect(t, facts, map[string]string{
 			"CapInh": "0000000000000000", "CapAmb": "0000000000000000",
-			// CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW IPC_LOCK IPC_OWNER
-			// SYS_CHROOT LEASE AUDIT_WRITE SETFCAP
+			// CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW
+			// IPC_LOCK IPC_OWNER SYS_CHROOT LEASE AUDIT_WRITE SETFCAP
 			"CapPrm": byRank("00000000b004e5fb", "0000000000000000"), "CapEff": byRank("00000000b004e5fb", "0000000000000000"),
 			"CapBnd": byRank("00000000b004e5fb", "0000000000000000"), "NoNewPrivs": byRank("0", "1"),
 
@@ -189,8 +189,8 @@ func readText(name string) string {
 	return string(b)
 }
 
-// WLD4, WLD5, RPL4: a command sees no process but those of its world, cannot look into the first one, which holds a copy of
-// the supervisor's memory and the locks, and inherits nothing but 0, 1 and 2.
+// WLD4, WLD5, RPL4: a command sees only the processes of its world, cannot look into the init
+// process, which holds the locks, and inherits only descriptors 0, 1 and 2.
 func TestIsolationProcesses(t *testing.T) {
 	asRootAndUser(t, func(t *testing.T) {
 		a := newArena(t)
@@ -259,7 +259,7 @@ func probeProcesses(fact func(string, any)) {
 	fact("terminate 1", errno(unix.Kill(1, unix.SIGTERM)))
 }
 
-// WLD1, WLD4, WLD6: what there is to see: devices, PTYs, run-time directories, cgroups, the store.
+// WLD1, WLD4, WLD6: what a command sees: devices, PTYs, run-time directories, cgroups, the store.
 func TestIsolationView(t *testing.T) {
 	asRootAndUser(t, func(t *testing.T) {
 		a := newArena(t)
@@ -358,7 +358,7 @@ func probeView(fact func(string, any)) {
 	fact("chmod resolv.conf", errno(unix.Chmod("/etc/resolv.conf", 0o777)))
 }
 
-// rawDisk looks for a block device that can be opened.
+// rawDisk searches for a block device that can be opened.
 func rawDisk() string {
 	found := "none"
 	for _, dir := range []string{"/dev", "/dev/mapper", "/dev/disk/by-path"} {
@@ -374,7 +374,7 @@ func rawDisk() string {
 	return found
 }
 
-// lookAt describes files, all but their time of access.
+// lookAt describes files, except for their access times.
 func lookAt(t *testing.T, roots ...string) string {
 	t.Helper()
 	var b strings.Builder
@@ -404,7 +404,8 @@ func lookAt(t *testing.T, roots ...string) string {
 	return b.String()
 }
 
-// WLD4: a user namespace inside the world, in which the command is root of everything it made, opens no way out.
+// WLD4: there is no way out through a user namespace inside the world, in which the command is
+// root.
 func TestIsolationNested(t *testing.T) {
 	asRootAndUser(t, func(t *testing.T) {
 		a := newArena(t)

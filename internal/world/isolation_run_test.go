@@ -48,8 +48,8 @@ func TestIsolationStart(t *testing.T) {
 	})
 }
 
-// ownStatus is a field of this process's own status. What was ignored when the test was started, such as signal 32 by
-// make, is ignored in the world as well.
+// ownStatus is a field of this process's own status. A signal that was ignored when the test was
+// started, such as 32 by make, is ignored in the world as well.
 func ownStatus(field string) string {
 	for line := range strings.Lines(readText("/proc/self/status")) {
 		if value, ok := strings.CutPrefix(line, field+":"); ok {
@@ -116,7 +116,8 @@ func TestIsolationStatus(t *testing.T) {
 	})
 }
 
-// CGR3, WLD5: when the command has ended nothing of its world runs, nothing holds its output, and no zombie was left while it ran.
+// CGR3, WLD5: after the command has ended, no process of its world runs or holds its output. No
+// zombies stay while it runs.
 func TestIsolationEnd(t *testing.T) {
 	asRootAndUser(t, func(t *testing.T) {
 		a := newArena(t)
@@ -141,14 +142,14 @@ i=0; while [ $i -lt 500 ]; do z=$(cat /proc/[0-9]*/stat 2>/dev/null | grep -c ')
 		if out != "zombies: 0\n" {
 			t.Errorf("orphans: %q, status %d", out, res.Exit)
 		}
-		// A command may end all its own processes, never the world's first one.
+		// A command may kill all its own processes, but never the world's init process.
 		if out, res = a.sh("sleep 1000 & trap '' TERM; kill -TERM -1; wait; echo alive; sh -c 'kill -KILL -1; :'; echo not reached"); !strings.HasSuffix(out, "alive\n") || res.Signal != int(unix.SIGKILL) {
 			t.Errorf("kill -1: %q, status %d", out, res.Exit)
 		}
 	})
 }
 
-// RPL10: signals for the supervisor reach the command's process group, and only that.
+// RPL10: signals to the supervisor reach the command's process group and nothing else.
 func TestIsolationSignal(t *testing.T) {
 	asRootAndUser(t, func(t *testing.T) {
 		a := newArena(t)
@@ -163,7 +164,7 @@ func TestIsolationSignal(t *testing.T) {
 				t.Errorf("%v: status %d, signal %d", sig, res.Exit, res.Signal)
 			}
 		}
-		// SIGKILL for the first process is the end of all.
+		// SIGKILL to the init process ends everything.
 		w, err := New(a.spec)
 		must(t, err)
 		var once sync.Once
@@ -172,15 +173,15 @@ func TestIsolationSignal(t *testing.T) {
 		go func() { _, _ = r.Read(make([]byte, 8)); once.Do(func() { _ = w.Signal(unix.SIGKILL) }) }()
 		_, err = w.Run(Command{Path: "/bin/sh", Argv: []string{"sh", "-c", "setsid sleep 1000 & echo ready; sleep 1000"}, Dir: "/", Env: os.Environ(), Stdout: wr})
 		if err == nil {
-			t.Error("no error after the first process was killed")
+			t.Error("no error after the init process was killed")
 		}
 		must(t, w.Close())
 		_, _ = r.Close(), wr.Close()
 	})
 }
 
-// RPL10: a timeout sends SIGTERM to every process and, after a grace, SIGKILL. It counts from the start of the command, so the
-// second that it is here is for the shell to say its word.
+// RPL10: a timeout sends SIGTERM to every process and, after a grace, SIGKILL. It counts from the
+// start of the command. The second here gives the shell time to print.
 func TestIsolationTimeout(t *testing.T) {
 	asRootAndUser(t, func(t *testing.T) {
 		a := newArena(t)
@@ -205,7 +206,7 @@ func TestIsolationTimeout(t *testing.T) {
 // supervisorDir is the environment variable that makes TestIsolationSupervisor a supervisor.
 const supervisorDir = "SUBSTRATE_TEST_SUPERVISOR_DIR"
 
-// TestIsolationSupervisor is no test: it is a supervisor that gets killed.
+// TestIsolationSupervisor is not a test: it is a supervisor that gets killed.
 func TestIsolationSupervisor(t *testing.T) {
 	dir := os.Getenv(supervisorDir)
 	if dir == "" {
@@ -217,7 +218,8 @@ func TestIsolationSupervisor(t *testing.T) {
 	_, _ = w.Run(Command{Path: "/bin/sh", Argv: []string{"sh", "-c", script}, Dir: "/", Env: os.Environ(), Stdout: os.Stdout})
 }
 
-// WLD5: with the supervisor every process of the world dies; testenv.Leaks would see one that did not.
+// WLD5: every process of the world dies with the supervisor; testenv.Leaks would find one that did
+// not.
 func TestIsolationOrphanedWorld(t *testing.T) {
 	asRootAndUser(t, func(t *testing.T) {
 		a := newArena(t)
@@ -233,7 +235,7 @@ func TestIsolationOrphanedWorld(t *testing.T) {
 			must(t, err)
 		}
 		must(t, cmd.Process.Kill())
-		// The world held the pipe: it reads as ended once the last process is dead.
+		// The world holds the pipe: it reads as ended once the last process is dead.
 		dead := make(chan error, 1)
 		go func() {
 			buf := make([]byte, 64)
@@ -256,7 +258,7 @@ func TestIsolationOrphanedWorld(t *testing.T) {
 	})
 }
 
-// WLD4: a terminal is a PTY of the world's own, of the size of the caller's.
+// WLD4: a command with a terminal gets a PTY of the world, of the size of the caller's.
 func TestIsolationTerminal(t *testing.T) {
 	asRootAndUser(t, func(t *testing.T) {
 		a := newArena(t)
@@ -327,14 +329,15 @@ ps -o sid=,tpgid= -p $$ | tr -d '\n'; echo " of $$"; trap 'stty size; echo resiz
 			t.Errorf("after ^C: %+v, %v", end.res, end.err)
 		}
 		must(t, w.Close())
-		// The copying of keys ends with the next key, and only then are the descriptors free.
+		// The copying of keys ends with the next key, and only then are the descriptors closed.
 		must(t, theirs.Close())
 		_, _ = ours.WriteString("\r")
 		_ = ours.Close()
 	})
 }
 
-// WLD6, CGR3: the world's processes are in its cgroup from the beginning, and it goes with the world.
+// WLD6, CGR3: the world's processes are in its cgroup from the beginning. The cgroup is removed
+// with the world.
 func TestIsolationCgroup(t *testing.T) {
 	testenv.NeedRoot(t)
 	testenv.InRoot(t, func(t *testing.T) {

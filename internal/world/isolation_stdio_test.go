@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// WLD1: a directory as standard input, output or error would be a way around every mount of the world.
+// WLD1: a directory is refused as standard input, output or error: it leads around every mount.
 func TestIsolationDirectoryAsStdio(t *testing.T) {
 	asRootAndUser(t, func(t *testing.T) {
 		a := newArena(t)

@@ -15,13 +15,13 @@ import (
 	"substrate/internal/testenv"
 )
 
-// The tests in isolation_*_test.go attack a world from the inside. What needs system calls rather than a shell is
-// done by the test binary itself, started in the world as a probe.
+// The tests in isolation_*_test.go attack a world from inside. What needs system calls instead of a
+// shell is done by the test binary itself, which runs in the world as a probe.
 
-// probeEnv names the probe that a test binary in a world shall run.
+// probeEnv names the probe that a test binary in a world runs.
 const probeEnv = "SUBSTRATE_TEST_PROBE"
 
-// probes are what a test binary does in a world. A line that it prints is a fact: "name: value".
+// probes are what a test binary does in a world. Each line that it prints is a fact: "name: value".
 var probes = map[string]func(fact func(name string, value any)){
 	"powers":    probePowers,
 	"processes": probeProcesses,
@@ -36,7 +36,7 @@ var probes = map[string]func(fact func(name string, value any)){
 	"keyring":   probeKeyring,
 }
 
-// TestIsolationProbe is no test: it is the process that looks at a world from inside.
+// TestIsolationProbe is not a test: it is the process that looks at a world from inside.
 func TestIsolationProbe(*testing.T) {
 	if probe := probes[os.Getenv(probeEnv)]; probe != nil {
 		probe(func(name string, value any) { fmt.Printf("%s: %v\n", name, value) })
@@ -50,7 +50,7 @@ func asRootAndUser(t *testing.T, body func(t *testing.T)) {
 	t.Run("user", func(t *testing.T) { testenv.NeedUserns(t); testenv.AsUser(t, body) })
 }
 
-// byRank is the answer that root gets, or the one that an ordinary user gets.
+// byRank returns the answer that root gets, or that of an ordinary user.
 func byRank[T any](root, user T) T {
 	if os.Geteuid() == 0 {
 		return root
@@ -58,8 +58,8 @@ func byRank[T any](root, user T) T {
 	return user
 }
 
-// arena is a directory of the host with what a test needs: dir/work is the working directory, dir/probe the test
-// binary where every user can execute it.
+// arena is a directory of the host with what a test needs: dir/work is the working directory,
+// dir/probe the test binary, which every user can execute.
 type arena struct {
 	t    *testing.T
 	dir  string
@@ -103,7 +103,8 @@ func (a *arena) write(name, text string) string {
 	return name
 }
 
-// run runs cmd in a new world and returns what it printed. A standard output that is nil is captured.
+// run runs cmd in a new world and returns what it printed. A standard output that is nil is
+// captured.
 func (a *arena) run(cmd Command, during ...func(*World)) (string, *Result) {
 	a.t.Helper()
 	w, err := New(a.spec)
@@ -172,7 +173,7 @@ func (a *arena) sh(script string, args ...string) (string, *Result) {
 	})
 }
 
-// probe runs a probe in a new world, with more environment, and returns its facts.
+// probe runs a probe in a new world, with additional environment, and returns its facts.
 func (a *arena) probe(name string, env ...string) (map[string]string, *Result) {
 	a.t.Helper()
 	text, res := a.run(Command{
@@ -191,7 +192,7 @@ func (a *arena) probe(name string, env ...string) (map[string]string, *Result) {
 	return facts, res
 }
 
-// expect compares facts with what they should be; "a|b" is either.
+// expect compares facts with the wanted ones; "a|b" allows either.
 func expect(t *testing.T, facts, want map[string]string) {
 	t.Helper()
 	for name, value := range want {
@@ -238,7 +239,7 @@ func opened(name string, flags int) string {
 	return errno(err)
 }
 
-// changedBelow lists the changes of dir and of what lies in it.
+// changedBelow lists the changes of dir and below.
 func changedBelow(res *Result, dir string) []string {
 	var out []string
 	for _, e := range res.Diff.Entries {

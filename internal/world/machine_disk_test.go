@@ -8,9 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The tests in this file prove WLD7 and DIF1 where the place for the uppers is in trouble.
+// The tests in this file prove WLD7 and DIF1 where the place for the uppers has a problem.
 
-// overlayOn makes the place for uppers, below a directory of the user's that make has filled with a file system.
+// overlayOn makes the place for uppers below a directory of the user, in which make has mounted a
+// file system.
 func (m *machine) overlayOn(name string, make func(dir string)) {
 	m.t.Helper()
 	dir := m.home + "/.local/" + name
@@ -19,12 +20,13 @@ func (m *machine) overlayOn(name string, make func(dir string)) {
 	m.dirs.Overlay = []string{dir + "/overlay"}
 }
 
-// failing is a script that fills the disk on which its changes lie, sees that it is full, and goes on.
+// failing is a script that fills the disk with its changes, notices that it is full, and continues.
 const failing = `echo a > before
 	dd if=/dev/zero of=big bs=64k count=1000 2>&1 | sed -n 's/.*: \(No space left.*\)/\1/p'
 	rm delete && echo deleted; cat keep; rm big; echo b > after; echo more >> append; echo kept on`
 
-// A disk that fills up while the command writes: it sees ENOSPC, and what it did is listed.
+// If the disk fills up while the command writes, the command gets ENOSPC, and its changes are
+// listed.
 func TestMachineDiskFull(t *testing.T) {
 	for name, mount := range map[string]func(m *machine, dir string){
 		"tmpfs": func(m *machine, dir string) { m.tmpfs(dir, "size=2M,mode=0755") },
@@ -51,7 +53,7 @@ func TestMachineDiskFull(t *testing.T) {
 	}
 }
 
-// No file can be made any more: the same.
+// The same if no file can be made any more.
 func TestMachineNoInodes(t *testing.T) {
 	onMachine(t, func(t *testing.T, m *machine) {
 		m.overlayOn("few", func(dir string) { m.tmpfs(dir, "nr_inodes=200,mode=0755") })
@@ -66,7 +68,7 @@ func TestMachineNoInodes(t *testing.T) {
 	})
 }
 
-// No room for the world itself: it says so, and leaves nothing.
+// If there is no room for the world itself, New says so and leaves nothing behind.
 func TestMachineNoRoomForWorld(t *testing.T) {
 	onMachine(t, func(t *testing.T, m *machine) {
 		m.overlayOn("none", func(dir string) { m.tmpfs(dir, "nr_inodes=5,mode=0755") })
@@ -80,7 +82,8 @@ func TestMachineNoRoomForWorld(t *testing.T) {
 	})
 }
 
-// Run-time roots that cannot be used: nothing is run, and each candidate is named with its reason.
+// If no run-time root can be used, nothing is run, and the error names each candidate with its
+// reason.
 func TestMachineNoRunRoot(t *testing.T) {
 	onMachine(t, func(t *testing.T, m *machine) {
 		ro, file := m.home+"/ro", m.home+"/file"
@@ -106,14 +109,14 @@ func TestMachineNoRunRoot(t *testing.T) {
 		if o.Stdout != "" {
 			t.Errorf("the command ran: %q", o.Stdout)
 		}
-		// The first that can be used is taken.
+		// The first usable one is taken.
 		o = m.ask(request{Cwd: m.tree, Dirs: Dirs{Run: append(roots, m.dirs.Run[0])}}, `echo x > new`)
 		m.expect(o, "+ new")
 		unchanged()
 	})
 }
 
-// Where no disk can hold the changes they are kept in memory, and the world says so.
+// Where no disk can hold the changes, they are kept in memory, and the world says so.
 func TestMachineOverlayRootRefused(t *testing.T) {
 	onMachine(t, func(t *testing.T, m *machine) {
 		over := m.home + "/over"
@@ -142,7 +145,7 @@ func TestMachineOverlayRootRefused(t *testing.T) {
 	})
 }
 
-// A place for the uppers may have any name, and so may that of the state.
+// The places for the uppers and for the state may have any name.
 func TestMachineRootNames(t *testing.T) {
 	onMachine(t, func(t *testing.T, m *machine) {
 		m.fill(m.tree)

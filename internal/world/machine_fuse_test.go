@@ -11,11 +11,12 @@ import (
 	"substrate/internal/testenv"
 )
 
-// hanging is the longest time in which a world comes up beside a file system that does not answer. It takes
-// milliseconds; the rest is for a busy machine.
+// hanging is the longest time that a world may take beside a file system that does not answer. It
+// takes milliseconds; the rest is for a busy machine.
 const hanging = 5 * time.Second
 
-// WLD1: a FUSE file system whose server has stopped answering hangs whoever asks it anything. A world does not ask.
+// WLD1: a FUSE file system whose server has stopped answering blocks every process that asks it. A
+// world does not ask.
 func TestMachineHangingFUSE(t *testing.T) {
 	onMachine(t, func(t *testing.T, m *machine) {
 		dir := m.tree + "/hang"
@@ -30,7 +31,8 @@ func TestMachineHangingFUSE(t *testing.T) {
 	})
 }
 
-// The same with a disk that was mounted in it while the server still answered: it is read-only in a world, which says so.
+// The same with a disk that was mounted below while the server still answered: it is read-only in a
+// world, which says so.
 func TestMachineBelowHangingFUSE(t *testing.T) {
 	onMachine(t, func(t *testing.T, m *machine) {
 		dir := m.tree + "/hang"

@@ -13,8 +13,8 @@ import (
 	"substrate/internal/testenv"
 )
 
-// The tests in this file prove WLD1 and WLD2: each machine is split over several mounts, a world covers all of them, and
-// its diff lists what was changed on any.
+// The tests in this file prove WLD1 and WLD2: each machine has several mounts, a world covers all
+// of them, and its diff lists the changes on all of them.
 
 // A tmpfs inside the tree, /tmp apart, and what lies around them.
 func TestMachineTmpfsInside(t *testing.T) {
@@ -30,7 +30,7 @@ func TestMachineTmpfsInside(t *testing.T) {
 	})
 }
 
-// A disk of its own inside the tree.
+// A separate disk inside the tree.
 func TestMachineLoop(t *testing.T) {
 	onMachine(t, func(t *testing.T, m *machine) {
 		dir := m.tree + "/disk"
@@ -59,7 +59,8 @@ func (m *machine) loop(dir, size string) {
 	must(m.t, os.RemoveAll(dir+"/lost+found")) // root's, which a user cannot read
 }
 
-// Bind mounts of directories from inside and outside of the tree. In a world each place is changed by itself.
+// Bind mounts of directories inside and outside of the tree. In a world each place changes
+// separately.
 func TestMachineBind(t *testing.T) {
 	onMachine(t, func(t *testing.T, m *machine) {
 		source, outside := m.tree+"/source", m.home+"/outside"
@@ -76,8 +77,8 @@ func TestMachineBind(t *testing.T) {
 	})
 }
 
-// The same directory at two places: what is written through one is seen and listed there. That the other place shows the
-// old content is how worlds differ from the host, which docs/known-limits.md has to say.
+// The same directory at two places: a change through one is seen and listed there. The other place
+// shows the old content; worlds differ from the host in that, as docs/known-limits.md has to say.
 func TestMachineSameFileSystemTwice(t *testing.T) {
 	onMachine(t, func(t *testing.T, m *machine) {
 		one, two := m.tree+"/one", m.tree+"/two"
@@ -194,7 +195,7 @@ func TestMachineFileBind(t *testing.T) {
 	})
 }
 
-// hostile are names that mount options, mountinfo and shells take for something else.
+// hostile are names that mount options, mountinfo and shells may misread.
 var hostile = []string{
 	`a:b,c\d`, "line\nbreak", "two  blanks ", "é", `\054\040`, "tab\tquote\"'", "-dash", "#hash=upperdir=x", "\xff\xfe", strings.Repeat("n", 255),
 }
@@ -238,7 +239,7 @@ func TestMachineStacked(t *testing.T) {
 	})
 }
 
-// Mount flags hold in a world: what must not be executed cannot be, and setuid bits do not count.
+// Mount flags hold in a world: noexec and nosuid work.
 func TestMachineFlags(t *testing.T) {
 	onMachine(t, func(t *testing.T, m *machine) {
 		for name, flags := range map[string]uintptr{"noexec": unix.MS_NOEXEC, "nosuid": unix.MS_NOSUID, "both": unix.MS_NOEXEC | unix.MS_NOSUID, "free": 0} {
@@ -266,8 +267,8 @@ func TestMachineFlags(t *testing.T) {
 	})
 }
 
-// A directory that only root can enter stays shut for a user. From one that a user can enter and not list, mounts are carried
-// over; that other names are not, where there are mounts, is said.
+// A directory that only root can enter stays closed for a user. From one that a user can enter but
+// not list, mounts are carried over. If it has mounts, other names are not, and the world says so.
 func TestMachineUnreadable(t *testing.T) {
 	onMachine(t, func(t *testing.T, m *machine) {
 		shut, blind, plain := m.tree+"/shut", m.tree+"/blind", m.tree+"/plain"
@@ -305,7 +306,7 @@ func TestMachineUnreadable(t *testing.T) {
 	})
 }
 
-// noted checks that the world says what it could not do, in a line that contains text.
+// noted checks that the world reports something that it could not do, in a line that contains text.
 func (m *machine) noted(o outcome, text string) {
 	m.t.Helper()
 	for _, d := range o.Degraded {
@@ -316,7 +317,8 @@ func (m *machine) noted(o outcome, text string) {
 	m.t.Errorf("nothing is said of %q: %+v", text, o.Degraded)
 }
 
-// A working directory in one that may be searched but not listed, and that has mounts, is carried over.
+// A working directory is carried over if it lies in one that has mounts and may be searched but not
+// listed.
 func TestMachineCwdInUnreadable(t *testing.T) {
 	onMachine(t, func(t *testing.T, m *machine) {
 		blind := m.home + "/blind"
@@ -365,7 +367,8 @@ func TestMachineFortyMounts(t *testing.T) {
 	})
 }
 
-// Renames and hard links across mounts are refused as on the host, also between two mounts of one file system; mv copies.
+// Renames and hard links across mounts are refused as on the host, also between two mounts of the
+// same file system; mv copies.
 func TestMachineAcrossMounts(t *testing.T) {
 	onMachine(t, func(t *testing.T, m *machine) {
 		one, two, three := m.tree+"/one", m.tree+"/two", m.tree+"/three"
@@ -399,7 +402,7 @@ func TestMachineAcrossMounts(t *testing.T) {
 	})
 }
 
-// Paths that lead through symlinks and .. land where they do on the host.
+// Paths through symlinks and .. lead to the same place as on the host.
 func TestMachineSymlinks(t *testing.T) {
 	onMachine(t, func(t *testing.T, m *machine) {
 		mnt := m.tree + "/mnt"

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// WLD9: a place for the uppers that also holds the user's own directories keeps them, whatever their names are: neither the
-// gc before a world nor a world of the same name touches them.
+// WLD9: the user's own directories beside the uppers stay, whatever their names are: neither the gc
+// before a world nor a world of the same name touches them.
 func TestMachineStoreSharedWithUser(t *testing.T) {
 	onMachine(t, func(t *testing.T, m *machine) {
 		root := m.home + "/projects"
@@ -37,8 +37,8 @@ func TestMachineStoreSharedWithUser(t *testing.T) {
 	})
 }
 
-// WLD7: symlinks that somebody has planted where roots are looked for lead nowhere: what they point to is neither taken for a
-// store nor hidden from the command.
+// WLD7: planted symlinks at the places of roots are not followed: their targets are neither used as
+// a store nor hidden from the command.
 func TestMachinePlantedSymlinks(t *testing.T) {
 	onMachine(t, func(t *testing.T, m *machine) {
 		planted := "/tmp/substrate-4711"

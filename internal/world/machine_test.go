@@ -21,11 +21,12 @@ import (
 	"substrate/internal/testenv"
 )
 
-// The tests of files machine_*_test.go build a machine out of real mounts and run commands in worlds of it. Root builds
-// it, in namespaces of its own, below a /home and with a /tmp and a /run that only these have, so that nothing
-// can be left on the host; the worlds belong to root or to an ordinary user, who makes a user namespace.
+// The tests in machine_*_test.go build a machine out of real mounts and run commands in worlds of
+// it. Root builds it in namespaces of its own, with its own /home, /tmp and /run, so that nothing
+// can be left on the host. The worlds belong to root or to an ordinary user, who makes a user
+// namespace.
 
-// machine is such a machine. Its tree is a home directory on the disk.
+// machine is one of these machines. Its tree is a home directory on the disk.
 type machine struct {
 	t     *testing.T
 	uid   int
@@ -128,7 +129,7 @@ func (m *machine) bind(source, target string, flags uintptr) {
 	}
 }
 
-// request is what a supervisor shall run.
+// request is what a supervisor is to run.
 type request struct {
 	Name  string
 	Cwd   string
@@ -139,7 +140,7 @@ type request struct {
 	Root  bool
 }
 
-// outcome is what became of it.
+// outcome is how a request ended.
 type outcome struct {
 	Err      string // of New or Run
 	CloseErr string
@@ -159,10 +160,10 @@ const (
 	fdStderr
 )
 
-// supervise says that the process is a supervisor.
+// supervise is set in the environment of a supervisor.
 const supervise = "SUBSTRATE_TEST_SUPERVISE"
 
-// TestSupervisor is no test: it is the process that runs a world on a machine, as its owner.
+// TestSupervisor is not a test: it is the process that runs a world on a machine, as its owner.
 func TestSupervisor(t *testing.T) {
 	if os.Getenv(supervise) == "" {
 		return
@@ -193,10 +194,10 @@ func TestSupervisor(t *testing.T) {
 	must(t, json.NewEncoder(os.NewFile(fdOutcome, "outcome")).Encode(o))
 }
 
-// patience is how long a world may take in a test on a busy machine before it counts as hanging.
+// patience is how long a world may take on a busy machine before a test calls it hanging.
 const patience = 30 * time.Second
 
-// owner is the process attribute of the machine's user.
+// owner returns the process attributes of the machine's user.
 func (m *machine) owner() *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if m.uid != 0 {
@@ -205,13 +206,14 @@ func (m *machine) owner() *syscall.SysProcAttr {
 	return attr
 }
 
-// world runs a shell script in a world; args are its $1, $2 … What it finds at cwd, and all of the home, is left as it was.
+// world runs a shell script in a world; args are its $1, $2 … It checks that cwd and the whole home
+// stay as they were.
 func (m *machine) world(cwd, script string, args ...string) outcome {
 	m.t.Helper()
 	return m.ask(request{Cwd: cwd}, script, args...)
 }
 
-// ask is world with a request of which parts are filled in.
+// ask is world with a request that is filled in partly.
 func (m *machine) ask(q request, script string, args ...string) outcome {
 	m.t.Helper()
 	if q.Root = m.uid == 0; q.Name == "" {
@@ -254,7 +256,7 @@ func (m *machine) env() []string {
 	return []string{"PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL=C.UTF-8", "HOME=" + m.home}
 }
 
-// wait runs cmd for as long as our patience lasts.
+// wait runs cmd, at most as long as patience.
 func (m *machine) wait(cmd *exec.Cmd) (string, int) {
 	m.t.Helper()
 	var out strings.Builder
@@ -294,7 +296,7 @@ func content(t *testing.T, f *os.File) string {
 	return string(text)
 }
 
-// randomName keeps worlds of several test runs apart: their cgroups lie in one place.
+// randomName gives the worlds of test runs different names: their cgroups lie in the same place.
 func randomName() string {
 	var b [8]byte
 	for i := range b {
@@ -319,7 +321,7 @@ func (o outcome) changes() []string {
 	return lines
 }
 
-// expect checks that the command succeeded in silence and changed exactly what want says.
+// expect checks that the command succeeded, printed nothing and changed exactly what want says.
 func (m *machine) expect(o outcome, want ...string) {
 	m.t.Helper()
 	if o.Err != "" || o.Exit != 0 || o.CloseErr != "" || o.Stdout+o.Stderr != "" {
@@ -347,8 +349,8 @@ func (m *machine) sameChanges(o outcome, want ...string) {
 	}
 }
 
-// watch notes how the machine is; the returned function checks that it is the same, and that nothing is left over. After
-// the first call nothing may be mounted.
+// watch records the state of the machine. The returned function checks that it is the same and that
+// nothing is left over. The test must not mount anything in between.
 func (m *machine) watch() func() {
 	m.t.Helper()
 	if !m.leaks {
@@ -387,7 +389,7 @@ func (m *machine) nothingLeft() {
 	}
 }
 
-// files returns what all files are that a command could have changed, the content too.
+// files describes all files that a command could have changed, with their content.
 func (m *machine) files() map[string]string {
 	m.t.Helper()
 	all := map[string]string{}
@@ -409,7 +411,7 @@ func (m *machine) files() map[string]string {
 	return all
 }
 
-// describe says all about a file, but for its atime.
+// describe returns everything about a file but its atime.
 func describe(t *testing.T, path string) string {
 	t.Helper()
 	var st unix.Stat_t
@@ -431,7 +433,7 @@ func describe(t *testing.T, path string) string {
 		st.Mtim.Sec, st.Mtim.Nsec, text, target, names[:max(n, 0)])
 }
 
-// fill puts files into directories, for alter.
+// fill puts the files into directories that alter needs.
 func (m *machine) fill(dirs ...string) {
 	m.t.Helper()
 	for _, dir := range dirs {
@@ -441,8 +443,8 @@ func (m *machine) fill(dirs ...string) {
 	}
 }
 
-// alter is a script that creates, appends, deletes and renames a file in each of the directories that are
-// its arguments, reads another one, and says what went wrong.
+// alter is a script that creates, appends to, deletes and renames a file in each of the directories
+// that are its arguments, reads another one, and prints what went wrong.
 const alter = `for d; do
 	echo new > "$d/new" || echo "cannot create in $d"
 	echo more >> "$d/append" && [ "$(cat "$d/append")" = "append
@@ -453,7 +455,7 @@ more" ] || echo "cannot append in $d"
 done
 `
 
-// altered is the diff that alter makes below cwd.
+// altered is the diff of alter below cwd.
 func altered(cwd string, dirs ...string) []string {
 	var lines []string
 	for _, dir := range dirs {
@@ -469,7 +471,7 @@ func altered(cwd string, dirs ...string) []string {
 	return lines
 }
 
-// check alters dirs in a world and checks everything.
+// check runs alter on dirs in a world and checks everything.
 func (m *machine) check(cwd string, dirs ...string) outcome {
 	m.t.Helper()
 	unchanged := m.watch()

@@ -11,8 +11,8 @@ import (
 	"substrate/internal/world/state"
 )
 
-// WLD8, WLD10: a gc that looks at a directory in the moment before its maker has locked it neither takes it
-// away nor makes the maker give up.
+// WLD8, WLD10: a gc that finds a directory before its maker has locked it neither removes it nor
+// makes the maker give up.
 func TestNewBesideGC(t *testing.T) {
 	dir := t.TempDir()
 	spec := testSpec(t, dir)
@@ -52,7 +52,7 @@ func TestNewBesideGC(t *testing.T) {
 	gc.Wait()
 }
 
-// WLD6: a second world of a living one's name is _2, and the name is free again afterwards.
+// WLD6: a second world of the same name becomes _2, and the name is free again afterwards.
 func TestNames(t *testing.T) {
 	spec := testSpec(t, t.TempDir())
 	var worlds []*World
@@ -83,8 +83,8 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// WLD6, WLD8: worlds of one name in two run-time roots, as a user has them with and without XDG_RUNTIME_DIR, neither
-// share a cgroup nor a namespace's name, and the end of one is not the end of the other.
+// WLD6, WLD8: worlds of the same name in two run-time roots, as with and without XDG_RUNTIME_DIR,
+// share neither a cgroup nor the name of a namespace, and one does not end the other.
 func TestTwoRoots(t *testing.T) {
 	testenv.NeedRoot(t)
 	testenv.InRoot(t, func(t *testing.T) {

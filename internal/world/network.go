@@ -16,7 +16,8 @@ import (
 	"substrate/internal/world/state"
 )
 
-// logGroup is the NFLOG group of the rules. Groups belong to a network namespace, so any number will do.
+// logGroup is the NFLOG group of the rules. Groups belong to a network namespace, so any number
+// will do.
 const logGroup = 1
 
 // dnsPort is where the stub resolver listens.
@@ -48,8 +49,8 @@ type network struct {
 	buf    []byte
 }
 
-// take takes the descriptors that came with the network. One that could not be made is a copy of the
-// report socket; it is recognised by what it is not.
+// take takes the descriptors that came with the network. One that could not be made is a copy of
+// the report socket; it is recognised by what it is not.
 func (n *network) take(fds []int, root bool) {
 	for i, fd := range fds {
 		switch {
@@ -77,8 +78,9 @@ func isSocket(fd, domain int) bool {
 	return err == nil && d == domain
 }
 
-// nameAfter is the time after which a world's network namespace gets its name. To make and to remove
-// the name costs as much as a tenth of a short world, which ends before anybody could use it.
+// nameAfter is the time after which a world's network namespace gets its name. To make and to
+// remove the name costs as much as a tenth of a short world, which ends before anybody could use
+// it.
 const nameAfter = 10 * time.Millisecond
 
 // bindName gives the network namespace its name when it is time. It returns the milliseconds until
@@ -98,8 +100,8 @@ func (n *network) bindName(name string) (left int, err error) {
 	return -1, err
 }
 
-// rest reads what has come since the init process reported that all others have ended. Mostly that is
-// nothing, and then the buffer, which is expensive in a new process, is not needed.
+// rest reads what has come since the init process reported that all others have ended. Mostly that
+// is nothing, and then the buffer, which is expensive in a new process, is not needed.
 func (n *network) rest() (more bool) {
 	fds := []unix.PollFd{{Fd: int32(n.log), Events: unix.POLLIN}, {Fd: int32(n.dns), Events: unix.POLLIN}}
 	if got, err := unix.Poll(fds, 0); got != 0 || err != nil {

@@ -39,8 +39,8 @@ func (r *report) noGroup(l Limits, err error) {
 	})
 }
 
-// setLimits sets the limits of g, which may be nil. A limit that is not in force is a degradation: the
-// caller asked for it.
+// setLimits sets the limits of g, which may be nil. A limit that is not in force is a degradation:
+// the caller asked for it.
 func (r *report) setLimits(l Limits, g *cgroup.Group) {
 	for _, asked := range l.asked() {
 		err := errNoGroup

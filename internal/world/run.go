@@ -35,10 +35,11 @@ type run struct {
 	before Usage // what the command process had used before it became the command
 }
 
-// Run runs cmd and waits until it has ended and no process of the world is left but its init process,
-// which ends by itself. If the kernel refuses the file view, the next strategy is tried, unless the
-// Spec asks for one. An error means that the command was not started, or that the supervisor lost
-// sight of it; how the command itself ended is in the Result. Run may be called once.
+// Run runs cmd and waits until it has ended and no process of the world is left but its init
+// process, which ends by itself. If the kernel refuses the file view, the next strategy is tried,
+// unless the Spec asks for one. An error means that the command was not started, or that the
+// supervisor lost sight of it; how the command itself ended is in the Result. Run may be called
+// once.
 func (w *World) Run(cmd Command) (*Result, error) {
 	for {
 		if err := w.signals.interrupted(w.spec.Signals); err != nil {
@@ -92,7 +93,8 @@ func (w *World) runInView(cmd *Command) (*Result, error) {
 	if err != nil || r.died {
 		err = errors.Join(err, w.endInit())
 	} else {
-		// No other process is left. This one is busy taking the namespaces down, which Close waits for.
+		// No other process is left. This one is busy taking the namespaces down, which Close waits
+		// for.
 		w.leaving = w.signals.end(w.spec.Signals)
 	}
 	if r.tty != nil {
@@ -116,7 +118,8 @@ func (w *World) degradations(more []Degradation) []Degradation {
 // noNetns is the degradation of a world with the host's network (RPL9).
 const noNetns = "netns unavailable or insufficient privileges; skipping network scoping"
 
-// supervise reads what the processes of the world and the two sockets send, until the command has ended.
+// supervise reads what the processes of the world and the two sockets send, until the command has
+// ended.
 func (r *run) supervise() error {
 	for ended := false; !ended; {
 		left, err := r.net.bindName(r.w.netnsName())
@@ -177,8 +180,8 @@ func (r *run) message() (bool, error) {
 	return false, nil
 }
 
-// gone handles the end of an init process that could not report: it was killed, after a timeout by us,
-// under a tight memory limit by the kernel.
+// gone handles the end of an init process that could not report: it was killed, after a timeout by
+// us, under a tight memory limit by the kernel.
 func (r *run) gone() error {
 	r.died = true
 	r.res.Signal = int(unix.SIGKILL)
@@ -193,7 +196,7 @@ func (r *run) gone() error {
 	return errKilled
 }
 
-var errKilled = errors.New("the first process of the world was killed")
+var errKilled = errors.New("the init process of the world was killed")
 
 func (r *run) exited(m boot.Message) {
 	ws := unix.WaitStatus(m.Status)
@@ -221,8 +224,8 @@ func (r *run) execFailed(errno syscall.Errno) {
 	}
 }
 
-// takeView takes the descriptors of the file view. One that could not be made is a copy of the report
-// socket.
+// takeView takes the descriptors of the file view. One that could not be made is a copy of the
+// report socket.
 func (r *run) takeView(fds []int) {
 	for i, fd := range fds {
 		switch {
@@ -236,7 +239,8 @@ func (r *run) takeView(fds []int) {
 	}
 }
 
-// begin is called when the world is set up and the command is about to start: its time runs from here.
+// begin is called when the world is set up and the command is about to start: its time runs from
+// here.
 func (r *run) begin(m boot.Message) {
 	r.begun = true
 	r.w.signals.listen(r.w.spec.Signals)
@@ -273,7 +277,8 @@ func (r *run) collect() *Result {
 
 // logSettings are settings of the kernel that hide the LOG lines of a world from the caller.
 //
-// Source: Linux Documentation/admin-guide/sysctl/kernel.rst, "dmesg_restrict"; networking/netfilter-sysctl.rst, "nf_log_all_netns".
+// Source: Linux Documentation/admin-guide/sysctl/kernel.rst, "dmesg_restrict";
+// networking/netfilter-sysctl.rst, "nf_log_all_netns".
 var logSettings = []struct{ path, hides, name, message string }{
 	{"/proc/sys/kernel/dmesg_restrict", "1", "dmesg", "kernel.dmesg_restrict=1; LOG lines may not be visible"},
 	{"/proc/sys/net/netfilter/nf_log_all_netns", "0", "nf_log", "net.netfilter.nf_log_all_netns=0; LOG lines will not be visible"},

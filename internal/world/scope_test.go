@@ -7,8 +7,9 @@ import (
 	"substrate/internal/testenv"
 )
 
-// CGR1: in a login session, whose cgroup belongs to root, a user's world gets its cgroup from their systemd, starts inside it and
-// has nothing to complain of; without systemd it runs all the same and says what it lacks, once.
+// CGR1: in a login session, whose cgroup belongs to root, a user's world gets its cgroup from the
+// user's systemd, starts inside it and reports no degradation. Without systemd it runs too and
+// reports what it lacks, once.
 func TestScope(t *testing.T) {
 	testenv.InSession(t, func(t *testing.T, bus string) {
 		a := newArena(t)

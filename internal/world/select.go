@@ -130,8 +130,8 @@ func (w *World) fallBack(failure *setupError) error {
 	return w.selectView()
 }
 
-// reject records why a strategy failed and clears the way for the next. It returns an error if there
-// is none, or none that may be taken for that reason.
+// reject records why a strategy failed and clears the way for the next. It returns an error if
+// there is none, or none that may be taken for that reason.
 func (w *World) reject(name string, reason error) error {
 	r := rejection(name, reason)
 	w.selection.rejected = append(w.selection.rejected, r)
@@ -157,8 +157,9 @@ func (w *World) reject(name string, reason error) error {
 	return err
 }
 
-// ofHost reports whether a strategy failed because this host cannot have it. A tree that does not fit,
-// or a lack of something that may be available in a moment, is no reason to run without isolation.
+// ofHost reports whether a strategy failed because this host cannot have it. A tree that does not
+// fit, or a lack of something that may be available in a moment, is no reason to run without
+// isolation.
 func ofHost(reason error) bool {
 	var notCopied *view.NotCopied
 	return !errors.As(reason, &notCopied) && !passes(reason)
@@ -207,8 +208,8 @@ func reasons(rejected []Rejected) (list []string) {
 	return list
 }
 
-// strategyWarnings are the degradations that a strategy is by itself, in the words of RPL9. asked is
-// the strategy that the caller asked for.
+// strategyWarnings are the degradations that a strategy is by itself, in the words of RPL9. asked
+// is the strategy that the caller asked for.
 func strategyWarnings(strategy, asked string) []Degradation {
 	s, _ := view.Find(strategy)
 	if s.Warning == "" || asked != "" && !s.NoWorld {
@@ -217,8 +218,8 @@ func strategyWarnings(strategy, asked string) []Degradation {
 	return []Degradation{{Name: s.Name, Asked: true, Message: s.Warning, Remedy: s.Remedy}}
 }
 
-// mountable returns s, or its weaker form if a trial shows that this host cannot mount s. The copy that
-// s makes is too expensive to find that out afterwards.
+// mountable returns s, or its weaker form if a trial shows that this host cannot mount s. The copy
+// that s makes is too expensive to find that out afterwards.
 func (w *World) mountable(s view.Strategy) (view.Strategy, error) {
 	if s.InPlace == nil {
 		return s, nil
@@ -249,8 +250,9 @@ func (w *World) confinable() error {
 	return nil
 }
 
-// toDisk gives the world a directory on disk for a strategy that needs one, if it has none because no
-// disk can hold an upper of the kernel's overlay; or another one if the copied tree would hold it.
+// toDisk gives the world a directory on disk for a strategy that needs one, if it has none because
+// no disk can hold an upper of the kernel's overlay; or another one if the copied tree would hold
+// it.
 func (w *World) toDisk(s view.Strategy) error {
 	if !s.AnyDisk {
 		return nil

@@ -21,8 +21,8 @@ func sh(script string) Command {
 	return Command{Path: "/bin/sh", Argv: []string{"sh", "-c", script}, Env: os.Environ()}
 }
 
-// WLD3, RPL5, RPL9: direct is the host itself, says so before the command runs, and has no diff. What the command leaves behind ends
-// with it all the same.
+// WLD3, RPL5, RPL9: direct runs on the host itself, says so before the command runs, and has no
+// diff. Processes that the command leaves behind still end with it.
 func TestDirect(t *testing.T) {
 	asRootAndUser(t, func(t *testing.T) {
 		a := newArena(t)
@@ -53,7 +53,8 @@ func TestDirect(t *testing.T) {
 	})
 }
 
-// RPL5: who requires a world gets no direct one, neither by name nor by falling through to it, and nothing is run.
+// RPL5: a caller who requires a world never gets direct, neither by name nor as a fallback, and
+// nothing is run.
 func TestRequireWorld(t *testing.T) {
 	asRootAndUser(t, func(t *testing.T) {
 		a := newArena(t)
@@ -70,7 +71,8 @@ func TestRequireWorld(t *testing.T) {
 	})
 }
 
-// RPL5: a copy under another path is no world for who requires one, where nothing keeps the command from the other files.
+// RPL5: for a caller who requires a world, a copy under another path is refused where nothing keeps
+// the command from the other files.
 func TestRequireWithoutLandlock(t *testing.T) {
 	for name, without := range map[string]bool{"with": false, "without": true} {
 		t.Run(name, func(t *testing.T) {
@@ -96,8 +98,9 @@ func TestRequireWithoutLandlock(t *testing.T) {
 	}
 }
 
-// WLD3: a strategy that fails at the real mount falls through to the next. Here the tmpfs of the uppers is refused.
-func TestFallThrough(t *testing.T) {
+// WLD3: if a strategy fails at the real mount, the next one is tried. Here the tmpfs of the uppers
+// is refused.
+func TestFallBack(t *testing.T) {
 	asRootAndUser(t, func(t *testing.T) {
 		a := newArena(t)
 		a.spec.Upper = "tmpfs:nonsense"
@@ -119,7 +122,7 @@ func TestFallThrough(t *testing.T) {
 	})
 }
 
-// WLD3: who asks for one strategy gets that or its reason.
+// WLD3: a caller who asks for one strategy gets it, or the reason why not.
 func TestAskedStrategy(t *testing.T) {
 	asRootAndUser(t, func(t *testing.T) {
 		a := newArena(t)
@@ -137,7 +140,8 @@ func TestAskedStrategy(t *testing.T) {
 	})
 }
 
-// WLD3, DIF7: a tree that does not fit, or want of something that may be there in a moment, is no reason to run on the host itself.
+// WLD3, DIF7: a tree that does not fit, or a lack of something that may pass, is no reason to run
+// on the host itself.
 func TestNotDirectInstead(t *testing.T) {
 	testenv.In(t, testenv.Host{User: true, WithoutUserns: true}, func(t *testing.T) {
 		tests := []struct {
@@ -171,7 +175,7 @@ func TestNotDirectInstead(t *testing.T) {
 	})
 }
 
-// WLD3: what may be over in a moment is not remembered of a strategy, and never makes the host itself the next choice.
+// WLD3: a failure that may pass is not recorded, and never makes the host itself the next choice.
 func TestPassing(t *testing.T) {
 	for _, err := range []error{unix.ENOSPC, unix.EMFILE, unix.EAGAIN, &view.NotCopied{Err: unix.EACCES}} {
 		if ofHost(&probe.Error{What: "x", Err: err}) {
@@ -192,7 +196,7 @@ func TestPassing(t *testing.T) {
 	}
 }
 
-// RPL10: a signal that comes before there is a process is not lost: the command is not run.
+// RPL10: a signal that comes before Run is not lost: the command is not run.
 func TestSignalBeforeRun(t *testing.T) {
 	asRootAndUser(t, func(t *testing.T) {
 		for _, strategy := range []string{"", "copy-diff", "direct"} {
@@ -214,7 +218,8 @@ func TestSignalBeforeRun(t *testing.T) {
 	})
 }
 
-// RPL10: the same holds for a signal to the process itself, also where the runtime has it already because there was something to wait for.
+// RPL10: the same holds for a signal to the process itself, also if os/signal already has it
+// because New had to wait.
 func TestSignalToProcessBeforeRun(t *testing.T) {
 	asRootAndUser(t, func(t *testing.T) {
 		for _, strategy := range []string{"", "direct", "host"} {
@@ -244,8 +249,8 @@ func TestSignalToProcessBeforeRun(t *testing.T) {
 	})
 }
 
-// WLD3: what a process found that may do less than others is not believed by those.
-func TestMemoryOfConfined(t *testing.T) {
+// WLD3: failures that a confined process recorded do not count for others.
+func TestFailuresOfConfined(t *testing.T) {
 	testenv.In(t, testenv.Host{User: true, WithoutUserns: true}, func(t *testing.T) {
 		if !strings.Contains(hostKey(false, nil), "Seccomp:\t2\n") {
 			t.Errorf("the key does not tell a filter: %s", hostKey(false, nil))
@@ -253,8 +258,9 @@ func TestMemoryOfConfined(t *testing.T) {
 	})
 }
 
-// WLD3: a copy that cannot be mounted after all is tried under its own path, before anything weaker.
-func TestFallThroughToPlace(t *testing.T) {
+// WLD3: if a copy cannot be mounted after all, it is tried under its own path before anything
+// weaker.
+func TestFallBackInPlace(t *testing.T) {
 	asRootAndUser(t, func(t *testing.T) {
 		a := newArena(t)
 		a.spec.Strategy = "copy-diff"
@@ -274,7 +280,7 @@ func TestFallThroughToPlace(t *testing.T) {
 	})
 }
 
-// WLD1: a working directory that the world makes new is named, since nothing in it is listed.
+// WLD1: the world names a working directory that it makes new, since no change in it is listed.
 func TestWorkingDirectoryMadeNew(t *testing.T) {
 	asRootAndUser(t, func(t *testing.T) {
 		a := newArena(t)

@@ -24,7 +24,7 @@ func served(t *testing.T, body func(t *testing.T)) {
 	t.Run("user", func(t *testing.T) { testenv.In(t, testenv.Host{User: true, OpenFuse: true}, body) })
 }
 
-// lines are the changes as a report shows them.
+// lines returns the changes as a report shows them.
 func lines(d *fsdiff.Diff) (list []string) {
 	for i := range d.Entries {
 		list = append(list, strings.TrimPrefix(fsdiff.Line(&d.Entries[i]), "  "))
@@ -32,7 +32,8 @@ func lines(d *fsdiff.Diff) (list []string) {
 	return list
 }
 
-// WLD1, WLD3, DIF4: fuse covers the whole machine as the overlay does, and shows the same changes. Both leave the host as it was, and nothing behind.
+// WLD1, WLD3, DIF4: fuse covers the whole machine as the overlay does, and shows the same changes.
+// Both change nothing on the host and leave nothing behind.
 func TestServed(t *testing.T) {
 	served(t, func(t *testing.T) {
 		a := newArena(t)
@@ -45,7 +46,8 @@ func TestServed(t *testing.T) {
 		for _, strategy := range []string{"overlay", "fuse"} {
 			a.spec.Strategy = strategy
 			out, res := a.run(cmd)
-			// fuse-overlayfs 1.10 knows files by their inode number, and where that of one just deleted comes back, a call may meet ENOENT.
+			// fuse-overlayfs 1.10 identifies files by inode number; if the number of a deleted file
+			// is used again, a call may fail with ENOENT.
 			for try := 0; strategy == "fuse" && res.Exit != 0 && try < 10; try++ {
 				t.Logf("again: %s", out)
 				out, res = a.run(cmd)
@@ -60,7 +62,7 @@ func TestServed(t *testing.T) {
 	})
 }
 
-// WLD1: a directory that is bound to another place as well is two directories in the world.
+// WLD1: a directory that is also bound to another place becomes two directories in the world.
 func TestServedBind(t *testing.T) {
 	testenv.NeedProgram(t, "fuse-overlayfs")
 	testenv.In(t, testenv.Host{}, func(t *testing.T) {
@@ -79,7 +81,8 @@ func TestServedBind(t *testing.T) {
 	})
 }
 
-// WLD4: what serves the files cannot be seen from inside, and is not asked to run anything with its rights.
+// WLD4: the processes that serve the files cannot be seen from inside, and nothing runs with their
+// rights.
 func TestServedOutOfReach(t *testing.T) {
 	served(t, func(t *testing.T) {
 		a := newArena(t)
@@ -91,7 +94,7 @@ func TestServedOutOfReach(t *testing.T) {
 	})
 }
 
-// WLD3: the death of a server is reported, and what was written until then is in the diff.
+// WLD3: the death of a server is reported, and the diff has what was written until then.
 func TestServerDies(t *testing.T) {
 	served(t, func(t *testing.T) {
 		a := newArena(t)
@@ -111,7 +114,8 @@ func TestServerDies(t *testing.T) {
 	})
 }
 
-// WLD3: a server that cannot start gives its own words as the reason, and one that does not answer is not waited for.
+// WLD3: if a server cannot start, the reason includes its own message. If it does not answer, the
+// wait is bounded.
 func TestServerFails(t *testing.T) {
 	served(t, func(t *testing.T) {
 		for _, test := range []struct{ script, want string }{
@@ -140,7 +144,7 @@ func TestServerFails(t *testing.T) {
 	})
 }
 
-// WLD8: with the supervisor the servers die; what is left is found and removed.
+// WLD8: the servers die with the supervisor, and gc removes what is left.
 func TestCrashServed(t *testing.T) {
 	served(t, func(t *testing.T) {
 		t.Setenv(crashStrategy, "fuse")

@@ -21,8 +21,8 @@ import (
 	"substrate/internal/world/state"
 )
 
-// The tests in this file run the program itself, linked as it is shipped, on a machine of machine_test.go, and
-// look from outside at what its worlds have on the host while they live.
+// The tests in this file run the program itself, linked as it is shipped, on a machine of
+// machine_test.go, and look from outside at what its worlds have on the host while they run.
 
 // programVar names the program that the first process of the tests has built.
 const programVar = "SUBSTRATE_TEST_PROGRAM"
@@ -66,7 +66,7 @@ func withProgram(t *testing.T, body func(t *testing.T, m *machine)) {
 	testenv.NeedRoot(t)
 	must(t, build())
 	onMachine(t, func(t *testing.T, m *machine) {
-		// /tmp, where the program is, has been covered; the directory below it has not.
+		// /tmp, where the program is, is covered by now; /home is not.
 		must(t, os.Mkdir("/home/bin", 0o755))
 		must(t, os.WriteFile(program, m.program, 0o755))
 		body(t, m)
@@ -110,7 +110,7 @@ func (m *machine) lastSpan() string {
 	return spans[len(spans)-1]["span_id"].(string)
 }
 
-// spans are the lines of the trace that tell of one event.
+// spans returns the lines of the trace about one event.
 func (m *machine) spans(event string) (lines []map[string]any) {
 	m.t.Helper()
 	text, err := os.ReadFile(m.home + "/.substrate/trace.jsonl")
@@ -125,7 +125,7 @@ func (m *machine) spans(event string) (lines []map[string]any) {
 	return lines
 }
 
-// longReplay is a replay that waits until it is told to go on.
+// longReplay is a replay that waits until end is called.
 type longReplay struct {
 	m      *machine
 	cmd    *exec.Cmd
@@ -135,7 +135,8 @@ type longReplay struct {
 	timer  *time.Timer
 }
 
-// startReplay replays span in a world and comes back when the command says that it runs. Its standard input is a fifo.
+// startReplay replays span in a world and returns when the command runs. Its standard input is a
+// fifo.
 func (m *machine) startReplay(span string) *longReplay {
 	m.t.Helper()
 	fifo := m.tree + "/fifo" + randomName()
@@ -158,7 +159,7 @@ func (m *machine) startReplay(span string) *longReplay {
 	return r
 }
 
-// end lets the command go on and returns what became of it.
+// end lets the command continue and returns how it ended.
 func (r *longReplay) end() ran {
 	r.m.t.Helper()
 	_, err := r.stdin.WriteString("go\n")
@@ -174,7 +175,7 @@ func (r *longReplay) end() ran {
 // waiting is the command of a longReplay.
 const waiting = `echo ready; read -r x; echo "got $x"; echo "$x" > made; exit 7`
 
-// prime has the first world make what stays for all.
+// prime makes a first world, which makes the files that all worlds share.
 func (m *machine) prime() {
 	m.t.Helper()
 	if got := m.finish(m.substrate("world", "run", "--no-report", "--", "true")); got.status != 0 || got.stdout != "" {
@@ -195,7 +196,7 @@ func (m *machine) recordWaiting() string {
 	return m.lastSpan()
 }
 
-// ended checks what became of a long replay.
+// ended checks how a long replay ended.
 func (r *longReplay) ended() {
 	r.m.t.Helper()
 	got := r.end()
@@ -207,7 +208,7 @@ func (r *longReplay) ended() {
 	}
 }
 
-// listed are the worlds that `substrate world list` finds.
+// listed returns the worlds that `substrate world list` finds.
 func (m *machine) listed() []state.Listed {
 	m.t.Helper()
 	got := m.finish(m.substrate("world", "list", "--json"))
@@ -218,7 +219,7 @@ func (m *machine) listed() []state.Listed {
 	return list.Worlds
 }
 
-// output is what a program of the host's prints.
+// output returns what a program of the host prints.
 func (m *machine) output(name string, args ...string) string {
 	m.t.Helper()
 	out, err := exec.Command(name, args...).CombinedOutput()
@@ -228,8 +229,9 @@ func (m *machine) output(name string, args ...string) string {
 	return string(out)
 }
 
-// WLD6, NET1, CGR1: while a replay runs as root, cgroup, network namespace and table have its name and can be looked at; a
-// user's have no names. The host's rules are the same before, during and after; then all is gone.
+// WLD6, NET1, CGR1: while a replay runs as root, its cgroup, network namespace and table have its
+// name and can be inspected; a user's have no names. The host's rules never change. Afterwards
+// everything is gone.
 func TestShowRunningReplay(t *testing.T) {
 	testenv.NeedProgram(t, "nft")
 	testenv.NeedProgram(t, "ip")
@@ -282,12 +284,12 @@ func TestShowRunningReplay(t *testing.T) {
 	})
 }
 
-// WLD1, WLD2, NET3: a replay, as root and as a user without any capability, covers the whole machine and names the peer that
-// it could not reach.
+// WLD1, WLD2, NET3: a replay, as root and as a user without any capability, covers the whole
+// machine and names the peer that it could not reach.
 func TestShowWholeMachine(t *testing.T) {
 	withProgram(t, func(t *testing.T, m *machine) {
 		m.prime()
-		// Recorded in a world, so that nothing of it is there when it is replayed.
+		// Recorded in a world, so that its files do not exist when it is replayed.
 		const script = `echo a > ~/a; echo b > /tmp/b; echo c > ../tree/c; exec 2> /dev/null; : > /dev/tcp/192.0.2.1/4711; echo $?`
 		if got := m.finish(m.substrate("world", "run", "-c", script)); got.stdout != "1\n" {
 			t.Fatalf("recorded: %+v", got)
@@ -317,8 +319,8 @@ func TestShowWholeMachine(t *testing.T) {
 	})
 }
 
-// cgroupOf checks that the cgroup of a world holds processes, and returns its directory; "" where cgroups
-// cannot be had.
+// cgroupOf checks that the cgroup of a world has processes, and returns its directory; "" where
+// there are no cgroups.
 func (m *machine) cgroupOf(name string) string {
 	m.t.Helper()
 	parent, err := cgroup.Parent(true)
@@ -333,7 +335,7 @@ func (m *machine) cgroupOf(name string) string {
 	return dir
 }
 
-// emptyRoots checks that no world has left its state or its upper in the places of the program.
+// emptyRoots checks that no world has left its state or its upper in the roots of the program.
 func (m *machine) emptyRoots() {
 	m.t.Helper()
 	m.dirs.Run[0] = "/run/substrate"
@@ -346,7 +348,7 @@ func (m *machine) emptyRoots() {
 	m.nothingLeft()
 }
 
-// WLD8, WLD11: list shows the living, gc leaves them alone and takes a dead one.
+// WLD8, WLD11: list shows living worlds; gc leaves them alone and removes a dead one.
 func TestShowListAndGC(t *testing.T) {
 	withProgram(t, func(t *testing.T, m *machine) {
 		span := m.recordWaiting()
@@ -368,7 +370,7 @@ func TestShowListAndGC(t *testing.T) {
 		_ = victim.cmd.Wait()
 		victim.timer.Stop()
 		must(t, victim.stdin.Close())
-		m.await("the dead world's first process to go", func() bool {
+		m.await("the dead world's init process to end", func() bool {
 			return slices.ContainsFunc(m.listed(), func(w state.Listed) bool { return !w.Alive && w.PID == victim.cmd.Process.Pid })
 		})
 		if got := m.finish(m.substrate("world", "gc", "--dry-run")); got.status != 0 || strings.Count(got.stdout, "would remove ") != 1 {
@@ -386,7 +388,8 @@ func TestShowListAndGC(t *testing.T) {
 	})
 }
 
-// WLD8: what a killed world of any strategy left is listed with what it is, told by a gc that only looks, and removed by the next.
+// WLD8: list names what a killed world of any strategy left, gc --dry-run reports it, and gc
+// removes it.
 func TestShowGCOfStrategies(t *testing.T) {
 	withProgram(t, func(t *testing.T, m *machine) {
 		m.prime()
@@ -427,7 +430,8 @@ func answerOf(table, strategy string) string {
 	return ""
 }
 
-// killWorld starts a world and kills its supervisor in the middle of it; it comes back when nothing of the world is alive.
+// killWorld starts a world, kills its supervisor, and returns when no process of the world is
+// alive.
 func (m *machine) killWorld(strategy string) {
 	m.t.Helper()
 	cmd := m.substrate("world", "run", "--strategy", strategy, "-c", "echo x > made; echo ready; exec sleep 1000")
@@ -441,13 +445,13 @@ func (m *machine) killWorld(strategy string) {
 	}
 	must(m.t, cmd.Process.Kill())
 	_ = cmd.Wait()
-	m.await("the dead world's first process to go", func() bool {
+	m.await("the dead world's init process to end", func() bool {
 		list := m.listed()
 		return len(list) == 1 && !list[0].Alive
 	})
 }
 
-// await waits until done says so, for as long as our patience lasts.
+// await waits until done returns true, at most as long as patience.
 func (m *machine) await(what string, done func() bool) {
 	m.t.Helper()
 	for deadline := time.Now().Add(patience); !done(); time.Sleep(5 * time.Millisecond) {
@@ -457,7 +461,7 @@ func (m *machine) await(what string, done func() bool) {
 	}
 }
 
-// WLD10: 24 replays of one span at the same time do not know of each other.
+// WLD10: 24 replays of one span at the same time do not disturb each other.
 func TestShowParallelReplays(t *testing.T) {
 	const jobs = 24
 	withProgram(t, func(t *testing.T, m *machine) {
@@ -478,7 +482,7 @@ func TestShowParallelReplays(t *testing.T) {
 		}
 		wg.Wait()
 		for i := range results {
-			// Whether another has ended before is chance.
+			// Another one may have ended before.
 			results[i].stderr = strings.Replace(results[i].stderr, "; previous replay: same", "", 1)
 		}
 		const report = "Exit code: 3\nFilesystem changes:\n  - gone\n  + made\n  + made/file\nVerdict: "
@@ -501,7 +505,8 @@ func TestShowParallelReplays(t *testing.T) {
 	})
 }
 
-// replaysRecorded checks that the trace has that many whole replays of span, each in a world of its own.
+// replaysRecorded checks that the trace has so many complete replays of span, each in its own
+// world.
 func (m *machine) replaysRecorded(span string, want int) {
 	m.t.Helper()
 	worlds := map[any]bool{}
@@ -520,7 +525,8 @@ func (m *machine) replaysRecorded(span string, want int) {
 	}
 }
 
-// WLD7, REC9: without a home, and with no other place for the store, a world works and keeps its changes in /var/tmp.
+// WLD7, REC9: without a home and another place for the store, a world works and keeps its changes
+// in /var/tmp.
 func TestShowNoHome(t *testing.T) {
 	withProgram(t, func(t *testing.T, m *machine) {
 		if m.uid == 0 {
@@ -547,7 +553,8 @@ func TestShowNoHome(t *testing.T) {
 	})
 }
 
-// WLD7, REC4: no place for the state of a world: exit status 125 with the reason, and nothing is run.
+// WLD7, REC4: without a place for the state of a world the exit status is 125, with the reason, and
+// nothing is run.
 func TestShowNoRunRoot(t *testing.T) {
 	withProgram(t, func(t *testing.T, m *machine) {
 		span := m.recordWaiting()
@@ -565,7 +572,7 @@ func TestShowNoRunRoot(t *testing.T) {
 	})
 }
 
-// watchTree notes how the tree is; the returned function checks that it is the same.
+// watchTree records the state of the tree; the returned function checks that it is the same.
 func (m *machine) watchTree() func() {
 	before := m.files()
 	return func() {

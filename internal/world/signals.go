@@ -10,16 +10,16 @@ import (
 	"substrate/internal/world/boot"
 )
 
-// Signals are those that would end this process and are meant for the command of its world (RPL10).
-// Their handler passes them on itself, see package procstate: os/signal would start two threads,
-// which costs a tenth of a short world. It is used only by callers that have to wait for a signal.
+// Signals are the signals that would end this process and are meant for the command of its world
+// (RPL10). Their handler passes them on itself, see package procstate: os/signal would start two
+// threads, which costs a tenth of a short world. Only code that has to wait for a signal uses it.
 type Signals struct {
 	release func()
 	queue   chan os.Signal // nil until somebody has to wait for one
 }
 
-// CatchSignals begins to catch them, until Release, for the one world that gets it in its [Spec], or
-// for [RunHost]. A signal that the caller of this program ignores stays ignored.
+// CatchSignals begins to catch them, until Release, for the one world that gets it in its [Spec],
+// or for [RunHost]. A signal that the caller of this program ignores stays ignored.
 func CatchSignals() *Signals {
 	for _, s := range Forwarded {
 		if n, ok := s.(syscall.Signal); ok && procstate.IsIgnored(n) {

@@ -1,9 +1,9 @@
-// Package world makes throw-away, copy-on-write views of the whole machine, runs
-// commands in them, and says what the commands changed and whom they tried to reach.
+// Package world makes throw-away, copy-on-write views of the whole machine, runs commands in them,
+// and reports what the commands changed and whom they tried to reach.
 //
-// A world is made by [New], used by [World.Run] and removed by [World.Close]. What a
-// crash leaves behind is found by [List] and removed by [GC]. Nothing here knows of
-// spans or traces: the caller gives names and gets a [Result].
+// [New] makes a world, [World.Run] runs a command in it, [World.Close] removes it. Package state
+// finds and removes what a crash leaves behind. Nothing here knows of spans or traces: the caller
+// gives names and gets a [Result].
 package world
 
 import (
@@ -28,7 +28,7 @@ type Interrupted = state.Interrupted
 // NameOf is [state.NameOf].
 func NameOf(id string) string { return state.NameOf(id) }
 
-// Spec says what world to make.
+// Spec describes the world to make.
 type Spec struct {
 	Name     string // wanted name, checked here: [A-Za-z0-9_]{1,52}; "_2", "_3" … is added while a world of that name lives
 	Dirs     Dirs
@@ -47,8 +47,8 @@ type Spec struct {
 	Root     bool       // the caller has a root's capabilities; no user namespace is made
 	Observe  func(Step) // called for each step at the moment it happens; may be nil
 
-	// Warn is called before the command is run with little or no isolation, with a degradation that will stand in the Result
-	// as well; may be nil.
+	// Warn is called before the command is run with little or no isolation. The degradation is in
+	// the Result as well. Warn may be nil.
 	Warn func(Degradation)
 
 	CopyMax int64                   // bytes that a copy of the working directory may take; 0 for no limit but the free space
@@ -77,7 +77,7 @@ type Command struct {
 	Grace   time.Duration // 0 means 2 s
 }
 
-// Degradation is something that the world could not do.
+// Degradation is something that the world has to do without.
 type Degradation struct {
 	Name    string // stands in degraded_components: "cgroup", "nft", "netns", "fs-view", "upper-disk"
 	Message string // one line for the user, without prefix
@@ -91,10 +91,10 @@ type Usage struct {
 	MaxRSS       int64         // bytes, of the largest process
 	GroupCPU     time.Duration // processor time of the whole cgroup, the set-up of the world included; 0 if unknown
 	MemoryPeak   int64         // bytes, of the whole cgroup; 0 if unknown
-	OOMKills     int           // processes that the kernel killed for want of memory; 0 if none or unknown
+	OOMKills     int           // processes that the kernel killed because memory ran out; 0 if none or unknown
 }
 
-// Compared says how many entries a copy had before and after the command.
+// Compared is how many entries a copy had before and after the command.
 type Compared struct{ Before, After int }
 
 // Result is what happened.

@@ -38,8 +38,8 @@ func (w *World) startInit() error {
 	return nil
 }
 
-// configureInit gives the init process everything but the file view, unless it has it already. A world
-// without a cgroup works; that is a degradation.
+// configureInit gives the init process everything but the file view, unless it has it already. A
+// world without a cgroup works; that is a degradation.
 func (w *World) configureInit() error {
 	if w.attempt.init != nil {
 		return nil
@@ -67,8 +67,8 @@ func (w *World) configureInit() error {
 	if w.group != nil {
 		w.report.step("cgroup", "ok", true)
 	}
-	// A supervisor that is killed leaves an init process that is about to die. Until it has died, the
-	// world must not be taken for a leftover: the process may be in the middle of a mount.
+	// A supervisor that is killed leaves an init process that is about to die. Until it has died,
+	// the world must not be taken for a leftover: the process may be in the middle of a mount.
 	for _, fd := range []int{w.objects.lock, w.objects.upperFD, w.objects.slot} {
 		if fd >= 0 {
 			base.Keep = append(base.Keep, fd)
@@ -170,9 +170,9 @@ func (r *run) devNull() (int, error) {
 	return r.null, nil
 }
 
-// reopen returns how the world opens a file that is standard input once more inside, or nil if fd is no
-// file that could be written that way. A descriptor of the host that is opened anew by /dev/stdin or
-// /proc/self/fd/0 leads to the host's file.
+// reopen returns how the world opens a file that is standard input once more inside, or nil if fd
+// is no file that could be written that way. A descriptor of the host that is opened anew by
+// /dev/stdin or /proc/self/fd/0 leads to the host's file.
 func reopen(fd int) *boot.Reopen {
 	var st, there unix.Stat_t
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
@@ -237,9 +237,9 @@ func programs(c *Command) []string {
 	return out
 }
 
-// missing reports whether a new world cannot have the file because the host does not have it. That is
-// much cheaper to find out on the host, where the kernel caches names, than inside, where every name is
-// new.
+// missing reports whether a new world cannot have the file because the host does not have it. That
+// is much cheaper to find out on the host, where the kernel caches names, than inside, where every
+// name is new.
 func missing(file string) bool {
 	for _, dir := range view.MadeNew {
 		if strings.HasPrefix(file, dir+"/") {
@@ -280,7 +280,8 @@ func (w *World) setupFailed(step string, err error) error {
 	case errors.Is(err, syscall.EINVAL) && step == "overlay":
 		e.Remedy = "see the kernel log (dmesg | tail); if a file system cannot hold an upper, choose another with SUBSTRATE_OVERLAY_ROOT=DIR or --upper tmpfs"
 	}
-	// What a busy machine refuses now it may grant in a moment: no reason for less isolation.
+	// A busy machine may grant in a moment what it refuses now. That is no reason for less
+	// isolation.
 	passing := errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.ENOMEM)
 	return &setupError{err: e, ofView: slices.Contains(viewSteps, step) && !passing}
 }

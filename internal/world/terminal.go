@@ -11,9 +11,9 @@ import (
 	"golang.org/x/term"
 )
 
-// terminal joins the caller's terminal to the PTY of a world: keys go in, output comes
-// out, and a new window size is passed on. The caller's terminal is raw meanwhile, so that ^C and ^Z
-// mean inside what they mean in any terminal.
+// terminal joins the caller's terminal to the PTY of a world: keys go in, output comes out, and a
+// new window size is passed on. The caller's terminal is raw meanwhile, so that ^C and ^Z act
+// inside the world as in any terminal.
 type terminal struct {
 	master *os.File
 	in     *os.File
@@ -22,10 +22,11 @@ type terminal struct {
 	done   chan struct{} // closed when all output has been copied
 }
 
-// drainTimeout bounds the wait for the rest of the output: the caller's terminal may be stopped with ^S.
+// drainTimeout bounds the wait for the rest of the output: the caller's terminal may be stopped
+// with ^S.
 const drainTimeout = 2 * time.Second
 
-// newTerminal takes the master's descriptor over.
+// newTerminal starts to copy; the terminal owns the descriptor master from now on.
 func newTerminal(master int, in, out *os.File) *terminal {
 	_ = unix.SetNonblock(master, true)
 	t := &terminal{

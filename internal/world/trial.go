@@ -47,8 +47,8 @@ type Choice struct {
 	Rejected []Rejected // the better ones
 }
 
-// Choose takes the first answer that is OK. That is what a world would get now that neither asks for a
-// strategy nor requires isolation.
+// Choose takes the first answer that is OK. That is what a world would get now that neither asks
+// for a strategy nor requires isolation.
 func Choose(answers []Answer) Choice {
 	c := Choice{Strategy: view.Direct}
 	for i := range answers {
@@ -81,9 +81,9 @@ func Ask(h Host) []Answer {
 	return answers
 }
 
-// confirmFailure asks once more for a strategy that failed in a real world. If it fails in a small one
-// as well, the host is the reason and later worlds need not try it; else this world was too much for
-// it.
+// confirmFailure asks once more for a strategy that failed in a real world. If it fails in a small
+// one as well, the host is the reason and later worlds need not try it; else this world was too
+// much for it.
 func (w *World) confirmFailure(strategy string) {
 	s, _ := view.Find(strategy)
 	if a := ask(Host{Dirs: w.spec.Dirs, Root: w.spec.Root}, s); !a.OK() && !a.passing {
@@ -120,10 +120,10 @@ const trialText = "known"
 // trialTime bounds the command of a trial, which has nothing to wait for.
 const trialTime = 10 * time.Second
 
-// trial makes a real world with the strategy, writes a file of known size in it, finds the file among
-// the changes, which are read from the upper, and removes the world. That proves all that a replay
-// needs. The mounts are in namespaces of their own, and the names on the host are those of a world, so
-// gc finds them after a crash.
+// trial makes a real world with the strategy, writes a file of known size in it, finds the file
+// among the changes, which are read from the upper, and removes the world. That proves all that a
+// replay needs. The mounts are in namespaces of their own, and the names on the host are those of a
+// world, so gc finds them after a crash.
 func trial(h Host, s view.Strategy) (err error) {
 	cwd := os.TempDir()
 	if !filepath.IsAbs(cwd) {
@@ -159,8 +159,8 @@ func trial(h Host, s view.Strategy) (err error) {
 	return foundFile(res, file)
 }
 
-// emptyDirOf returns a directory on the host that every world has and that is empty there, so that a
-// copy of it is made quickly.
+// emptyDirOf returns a directory on the host that every world has and that is empty there, so that
+// a copy of it is made quickly.
 func emptyDirOf(dirs Dirs) (string, error) {
 	run, err := state.RunRoot(dirs)
 	if err != nil {

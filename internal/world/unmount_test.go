@@ -9,7 +9,8 @@ import (
 	"substrate/internal/testenv"
 )
 
-// WLD8: when Close returns, the world holds no mount of the host any more: what it had in its view can be unmounted at once.
+// WLD8: when Close returns, the world no longer holds a mount of the host: it can be unmounted at
+// once.
 func TestUnmountAfterClose(t *testing.T) {
 	testenv.InRoot(t, func(t *testing.T) {
 		a := newArena(t)

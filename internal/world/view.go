@@ -34,14 +34,14 @@ func (w *World) prepare(s view.Strategy) error {
 		return err
 	}
 	w.attempt.strategy = s.Name
-	if _, served := w.attempt.view.(view.Served); served { // written down before the first process is started
+	if _, served := w.attempt.view.(view.Served); served { // recorded before the first of them is started
 		return w.objects.add(state.KindServers, w.objects.upperDir)
 	}
 	return nil
 }
 
-// stopping makes a signal end the work for r, until the caller closes done. Then interrupted gives the
-// signal, or nil.
+// stopping makes a signal end the work for r, until the caller closes done. Then interrupted gives
+// the signal, or nil.
 func stopping(r *view.Request, stop <-chan os.Signal) (done chan struct{}, interrupted <-chan os.Signal) {
 	done, got, stopped := make(chan struct{}), make(chan os.Signal, 1), make(chan struct{})
 	r.Stop = stopped
@@ -67,8 +67,8 @@ func (w *World) request() (*view.Request, error) {
 	}
 	_, r.MemorySize, _ = strings.Cut(spec.Upper, ":")
 	for _, dir := range w.stores {
-		// A directory that is no store of ours stays visible: behind a planted symlink it may be the
-		// caller's home.
+		// A directory that is no store of ours stays visible: behind a planted symlink it may be
+		// the caller's home.
 		if state.CheckOwned(dir) == nil {
 			r.Hide = append(r.Hide, dir)
 		}
@@ -119,8 +119,8 @@ func (w *World) diff(res *Result) {
 	res.Diff = b.Finish()
 }
 
-// readMountInfo reads the mounts as the calling process sees them. Every world needs them, so it does
-// without the poller to which package os adds a file.
+// readMountInfo reads the mounts as the calling process sees them. Every world needs them, so it
+// does without the poller to which package os adds a file.
 func readMountInfo() ([]byte, error) {
 	fd, err := unix.Open("/proc/self/mountinfo", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {

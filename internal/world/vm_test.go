@@ -13,7 +13,7 @@ import (
 	"substrate/internal/world/tree"
 )
 
-// needVM skips the test unless this is the virtual machine, whose settings it may turn.
+// needVM skips the test unless this is the virtual machine, whose settings it may change.
 func needVM(t *testing.T) {
 	t.Helper()
 	testenv.NeedRoot(t)
@@ -22,7 +22,7 @@ func needVM(t *testing.T) {
 	}
 }
 
-// setting turns a setting of the kernel until the test ends.
+// setting changes a setting of the kernel until the test ends.
 func setting(t *testing.T, path, value string) {
 	t.Helper()
 	old, err := os.ReadFile(path)
@@ -48,8 +48,8 @@ func kernelLog(t *testing.T) string {
 	return string(buf[:n])
 }
 
-// NET2, NET3: with nf_log_all_netns=1 a blocked attempt stands in the kernel log, under the name of its world; with 0 it does
-// not, and is reported all the same.
+// NET2, NET3: with nf_log_all_netns=1 a blocked attempt is in the kernel log, with the name of its
+// world; with 0 it is not. It is reported in both cases.
 func TestKernelLogLines(t *testing.T) {
 	needVM(t)
 	for _, value := range []string{"0", "1"} {
@@ -73,7 +73,7 @@ func TestKernelLogLines(t *testing.T) {
 	}
 }
 
-// WLD2, WLD3: where the kernel keeps users from making user namespaces, the refusal names the setting.
+// WLD2, WLD3: where the kernel forbids users to make user namespaces, the error names the setting.
 func TestUsernsSettings(t *testing.T) {
 	if !testenv.InChild() {
 		needVM(t)
@@ -102,8 +102,8 @@ func TestUsernsSettings(t *testing.T) {
 	}
 }
 
-// WLD7: as a user the kernel's overlay marks what it hides with user xattrs, which tmpfs has from Linux 6.6 on. On an older kernel
-// an upper is not kept there, or rm -r would end with EIO.
+// WLD7: a user's overlay marks what it hides with user xattrs, which tmpfs has since Linux 6.6. On
+// an older kernel no upper is kept there: rm -r would fail with EIO.
 func TestUpperOnTmpfs(t *testing.T) {
 	asBoth(t, func(t *testing.T) {
 		base := testenv.TempDir(t)

@@ -42,7 +42,8 @@ type World struct {
 	leaving *boot.Process // the init process after the command has ended: it ends by itself
 }
 
-// objects are what a world has on the host, besides its cgroup and the name of its network namespace.
+// objects are what a world has on the host, besides its cgroup and the name of its network
+// namespace.
 type objects struct {
 	dir      string      // state directory
 	lock     int         // its lock, held while the world lives; -1 without
@@ -61,8 +62,8 @@ type attempt struct {
 }
 
 // New makes a world: its name and lock, its directories, its cgroup, its init process and the plan
-// of its file view. The init process is bound to the calling thread. Unless that is the main thread,
-// the goroutine is locked to it until [World.Close], which it must call.
+// of its file view. The init process is bound to the calling thread. Unless that is the main
+// thread, the goroutine is locked to it until [World.Close], which it must call.
 //
 // Errors wrap [probe.ErrUnsupported] if this host cannot have such a world.
 func New(spec Spec) (*World, error) {
@@ -92,8 +93,8 @@ func newWorld(spec Spec, candidates []view.Strategy, stores []string) *World {
 	}
 }
 
-// newID is wld_ and a UUIDv7 in hex. No secret depends on it, and crypto/rand would start a timer, and
-// with that the poller.
+// newID is wld_ and a UUIDv7 in hex. No secret depends on it, and crypto/rand would start a timer,
+// and with that the poller.
 //
 // Source: RFC 9562, section 5.7.
 func newID() string {
@@ -176,7 +177,8 @@ func (w *World) makeObjects() error {
 // upperDisk is the name of the degradation that no disk can hold an upper.
 const upperDisk = "upper-disk"
 
-// overlayRoot returns the directory for the upper, or the size of the tmpfs if no disk can hold one.
+// overlayRoot returns the directory for the upper, or the size of the tmpfs if no disk can hold
+// one.
 func (w *World) overlayRoot() (dir, tmpfs string) {
 	dir, err := state.UsableRoot("uppers", w.spec.Dirs.Overlay, state.HoldsUpper(w.spec.Root))
 	if err == nil {
@@ -223,9 +225,9 @@ func (w *World) netnsName() string {
 	return netns.Prefix + w.Name
 }
 
-// Signal sends sig to the command's process group. Before the command runs it makes [World.Run] give
-// up with [Interrupted], or reaches the command at its start; after the command has ended it does
-// nothing. It may be called from any goroutine.
+// Signal sends sig to the command's process group. Before the command runs it makes [World.Run]
+// give up with [Interrupted], or reaches the command at its start; after the command has ended it
+// does nothing. It may be called from any goroutine.
 func (w *World) Signal(sig syscall.Signal) error { return w.signals.send(sig) }
 
 // Dismantle kills what still runs in the world and removes everything on the host that New and Run

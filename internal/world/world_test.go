@@ -13,8 +13,8 @@ import (
 	"substrate/internal/testenv"
 )
 
-// testSpec is a world whose state lies in dir. Its name is made from dir, since cgroups and named network namespaces are one
-// for all tests that run at the same time.
+// testSpec describes a world whose state lies in dir. Its name is made from dir: tests that run at
+// the same time share cgroups and named network namespaces.
 func testSpec(t testing.TB, dir string) Spec {
 	t.Helper()
 	cwd, err := os.Getwd()
@@ -27,7 +27,8 @@ func testSpec(t testing.TB, dir string) Spec {
 	}
 }
 
-// WLD1, DIF1, NET3: the thinnest whole path: a command creates, deletes and calls out, and nothing of it reaches the host.
+// WLD1, DIF1, NET3: the shortest complete path: a command creates, deletes and calls out, and
+// nothing reaches the host.
 func TestRun(t *testing.T) {
 	asBoth(t, func(t *testing.T) {
 		base := testenv.TempDir(t)
@@ -65,7 +66,7 @@ func TestRun(t *testing.T) {
 	})
 }
 
-// RPL9: whoever watches the set-up is told, in these words, why the kernel's log may show nothing; nobody else is.
+// RPL9: only callers that watch the set-up learn why the kernel's log may show nothing.
 func TestKernelLogSettings(t *testing.T) {
 	asBoth(t, func(t *testing.T) {
 		for _, watched := range []bool{false, true} {

@@ -19,7 +19,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// What stands in world.json is only believed if the world could have made it.
+// An object in world.json is removed only if the world could have made it.
 func TestForgedState(t *testing.T) {
 	dirs := Dirs{Overlay: []string{"/var/lib/substrate/overlay"}}
 	for _, o := range []Object{
@@ -47,7 +47,7 @@ func TestForgedState(t *testing.T) {
 	}
 }
 
-// WLD8: of the processes of that name only those are ended that serve the uppers of the world.
+// WLD8: of the processes of that name, only those that serve the uppers of the world are killed.
 func TestEndServers(t *testing.T) {
 	dir := testenv.TempDir(t)
 	start := func(arg string) *exec.Cmd {

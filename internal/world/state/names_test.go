@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// WLD6: a name becomes part of paths, so nothing else may pass.
+// WLD6: a name becomes part of paths, so only safe characters pass.
 func TestCheckName(t *testing.T) {
 	for _, bad := range []string{"", ".", "..", "../../etc", "a/b", "a b", "a-b", "ä", "a\n", "a\x00", string(make([]byte, maxName+1))} {
 		if CheckName(bad) == nil {
@@ -23,7 +23,7 @@ func TestCheckName(t *testing.T) {
 	}
 }
 
-// WLD6: foreign ids give names too, always the same one.
+// WLD6: foreign ids give names too, and the same id the same name.
 func TestNameOf(t *testing.T) {
 	for id, want := range map[string]string{
 		"spn_01a20169a6287b6ab0cc2e2600898d61": "spn_01a20169a6287b6ab0cc2e2600898d61",
@@ -44,7 +44,7 @@ func TestNameOf(t *testing.T) {
 	}
 }
 
-// WLD7: a run-time root that others could write, or that is a symlink, is not taken.
+// WLD7: a root that others can write to, or that is a symlink, is not used.
 func TestUsableRoot(t *testing.T) {
 	dir := t.TempDir()
 	open := filepath.Join(dir, "open")

@@ -25,7 +25,8 @@ func closeFD(fd int) {
 
 func noSignals() <-chan os.Signal { return nil }
 
-// WLD10: at most Max worlds have a place; who waits is told once, and goes on when one ends.
+// WLD10: at most Max worlds have a slot; Waiting is called once, and TakeSlot returns when a
+// world ends.
 func TestSlots(t *testing.T) {
 	dir := slotsDir(t)
 	told := make(chan int, 10)
@@ -39,7 +40,7 @@ func TestSlots(t *testing.T) {
 		fds = append(fds, fd)
 	}
 	if len(told) > 0 {
-		t.Fatal("somebody was told to wait while there were places")
+		t.Fatal("Waiting was called while there were free places")
 	}
 	got := make(chan int)
 	for range 3 {
@@ -53,12 +54,12 @@ func TestSlots(t *testing.T) {
 	}
 	for range 3 {
 		if n := <-told; n != 2 {
-			t.Errorf("told of %d running worlds, want 2", n)
+			t.Errorf("Waiting(%d), want 2", n)
 		}
 	}
 	select {
 	case <-got:
-		t.Fatal("a third world got a place")
+		t.Fatal("a third world got a slot")
 	case <-time.After(50 * time.Millisecond):
 	}
 	for range 3 {
@@ -68,7 +69,7 @@ func TestSlots(t *testing.T) {
 		case fd := <-got:
 			fds = append(fds, fd)
 		case <-time.After(patience):
-			t.Fatal("a place came free and nobody got it")
+			t.Fatal("a slot became free and nobody got it")
 		}
 	}
 	for _, fd := range fds {
@@ -102,7 +103,7 @@ func TestSlotsBound(t *testing.T) {
 	}
 }
 
-// TestSlotHolder is no test: it is the process that TestSlotOfKilled kills.
+// TestSlotHolder is not a test: it is the process that TestSlotOfKilled kills.
 func TestSlotHolder(t *testing.T) {
 	dir := os.Getenv("SUBSTRATE_TEST_SLOT_DIR")
 	if dir == "" {
@@ -117,7 +118,7 @@ func TestSlotHolder(t *testing.T) {
 	select {}
 }
 
-// WLD10: a holder that is killed gives its place back.
+// WLD10: the slot of a killed holder becomes free.
 func TestSlotOfKilled(t *testing.T) {
 	dir := slotsDir(t)
 	holder := exec.Command(os.Args[0], "-test.run=^TestSlotHolder$")
@@ -149,7 +150,7 @@ func TestSlotOfKilled(t *testing.T) {
 			t.Error(err)
 		}
 	case <-time.After(patience):
-		t.Error("the place of a killed holder never comes free")
+		t.Error("the slot of a killed holder never becomes free")
 	}
 }
 

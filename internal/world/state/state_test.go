@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// The state is what encoding/json would write, whatever is in it.
+// text gives what encoding/json would write, whatever the values are.
 func TestStateText(t *testing.T) {
 	for _, s := range []World{
 		{Objects: []Object{}},
