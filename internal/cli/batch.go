@@ -25,11 +25,11 @@ type batchFlags struct {
 
 // register adds the flags to a set.
 func (f *batchFlags) register(fs *pflag.FlagSet) {
-	fs.BoolVar(&f.all, "all", false, "replay every recorded command, each in a world of its own")
-	fs.StringVar(&f.since, "since", "", "replay what was recorded since a time, or within a duration: 2h, 30d")
-	fs.StringArrayVar(&f.sessions, "session", nil, "replay a session, given by its id or the beginning of one (repeatable)")
-	fs.IntVar(&f.jobs, "jobs", 0, "with several spans: how many run at once (default: one for each processor)")
-	fs.IntVar(&f.times, "times", 1, "replay each span so many times, and name what is not the same each time")
+	fs.BoolVar(&f.all, "all", false, "replay every recorded command, each in its own world")
+	fs.StringVar(&f.since, "since", "", "replay what was recorded since a `TIME`, or within a duration: 2h, 30d")
+	fs.StringArrayVar(&f.sessions, "session", nil, "replay a session; the beginning of its `ID` is enough (repeatable)")
+	fs.IntVar(&f.jobs, "jobs", 0, "with several spans, run `N` at once (default: one for each processor)")
+	fs.IntVar(&f.times, "times", 1, "replay each span `N` times, and show which ones differ between the runs")
 }
 
 // wanted reports whether the flags ask for more than one replay.

@@ -12,12 +12,12 @@ func worldDoctorCommand(a *app) *cobra.Command {
 	var asJSON, schema bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "what this machine can do for worlds, by trying, and what would help",
+		Short: "show what worlds can use on this machine, with fixes",
 		Long: `Try everything that worlds are made of, on this machine and as this user, and print a table: PASS, WARN or FAIL,
-what was found, and what would help. The checks are those that choose the strategy of a world, so what stands here is what
-a replay gets. Nothing is left behind.
+the result, and a fix. Worlds choose their strategy by the same checks, so the table shows what a world
+would use. Nothing is left behind.
 
-The exit status is 1 only if neither overlay nor fuse can be used and SUBSTRATE_REPLAY_USE_WORLD=1 asks for worlds.`,
+The exit status is 1 only if neither overlay nor fuse works and SUBSTRATE_REPLAY_USE_WORLD=1 asks for worlds.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if schema {
@@ -43,7 +43,7 @@ func (a *app) doctor(asJSON bool) error {
 	if r.OK || err != nil {
 		return err
 	}
-	a.warn("neither overlay nor fuse can be used here; a replay in a world gets %s", r.Strategy)
+	a.warn("neither overlay nor fuse works here; worlds use %s", r.Strategy)
 	if a.cfg.UseWorld {
 		a.status = 1
 	}

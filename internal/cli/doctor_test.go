@@ -30,7 +30,7 @@ func TestDoctorStatus(t *testing.T) {
 					if got := a.runTree([]string{"world", "doctor"}); got != want {
 						t.Errorf("with %q the status is %d, want %d\n%s", env, got, want, written(t, a.stdout))
 					}
-					const warning = "substrate: warning: neither overlay nor fuse can be used here; "
+					const warning = "substrate: warning: neither overlay nor fuse works here; "
 					if got, want := strings.HasPrefix(written(t, a.stderr), warning), name != "all"; got != want {
 						t.Errorf("standard error is %q", written(t, a.stderr))
 					}

@@ -21,8 +21,8 @@ type limitFlags struct {
 // register adds the flags to a set.
 func (l *limitFlags) register(fs *pflag.FlagSet) {
 	fs.Var(&l.memory, "memory", "limit the memory of the world: 512M, 2G … (needs cgroup v2)")
-	fs.IntVar(&l.pids, "pids", 0, "limit how many processes and threads run in the world at once")
-	fs.Float64Var(&l.cpus, "cpus", 0, "limit the world to this many processors' worth of time: 0.5, 2 …")
+	fs.IntVar(&l.pids, "pids", 0, "let at most `N` processes and threads run in the world at once")
+	fs.Float64Var(&l.cpus, "cpus", 0, "limit the processor time of the world to `N` processors: 0.5, 2 …")
 }
 
 // minCPUs is the smallest share of a processor that the kernel accepts.
@@ -42,7 +42,7 @@ func (l *limitFlags) check() error {
 	case l.pids < 0 || l.pids > maxPIDs:
 		return usagef("--pids %d: want a number from 1 to %d", l.pids, maxPIDs)
 	case l.cpus != 0 && !(l.cpus >= minCPUs && l.cpus <= maxCPUs):
-		return usagef("--cpus %v: want a number from %v on", l.cpus, minCPUs)
+		return usagef("--cpus %v: want a number, %v or more", l.cpus, minCPUs)
 	}
 	return nil
 }
@@ -70,7 +70,7 @@ func (b *byteSize) Set(text string) error {
 	n, err := strconv.ParseFloat(number, 64)
 	size := n * math.Pow(2, float64(shift))
 	if err != nil || !(size >= 1 && size < math.MaxInt64) {
-		return fmt.Errorf("%q is no size; write 512M, 1.5G …", text)
+		return fmt.Errorf("%q is not a size; write 512M, 1.5G …", text)
 	}
 	*b = byteSize(size)
 	return nil

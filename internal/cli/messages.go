@@ -69,7 +69,7 @@ const maxShownValue = 60
 func (a *app) warnSettings(all bool) {
 	for _, p := range a.cfg.Problems {
 		if all || !p.Worlds {
-			a.warn("%s=%s: want %s; counts as %s", p.Name, show.Cut(fsdiff.Escape(p.Value), maxShownValue), p.Want, p.Used)
+			a.warn("%s=%s: want %s; using %s", p.Name, show.Cut(fsdiff.Escape(p.Value), maxShownValue), p.Want, p.Used)
 		}
 	}
 	a.cfg.Problems = nil

@@ -14,9 +14,9 @@ import (
 func addMetrics(root *cobra.Command, a *app) {
 	root.AddCommand(&cobra.Command{
 		Use:   "metrics",
-		Short: "print numbers about commands and worlds for Prometheus",
-		Long: `Print, in Prometheus' text format, what the trace says about commands and worlds: how many, how they ended, how long worlds took to
-set up and to remove, what failed, and how much was changed. The trace is read anew each time.`,
+		Short: "print metrics about commands and worlds for Prometheus",
+		Long: `Print, in Prometheus' text format, metrics about commands and worlds: how many, how they ended, how long worlds took to
+set up and to remove, what failed, and how much changed. Each run computes them from the trace.`,
 		Example: `  substrate metrics
   substrate metrics > /var/lib/prometheus/node-exporter/substrate.prom.new &&
     mv /var/lib/prometheus/node-exporter/substrate.prom.new /var/lib/prometheus/node-exporter/substrate.prom`,

@@ -29,9 +29,9 @@ type replayFlags struct {
 // register adds the flags to a set.
 func (f *replayFlags) register(fs *pflag.FlagSet) {
 	f.runFlags.register(fs)
-	fs.BoolVar(&f.world, "world", false, "replay in a world, as SUBSTRATE_REPLAY_USE_WORLD=1 does")
+	fs.BoolVar(&f.world, "world", false, "replay in a world (SUBSTRATE_REPLAY_USE_WORLD=1)")
 	fs.BoolVar(&f.noWorld, "no-world", false, "replay on this host, without isolation")
-	fs.StringVar(&f.stdin, "stdin", "", "read standard input from this file (default: empty)")
+	fs.StringVar(&f.stdin, "stdin", "", "read standard input from this `FILE` (default: empty)")
 	fs.BoolVar(&f.verbose, "replay-verbose", false, "the same as --verbose")
 	fs.BoolVar(&f.strict, "check", false, "exit with status 125 if the replay differs from the recorded run")
 	f.batch.register(fs)
@@ -111,7 +111,7 @@ func (f *replayFlags) checkIsolation(cfg config.Config, world bool) (bool, error
 	case f.noWorld && require:
 		return false, &failure{
 			err:  errors.New("a world is required, so the command is not run on the host"),
-			hint: "leave --no-world out, or --require-world and SUBSTRATE_REQUIRE_WORLD",
+			hint: "drop --no-world, or drop --require-world and unset SUBSTRATE_REQUIRE_WORLD",
 		}
 	}
 	isolate := !f.noWorld && (world || require)

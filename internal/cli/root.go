@@ -57,26 +57,26 @@ func failed(err error) error {
 	return &failure{err: err, status: exitFailure}
 }
 
-const longHelp = `substrate stands in for bash and records what it runs, one span for each command, in
-~/.substrate/trace.jsonl. Any span can be run again, on the machine itself or in a world: a
-throw-away view of the whole machine that shows what the command changes and whom it tries to reach.
+const longHelp = `substrate runs commands as bash does, and records each of them as a span in ~/.substrate/trace.jsonl.
+Any span can be replayed, on the machine itself or in a world: a throw-away view of the whole machine,
+without network, that shows what the command changes and which peers it tries to reach.
 
 To record, give it what you would give bash:
 
   -c CMD [name [arg...]]    run a command; -lc, -ec, -o pipefail, --login, --norc and all
-                            other options of bash go to the shell as they are
+                            other options of bash are passed to the shell
   -f SCRIPT [arg...]        run a script
   SCRIPT [arg...]           the same; write ./trace for a script named like a subcommand
-  (nothing)                 run what comes on standard input; on a terminal, your shell,
-                            which is not recorded yet
+  (nothing)                 run commands from standard input; on a terminal, start your
+                            shell, which is not recorded yet
 
-  --shell PATH              use this shell, not $SHELL or /bin/bash
-  --ci                      put -o errexit -o nounset -o pipefail in front
+  --shell PATH              use this shell instead of $SHELL or /bin/bash
+  --ci                      add -o errexit -o nounset -o pipefail
   --no-exit-on-error        undo --ci
   --capture                 also record what the command prints (SUBSTRATE_CAPTURE=1)
   --shim-skip               deploy no shims, and put none on PATH
 
-Some subcommands can be spelled like options:
+Some subcommands can be written like options:
 
   --replay SPAN             substrate replay SPAN          (with --replay-verbose: --verbose)
   --trace SPAN              substrate trace show SPAN
@@ -85,16 +85,16 @@ Some subcommands can be spelled like options:
                             substrate shim deploy|status|remove
 
 A SPAN is an id, the beginning of one, or last, last~1, ... The exit status is the command's own: 128+n
-if signal n killed it, 126 or 127 if it could not be started, 2 if the command line is wrong, 125 if
-something of substrate's failed.`
+if signal n killed it, 126 or 127 if it could not be started. 2 means wrong usage, and 125 that
+substrate itself failed.`
 
 const examples = `  substrate -c 'make && ./run'              record a command
   SHELL=$(command -v substrate) my-agent    record every command of an agent
   substrate trace show last                 show the last one
-  substrate replay last                     run it again here
+  substrate replay last                     run it again, for real
   substrate replay --world last             run it again in a world, and list what it changes
-  substrate world run -- npm install        run something new in a world
-  substrate shim status                     are the programs recorded that commands start?`
+  substrate world run -- ./install.sh       run something new in a world
+  substrate shim status                     check that programs started by commands are recorded`
 
 // newRoot builds the tree of subcommands. RunE of a subcommand returns a [failure], or an error
 // wrapped with failed; all other errors count as errors of usage.
@@ -116,6 +116,7 @@ func newRoot(a *app) *cobra.Command {
 			}
 		},
 	}
+	root.Flags().Bool("version", false, "print the version") // without -v, which is bash's
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)

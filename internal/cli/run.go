@@ -43,12 +43,12 @@ func (f *runFlags) register(fs *pflag.FlagSet) {
 	fs.DurationVar(&f.timeout, "timeout", 0, "end the command after this time; the exit status is then 124")
 	f.limits.register(fs)
 	fs.BoolVar(&f.json, "json", false, "print one JSON object; it names the files that hold the command's output")
-	fs.BoolVar(&f.capture, "capture", false, "also record what the command prints, as SUBSTRATE_CAPTURE=1 does")
+	fs.BoolVar(&f.capture, "capture", false, "also record what the command prints (SUBSTRATE_CAPTURE=1)")
 	fs.BoolVar(&f.noReport, "no-report", false, "print neither report nor verdict")
 	fs.BoolVar(&f.requireWorld, "require-world", false, "refuse to run without an isolated view of the files")
 	fs.BoolVarP(&f.verbose, "verbose", "v", false, "print each step as it happens")
-	fs.StringArrayVar(&f.env, "env", nil, "pass this variable to the command: NAME or NAME=VALUE (repeatable)")
-	fs.IntVar(&f.maxLines, "max-lines", 1000, "list at most this many changes in the report; 0 for all")
+	fs.StringArrayVar(&f.env, "env", nil, "pass this variable to the command: `NAME` or NAME=VALUE (repeatable)")
+	fs.IntVar(&f.maxLines, "max-lines", 1000, "list at most `N` changes in the report; 0 for all")
 }
 
 // check refuses impossible values.

@@ -14,10 +14,10 @@ import (
 )
 
 const longShim = `Shims are links in ~/.substrate/shims with the names of programs: git, npm, python and so on.
-A command that substrate runs has them first on its PATH, so that each of these programs leaves a
+A command that substrate runs has them first on its PATH, so each of these programs leaves a
 span of its own with its arguments, its exit status and the command that started it.
 
-The first command deploys them. To have them in a terminal as well, put the directory first on PATH:
+The first command deploys them. To use them in a terminal as well, put the directory first on PATH:
 
   export PATH="$HOME/.substrate/shims:$PATH"
 

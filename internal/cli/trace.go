@@ -12,7 +12,7 @@ import (
 func addTrace(root *cobra.Command, a *app) {
 	cmd := &cobra.Command{
 		Use:   "trace",
-		Short: "look at what was recorded",
+		Short: "show, list, check and compact recorded commands",
 	}
 	cmd.AddCommand(traceShowCommand(a), traceListCommand(a), traceTreeCommand(a),
 		traceValidateCommand(a), traceCompactCommand(a), traceSchemaCommand(a))
@@ -26,7 +26,7 @@ func traceShowCommand(a *app) *cobra.Command {
 		Use:   "show SPAN",
 		Short: "show one recorded command",
 		Long: `Show one recorded command. SPAN is a span id, an unambiguous prefix of one, "last" or "last~N".
-With --json it prints the complete line of the span, or its start line if there is no other.`,
+--json prints the complete line of the span, or its start line if it has none.`,
 		Example: `  substrate trace show last
   substrate trace show last~2 --json | jq .fs_diff`,
 		ValidArgsFunction: a.completeSpans,

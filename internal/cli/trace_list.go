@@ -40,12 +40,12 @@ With --json it prints an array with the complete line of each span, or its start
 		RunE: func(*cobra.Command, []string) error { return a.traceList(&f) },
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&f.since, "since", "", "only commands that ended (or started, if incomplete) since a time (2025-09-10, 2025-09-10T02:20:33Z) or within a duration (90s, 2h, 30d, 2w)")
-	fs.StringVar(&f.session, "session", "", "only commands of the session whose id begins like this")
-	fs.StringVar(&f.agent, "agent", "", "only commands of this agent (SUBSTRATE_AGENT_ID)")
-	fs.StringVar(&f.exit, "exit", "", "only commands with this exit status; '!0' for any but 0, incomplete for those without one")
-	fs.StringVar(&f.grep, "grep", "", "only commands that match this regular expression")
-	fs.IntVarP(&f.max, "max", "n", 20, "show at most this many; 0 for all")
+	fs.StringVar(&f.since, "since", "", "only commands that ended (or started, if incomplete) since a `TIME` (2025-09-10, 2025-09-10T02:20:33Z) or within a duration (90s, 2h, 30d, 2w)")
+	fs.StringVar(&f.session, "session", "", "only commands of the session whose `ID` begins like this")
+	fs.StringVar(&f.agent, "agent", "", "only commands of the agent `NAME` (SUBSTRATE_AGENT_ID)")
+	fs.StringVar(&f.exit, "exit", "", "only commands with this exit `STATUS`; '!0' for any but 0, incomplete for commands without an end")
+	fs.StringVar(&f.grep, "grep", "", "only commands that match this regular `EXPRESSION`")
+	fs.IntVarP(&f.max, "max", "n", 20, "show at most `N` commands; 0 for all")
 	fs.BoolVar(&f.json, "json", false, "print an array of lines of the trace")
 	return cmd
 }
@@ -113,7 +113,7 @@ func exitTest(value string) (func(*trace.Span) bool, error) {
 	digits, not := strings.CutPrefix(value, "!")
 	status, err := strconv.Atoi(digits)
 	if err != nil {
-		return nil, fmt.Errorf("%q is no exit status", value)
+		return nil, fmt.Errorf("%q is not an exit status", value)
 	}
 	return func(s *trace.Span) bool { return !s.Incomplete() && (s.Last().Exit == status) != not }, nil
 }
@@ -145,7 +145,7 @@ func parseAge(s string) (time.Duration, error) {
 		}
 		n, err := strconv.ParseUint(number, 10, 16)
 		if err != nil {
-			return 0, fmt.Errorf("%q is no duration", s)
+			return 0, fmt.Errorf("%q is not a duration", s)
 		}
 		total += time.Duration(n) * unit.length
 		rest = after
@@ -155,7 +155,7 @@ func parseAge(s string) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(rest)
 	if err != nil || d < 0 {
-		return 0, fmt.Errorf("%q is no duration", s)
+		return 0, fmt.Errorf("%q is not a duration", s)
 	}
 	return total + d, nil
 }

@@ -20,10 +20,10 @@ func traceTreeCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tree [SESSION]",
 		Short: "show which command started which",
-		Long: `Show the commands of a session as a tree: the span, how long it took, its exit status, and the command. SESSION is
-a session id or the beginning of one; without it, the session of the last command. A parent that the trace does not hold
+		Long: `Show the commands of a session as a tree: span, duration, exit status and command. SESSION is
+a session id or the beginning of one; without it, the session of the last command. A parent that is not in the trace
 is marked "parent unknown".
-With --json it prints an object with session_id and spans, in the order of the tree, each with its depth.`,
+--json prints an object with session_id and spans, in the order of the tree, each with its depth.`,
 		Example: `  substrate -c 'make -j8'; substrate trace tree
   substrate trace tree --json | jq '[.spans[] | select(.exit != 0)] | length'`,
 		Args:              cobra.MaximumNArgs(1),
@@ -70,7 +70,7 @@ func (a *app) sessionTree(ref string) (session string, nodes []trace.Node, err e
 	case len(sessions) == 0:
 		return "", nil, &failure{err: fmt.Errorf("no such session: %s", ref), hint: "`substrate trace list --json | jq -r '.[].session_id' | uniq` lists sessions"}
 	case len(sessions) > 1:
-		return "", nil, failed(fmt.Errorf("ambiguous session id: %s fits %s and others", ref, strings.Join(sessions, ", ")))
+		return "", nil, failed(fmt.Errorf("ambiguous session id: %s matches %s and others", ref, strings.Join(sessions, ", ")))
 	}
 	return sessions[0], trace.Tree(spans), nil
 }

@@ -25,7 +25,7 @@ import (
 func addWorld(root *cobra.Command, a *app) {
 	cmd := &cobra.Command{
 		Use:   "world",
-		Short: "throw-away views of the machine: run, list, gc, doctor",
+		Short: "run commands in throw-away views of the machine",
 	}
 	cmd.AddCommand(worldRunCommand(a), worldListCommand(a), worldGCCommand(a), worldDoctorCommand(a))
 	root.AddCommand(cmd)
@@ -45,7 +45,7 @@ func (f *worldRunFlags) flagSet() *pflag.FlagSet {
 	fs.SetInterspersed(false)
 	f.register(fs)
 	fs.StringVarP(&f.command, "command", "c", "", "run this command with the shell; words that follow are its $0, $1 …")
-	fs.StringVarP(&f.cwd, "cwd", "C", "", "run in this directory")
+	fs.StringVarP(&f.cwd, "cwd", "C", "", "run in this `DIRECTORY`")
 	return fs
 }
 
@@ -187,7 +187,7 @@ func worldListCommand(a *app) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "show living and left-over worlds",
+		Short: "show running and left-over worlds",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			states, err := state.List(rerun.Dirs(a.cfg))
@@ -211,7 +211,7 @@ func worldGCCommand(a *app) *cobra.Command {
 	var asJSON, dryRun bool
 	cmd := &cobra.Command{
 		Use:   "gc",
-		Short: "remove what crashed worlds left behind; living worlds are never touched",
+		Short: "remove what crashed worlds left behind; never touch running worlds",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			found, err := state.GC(rerun.Dirs(a.cfg), dryRun)

@@ -217,7 +217,7 @@ func TestVariables(t *testing.T) {
 // REC9, WLD10: a setting with an invalid value counts as not set. The problem says what it may be
 // and what is used.
 func TestProblems(t *testing.T) {
-	const flag, number = "1 or 0", "a whole number from 0 on"
+	const flag, number = "1 or 0", "a whole number, 0 or more"
 	cores := strconv.Itoa(2 * runtime.NumCPU())
 	want := []Problem{
 		{"SHIM_FSYNC", "yes", flag, "0", false},

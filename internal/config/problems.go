@@ -58,7 +58,7 @@ func (s *settings) count(name string, otherwise int) int {
 	case errors.Is(err, strconv.ErrRange) && n > 0:
 		s.reject(name, fmt.Sprintf("a whole number up to %d", math.MaxInt), strconv.Itoa(otherwise))
 	case err != nil || n < 0:
-		s.reject(name, "a whole number from 0 on", strconv.Itoa(otherwise))
+		s.reject(name, "a whole number, 0 or more", strconv.Itoa(otherwise))
 	default:
 		return n
 	}

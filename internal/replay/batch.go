@@ -55,7 +55,7 @@ func Sum(replays []*Report) (status, reason string, unstable []string) {
 		case v.Result == Same && status == NotRecorded:
 			status = Same
 			if v.Stdout == NotRecorded && v.Stderr == NotRecorded && v.Files == NotRecorded {
-				reason = "exit code; no more was recorded"
+				reason = "only the exit code was recorded"
 			}
 		}
 	}

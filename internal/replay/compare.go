@@ -100,7 +100,7 @@ func compareStream(when string, was, is trace.Stream) string {
 	case was.Bytes == is.Bytes && was.SHA256 == is.SHA256:
 		return Same
 	case was.Bytes == is.Bytes:
-		return fmt.Sprintf("%s %d bytes, now as many others", when, was.Bytes)
+		return fmt.Sprintf("both %d bytes", was.Bytes)
 	}
 	return fmt.Sprintf("%s %d bytes, now %d", when, was.Bytes, is.Bytes)
 }

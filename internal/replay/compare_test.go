@@ -21,7 +21,7 @@ func TestCompareOutput(t *testing.T) { // RPL7
 	if diff := cmp.Diff(want, v); diff != "" {
 		t.Errorf("verdict (-want +got):\n%s", diff)
 	}
-	if v := Compare(span, nil, &Run{Capture: printed("aa", "cc")}, nil); v.Stderr != "recorded 2 bytes, now as many others" {
+	if v := Compare(span, nil, &Run{Capture: printed("aa", "cc")}, nil); v.Stderr != "both 2 bytes" {
 		t.Errorf("stderr %q", v.Stderr)
 	}
 	if v := Compare(span, nil, &Run{}, nil); v.Stdout != "not recorded" || v.Result != "same" {
@@ -36,7 +36,7 @@ func TestComparePrevious(t *testing.T) { // RPL7
 	want := &trace.Verdict{
 		Result: "same", Exit: "same", Stdout: "not recorded", Stderr: "not recorded", Files: "not recorded",
 		Previous: &trace.Replay{
-			SpanID: "spn_1", Result: "differs", Exit: "before 1, now 0", Stdout: "same", Stderr: "before 1 bytes, now as many others", Files: "same",
+			SpanID: "spn_1", Result: "differs", Exit: "before 1, now 0", Stdout: "same", Stderr: "both 1 bytes", Files: "same",
 		},
 	}
 	if diff := cmp.Diff(want, v); diff != "" {

@@ -105,7 +105,7 @@ func (p *Plan) setArgv(span trace.Record) error {
 		p.Argv = []string{"bash", "-lc", p.Cmd}
 		p.Mode = "bash -lc"
 	default:
-		return &Error{Err: fmt.Errorf("span %s holds no command", span.SpanID)}
+		return &Error{Err: fmt.Errorf("span %s has no command", span.SpanID)}
 	}
 	if nested := nestedShell(p.Cmd); nested != "" && p.Mode != "argv" && p.Shell != "" {
 		p.Mode += " (" + nested + ")"
@@ -126,13 +126,13 @@ func foreign(span trace.Record) bool { return span.TraceSchemaVersion < 1 }
 // checkCwd makes sure that the command can start where it did.
 func checkCwd(span trace.Record) error {
 	if !filepath.IsAbs(span.Cwd) {
-		return &Error{Err: fmt.Errorf("span %s holds no absolute working directory", span.SpanID)}
+		return &Error{Err: fmt.Errorf("span %s has no absolute working directory", span.SpanID)}
 	}
 	info, err := os.Stat(span.Cwd)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return &Error{
-			Err:  fmt.Errorf("working directory %s of span %s does not exist any more", span.Cwd, span.SpanID),
+			Err:  fmt.Errorf("working directory %s of span %s no longer exists", span.Cwd, span.SpanID),
 			Hint: "make it again: mkdir -p " + ShellQuote(span.Cwd),
 		}
 	case err != nil:
@@ -141,7 +141,7 @@ func checkCwd(span trace.Record) error {
 			Hint: "replay as the user who recorded the span",
 		}
 	case !info.IsDir():
-		return &Error{Err: fmt.Errorf("working directory %s of span %s is not a directory now", span.Cwd, span.SpanID)}
+		return &Error{Err: fmt.Errorf("working directory %s of span %s is no longer a directory", span.Cwd, span.SpanID)}
 	}
 	return nil
 }

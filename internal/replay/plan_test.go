@@ -88,10 +88,10 @@ func TestPlanRefuses(t *testing.T) {
 		span             trace.Record
 	}{
 		{"stdin", "standard input", "--stdin FILE", stdin},
-		{"cwd gone", "does not exist", "mkdir -p '" + dir + "/a b'", shellSpan(dir+"/a b", "-c", "x")},
-		{"cwd is a file", "not a directory", "", shellSpan(file, "-c", "x")},
+		{"cwd gone", "no longer exists", "mkdir -p '" + dir + "/a b'", shellSpan(dir+"/a b", "-c", "x")},
+		{"cwd is a file", "no longer a directory", "", shellSpan(file, "-c", "x")},
 		{"cwd missing", "no absolute working directory", "", shellSpan("", "-c", "x")},
-		{"nothing to run", "holds no command", "", trace.Record{SpanID: "x", Cwd: dir}},
+		{"nothing to run", "has no command", "", trace.Record{SpanID: "x", Cwd: dir}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

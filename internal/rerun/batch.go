@@ -252,7 +252,7 @@ type answer struct {
 func Work(cfg config.Config, environ []string, in io.Reader, out io.Writer) error {
 	var j job
 	if err := json.NewDecoder(in).Decode(&j); err != nil {
-		return fmt.Errorf("read what to replay: %w", err)
+		return fmt.Errorf("find the spans to replay: %w", err)
 	}
 	var a answer
 	if outcome, err := j.run(cfg, environ); err != nil {

@@ -51,7 +51,7 @@ func openFiles(cfg config.Config, id string) (output, error) {
 	dir := outputDir(cfg)
 	if dir == "" {
 		return output{}, &replay.Error{
-			Err:  errors.New("there is no place for the command's output"),
+			Err:  errors.New("there is no directory for the command's output"),
 			Hint: "set HOME, or SHIM_TRACE_LOG to a file in a directory that you can write",
 		}
 	}

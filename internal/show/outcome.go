@@ -96,12 +96,12 @@ func hints(o *replay.Outcome) []string {
 	}
 	if path := replay.StillThere(*o.Was, o.Result); path != "" {
 		return []string{"a replay starts from the machine as it is now: " + fsdiff.Escape(path) +
-			" is still there from the recorded run, so it shows as modified; remove it and replay again to see it made"}
+			" still exists from the recorded run, so it shows as modified; remove it and replay again to see it created"}
 	}
 	done := o.Was.Completion
 	if done != nil && done.Exit == 0 && o.Result.Exit != 0 && o.Result.ExecErr == nil && !o.Result.TimedOut {
-		return []string{"a replay starts from the machine as it is now: if the command failed because what the recorded run made " +
-			"is still there, remove that and replay again"}
+		return []string{"a replay starts from the machine as it is now: if the command failed because files of the recorded run " +
+			"still exist, remove them and replay again"}
 	}
 	return nil
 }
