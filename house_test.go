@@ -36,16 +36,15 @@ var manyFields = map[string]bool{
 // return anything. Such a method changes state that its caller cannot see. The numbers may only
 // shrink.
 var methodsWithoutValues = map[string]int{
-	"internal/cli":               1,
-	"internal/prestart":          8,
-	"internal/redact":            7,
-	"internal/shell":             1,
-	"internal/shim":              1,
-	"internal/show":              1,
-	"internal/world":             1,
-	"internal/world/net/netlink": 2,
-	"internal/world/boot":        8,
-	"trace":                      1,
+	"internal/cli":        1,
+	"internal/prestart":   8,
+	"internal/redact":     7,
+	"internal/shell":      1,
+	"internal/shim":       1,
+	"internal/show":       1,
+	"internal/world":      1,
+	"internal/world/boot": 8,
+	"trace":               1,
 }
 
 // wideComments are the packages whose comments are still wider than maxCommentWidth.
@@ -64,12 +63,6 @@ var wideComments = map[string]bool{
 	"internal/testenv":                    true,
 	"internal/world/landlock":             true,
 	"internal/world/layout":               true,
-	"internal/world/net/dns":              true,
-	"internal/world/net/netlink":          true,
-	"internal/world/net/netlog":           true,
-	"internal/world/net/netns":            true,
-	"internal/world/net/netns/netnstest":  true,
-	"internal/world/net/nft":              true,
 	"internal/world/boot":                 true,
 	"internal/world/snapshot":             true,
 	"internal/world/tree":                 true,

@@ -16,8 +16,7 @@ func TestMoreAttemptsThanKept(t *testing.T) {
 	must(t, err)
 	defer w.Close()
 	r := &run{w: w, res: w.newResult(), net: network{log: -1, dns: -1}}
-	r.net.seen.Max = 1
-	for port := range uint16(2) {
+	for port := range uint16(netlog.MaxEvents + 1) {
 		r.net.seen.Add(netlog.Event{Proto: "tcp", Dst: netip.MustParseAddr("192.0.2.1"), Port: port})
 	}
 	r.collect()

@@ -18,8 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestLookup proves NET3 with the system's own resolver: a name does not exist, at once, and the report
-// has it, while the question itself is no attempt to reach somebody.
+// TestLookup proves NET3 with the system's own resolver: a name does not exist, at once, and the
+// report has it. The question itself is not reported as an attempt.
 func TestLookup(t *testing.T) {
 	netnstest.Each(t, func(t *testing.T) {
 		log := network(t)
@@ -74,8 +74,8 @@ func TestLookup(t *testing.T) {
 	})
 }
 
-// network makes the network of a world of the current namespace. The result is the socket that reports
-// the attempts.
+// network makes the network of a world of the current namespace. The result is the socket that
+// reports the attempts.
 func network(t *testing.T) (log int) {
 	t.Helper()
 	rules, err := nft.Table("spn_0123", netlog.Group, netns.Addrs(true)...)

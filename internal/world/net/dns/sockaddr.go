@@ -10,8 +10,8 @@ import (
 // Port is the port of a name server.
 const Port = 53
 
-// Sockaddr returns the bytes of a struct sockaddr_in or sockaddr_in6, for a process that makes its own system
-// calls: socket(2) with [Domain], and bind(2) with these.
+// Sockaddr returns the bytes of a struct sockaddr_in or sockaddr_in6 for a process that makes its
+// own system calls: socket(2) with [Domain], then bind(2) with these bytes.
 //
 // Source: ip(7), "Address format"; ipv6(7), "Address format".
 func Sockaddr(addr netip.AddrPort) []byte {

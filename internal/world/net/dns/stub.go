@@ -1,9 +1,8 @@
-// Package dns is what a world sees of the networks outside.
+// Package dns is the name server of a world.
 //
-// So far that is nothing but a name server, the [Stub]: it answers every question with NXDOMAIN
-// and remembers the names, so that a report can say whom a command meant to reach and not
-// only that it did not get there. Its sockets are made inside the world, by the world's first
-// process, and served from outside. Which packets may pass is decided by package nft.
+// The [Stub] answers every question with NXDOMAIN and keeps the names, so that a report can show
+// whom a command wanted to reach. The init process makes its sockets inside the world, and the
+// supervisor answers from outside. Package nft decides which packets may pass.
 package dns
 
 import (
@@ -14,11 +13,11 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// MaxNames is how many names a [Stub] remembers.
+// MaxNames is how many names a [Stub] keeps.
 const MaxNames = 10000
 
-// Stub is a name server that knows no name. The zero value is ready. Its methods may be called from
-// several goroutines.
+// Stub is a name server without names. The zero value is ready. Several goroutines may call its
+// methods.
 type Stub struct {
 	mu    sync.Mutex
 	seen  map[string]struct{}
@@ -26,8 +25,9 @@ type Stub struct {
 	more  bool
 }
 
-// Names returns each name that was asked for, once, in the order of first appearance: in lower case, without the
-// dot at the end, and bytes that are neither letters, digits, '-' nor '_' as \DDD. The root is ".".
+// Names returns each name that was asked for once, in the order of first appearance: in lower case,
+// without the dot at the end, and with \DDD for bytes other than letters, digits, '-' and '_'. The
+// root is ".".
 //
 // Source: RFC 4343, section 2.1.
 func (s *Stub) Names() []string {
@@ -43,8 +43,8 @@ func (s *Stub) More() bool {
 	return s.more
 }
 
-// Answer returns the answer to one message and remembers the name in it. It is nil for what is no question at
-// all, such as an answer.
+// Answer returns the answer to one message and keeps the name in it. It is nil if the message is no
+// question, for example an answer.
 //
 // Source: RFC 1035, section 4.1; RFC 6895, section 2.3, for the codes.
 func (s *Stub) Answer(query []byte) []byte {
@@ -88,7 +88,7 @@ func (s *Stub) remember(name string) {
 	s.names = append(s.names, name)
 }
 
-// escape returns the name in the form that [Stub.Names] promises.
+// escape returns the name in the form that [Stub.Names] documents.
 func escape(name dnsmessage.Name) string {
 	var b strings.Builder
 	for _, c := range name.Data[:name.Length] {

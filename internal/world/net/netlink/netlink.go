@@ -1,11 +1,10 @@
 // Package netlink writes and reads netlink messages.
 //
-// A netlink request is a header followed by a fixed part and attributes; an
-// attribute has a length, a type and a value, padded to four bytes, and may nest other
-// attributes. Several messages in one slice are a batch, which one sendto(2) hands to the
-// kernel. [Batch] builds such a slice; it costs microseconds and makes no system
-// call, so that the bytes can be prepared for a process that may not allocate.
-// What the messages mean is left to the packages netns, nft and netlog.
+// A netlink request is a header, a fixed part and attributes. An attribute has a length, a type and
+// a value, padded to four bytes, and may hold other attributes. Several messages in one slice are a
+// batch, which one sendto(2) sends to the kernel. [Batch] builds such a slice without a system
+// call, so that the bytes can be prepared for a process that must not allocate. The packages netns,
+// nft and netlog know what messages mean.
 //
 // Source: netlink(7); Linux Documentation/userspace-api/netlink/intro.rst.
 package netlink
@@ -23,10 +22,10 @@ const HeaderLen = 16
 // The kernel always answers a message with Ack, and one without it only if it failed: a message of
 // [TypeError] whose first four bytes are 0 or a negative errno. So a batch with Ack on its last
 // message succeeded if and only if no answer has an errno and the last message has an answer. The
-// second condition matters: the kernel skips what it cannot parse without an error. Read all answers:
-// a commit of nf_tables that fails answers with the sequence number of the first message, and may
-// still acknowledge the others. rtnetlink, nf_tables and NFLOG finish the batch before sendto(2)
-// returns, so every answer can be read by then.
+// second condition matters: the kernel skips what it cannot parse without an error. Read all
+// answers: a commit of nf_tables that fails answers with the sequence number of the first message,
+// and may still acknowledge the others. rtnetlink, nf_tables and NFLOG finish the batch before
+// sendto(2) returns, so every answer can be read by then.
 //
 // Source: netlink(7), "Standard flag bits".
 const (
@@ -48,25 +47,24 @@ const (
 // nested marks the type of an attribute that holds attributes (NLA_F_NESTED).
 const nested = 0x8000
 
-// Batch is a growing list of messages. The zero value is an empty one, whose
-// first message gets sequence number 1.
+// Batch is a growing list of messages. The zero value is empty; its first message gets sequence
+// number 1.
 type Batch struct {
 	buf []byte
 	msg int // where the current message begins
 	seq uint32
 }
 
-// Grow makes room for n bytes, to save copying.
+// Grow makes room for n bytes.
 func (b *Batch) Grow(n int) {
 	if cap(b.buf)-len(b.buf) < n {
 		b.buf = append(make([]byte, 0, len(b.buf)+n), b.buf...)
 	}
 }
 
-// Message begins a message and closes the one before. [Request] is added to flags.
+// Message ends the current message and begins another. It adds [Request] to flags.
 func (b *Batch) Message(typ, flags uint16) {
-	b.close()
-	b.msg = len(b.buf)
+	b.msg = len(b.Bytes())
 	b.seq++
 	b.buf = append(b.buf, 0, 0, 0, 0)
 	b.buf = binary.NativeEndian.AppendUint16(b.buf, typ)
@@ -75,26 +73,20 @@ func (b *Batch) Message(typ, flags uint16) {
 	b.buf = append(b.buf, 0, 0, 0, 0) // port id: the kernel fills it in
 }
 
-// Bytes closes the last message and returns the batch.
+// Bytes ends the last message and returns the batch.
 func (b *Batch) Bytes() []byte {
-	b.close()
-	return b.buf
-}
-
-func (b *Batch) close() {
 	if len(b.buf) > b.msg {
 		binary.NativeEndian.PutUint32(b.buf[b.msg:], uint32(len(b.buf)-b.msg))
 	}
+	return b.buf
 }
 
 // Raw appends the fixed part of a message, padded to four bytes.
 func (b *Batch) Raw(p ...byte) {
-	b.buf = append(b.buf, p...)
-	b.pad()
+	b.buf = padded(append(b.buf, p...))
 }
 
-// Nest begins an attribute that holds the attributes that follow, up to [Batch.End] with
-// the mark that Nest returned.
+// Nest begins an attribute that holds the attributes that follow, up to [Batch.End] with this mark.
 func (b *Batch) Nest(typ uint16) (mark int) {
 	mark = len(b.buf)
 	b.header(typ|nested, 0)
@@ -109,15 +101,13 @@ func (b *Batch) End(mark int) {
 // Attr appends an attribute with the value p.
 func (b *Batch) Attr(typ uint16, p ...byte) {
 	b.header(typ, len(p))
-	b.buf = append(b.buf, p...)
-	b.pad()
+	b.buf = padded(append(b.buf, p...))
 }
 
 // Text appends an attribute with s and a zero byte.
 func (b *Batch) Text(typ uint16, s string) {
 	b.header(typ, len(s)+1)
-	b.buf = append(append(b.buf, s...), 0)
-	b.pad()
+	b.buf = padded(append(append(b.buf, s...), 0))
 }
 
 // Native32 appends an attribute with v in the machine's byte order, as rtnetlink wants it.
@@ -146,10 +136,11 @@ func (b *Batch) header(typ uint16, n int) {
 	b.buf = binary.NativeEndian.AppendUint16(b.buf, typ)
 }
 
-func (b *Batch) pad() {
-	for len(b.buf)%4 != 0 {
-		b.buf = append(b.buf, 0)
+func padded(b []byte) []byte {
+	for len(b)%4 != 0 {
+		b = append(b, 0)
 	}
+	return b
 }
 
 // Header is the header of a message that was received.
@@ -158,8 +149,8 @@ type Header struct {
 	Seq         uint32
 }
 
-// Messages yields the messages in p: header and what follows it. It ends at the first
-// message that does not fit.
+// Messages yields the header and the content of each message in p. It stops at the first message
+// that is cut.
 func Messages(p []byte) iter.Seq2[Header, []byte] {
 	return func(yield func(Header, []byte) bool) {
 		for len(p) >= HeaderLen {
@@ -180,8 +171,8 @@ func Messages(p []byte) iter.Seq2[Header, []byte] {
 	}
 }
 
-// Attrs yields the attributes in p: type without its flag bits, and value. It ends at the first
-// attribute that does not fit.
+// Attrs yields the type, without its flag bits, and the value of each attribute in p. It stops at
+// the first attribute that is cut.
 func Attrs(p []byte) iter.Seq2[uint16, []byte] {
 	return func(yield func(uint16, []byte) bool) {
 		for len(p) >= 4 {

@@ -11,18 +11,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrMalformed is the error for a datagram that is not of the kernel's making.
+// ErrMalformed is the error for a datagram that the kernel would not send.
 var ErrMalformed = errors.New("malformed NFLOG message")
 
-// Decode returns the attempts in one datagram of a socket that [Bind] connected, which may hold several
-// messages. What is no packet (the answer to Bind, for one) is passed over, and so is what the
-// kernel itself sends to find neighbours and routers: packets of ICMPv6 types 130 to 137, 143 and 151 to 153 that
-// have no owner. A command that sends such a packet has an owner, and is reported.
+// Decode returns the attempts in one datagram of a socket that [Bind] connected. A datagram may
+// hold several messages. Decode skips messages without a packet, such as the answer to Bind, and
+// the packets with which the kernel itself finds neighbours and routers: ICMPv6 of types 130 to
+// 137, 143 and 151 to 153 without an owner. If a command sends such a packet, the packet has an
+// owner and is reported.
 //
-// A datagram that is cut short or makes no sense gives [ErrMalformed] and the events before that place.
+// The error is [ErrMalformed] for a datagram that is cut or invalid; the events before that place
+// are returned too.
 //
-// Source: Linux include/uapi/linux/netfilter/nfnetlink_log.h; RFC 4861, section 4; RFC 3810, section 5;
-// RFC 4286, section 2.
+// Source: Linux include/uapi/linux/netfilter/nfnetlink_log.h; RFC 4861, section 4; RFC 3810,
+// section 5; RFC 4286, section 2.
 func Decode(datagram []byte) ([]Event, error) {
 	var events []Event
 	used := 0
@@ -69,7 +71,8 @@ func neighbours(kind byte) bool {
 	return kind >= 130 && kind <= 137 || kind == 143 || kind >= 151 && kind <= 153
 }
 
-// address fills in destination, protocol and port from the packet p. kind is the type of an ICMP message.
+// address fills in destination, protocol and port from the packet p. kind is the type of an ICMP
+// message.
 func (e *Event) address(p []byte) (kind byte, err error) {
 	if len(p) == 0 {
 		return 0, ErrMalformed
@@ -100,7 +103,8 @@ func (e *Event) ipv4(p []byte) (kind byte, err error) {
 
 // ipv6 reads an IPv6 header and follows the chain of extension headers.
 //
-// Source: RFC 8200, sections 3 and 4; RFC 4302, section 2.2, for the length of an authentication header.
+// Source: RFC 8200, sections 3 and 4; RFC 4302, section 2.2, for the length of an authentication
+// header.
 func (e *Event) ipv6(p []byte) (kind byte, err error) {
 	if len(p) < 40 {
 		return 0, ErrMalformed
@@ -126,8 +130,7 @@ func (e *Event) ipv6(p []byte) (kind byte, err error) {
 	return e.transport(proto, rest), nil
 }
 
-// transport fills in protocol and port from what the IP header carries: p, of which
-// nothing may be left.
+// transport fills in protocol and port from p, the content of the IP packet. It may be empty.
 func (e *Event) transport(proto byte, p []byte) (kind byte) {
 	ports := false
 	switch proto {

@@ -1,32 +1,27 @@
 package netlog
 
-// Distinct keeps each attempt once, in the order of first appearance. Two attempts are the same if
-// protocol, address and port are; the owner of the first is kept.
-// The zero value is ready and holds up to [DefaultMax].
+// Distinct keeps each attempt once, in the order of first appearance, at most [MaxEvents]. Two
+// attempts are the same if protocol, address and port are; the owner of the first is kept. The zero
+// value is ready.
 type Distinct struct {
-	Max  int  // attempts to keep; 0 means DefaultMax
-	More bool // others came after Max
+	More bool // others came after MaxEvents
 
 	seen   map[Event]struct{}
 	events []Event
 }
 
-// DefaultMax is how many attempts a [Distinct] keeps if nothing else is said.
-const DefaultMax = 10000
+// MaxEvents is how many attempts a [Distinct] keeps.
+const MaxEvents = 10000
 
-// Add adds what is new in events.
+// Add adds the events that are new.
 func (d *Distinct) Add(events ...Event) {
-	limit := d.Max
-	if limit == 0 {
-		limit = DefaultMax
-	}
 	for _, e := range events {
 		key := e
 		key.UID = 0
 		if _, old := d.seen[key]; old {
 			continue
 		}
-		if len(d.events) >= limit {
+		if len(d.events) >= MaxEvents {
 			d.More = true
 			continue
 		}

@@ -96,7 +96,7 @@ func TestDecodeSeveral(t *testing.T) {
 	}
 }
 
-// TestDecodeNoise shows that what the kernel sends by itself is nobody's attempt.
+// TestDecodeNoise shows that packets of the kernel itself are not attempts.
 func TestDecodeNoise(t *testing.T) {
 	for _, kind := range []byte{131, 133, 134, 135, 136, 143, 151} {
 		if got, err := Decode(message(-1, v6(58, kind, 0))); err != nil || len(got) != 0 {
@@ -150,16 +150,22 @@ func TestEventString(t *testing.T) {
 }
 
 func TestDistinct(t *testing.T) {
-	d := Distinct{Max: 2}
-	a, b, c := Event{"tcp", dst4, 1, 5}, Event{"tcp", dst4, 2, 5}, Event{"tcp", dst4, 3, 5}
+	var d Distinct
+	a, b := Event{"tcp", dst4, 1, 5}, Event{"tcp", dst4, 2, 5}
 	other := a
 	other.UID = 6
 	d.Add(b, a, other, b)
-	if d.More {
-		t.Error("More is true before the cap")
+	if got := d.Events(); len(got) != 2 || got[0] != b || got[1] != a {
+		t.Errorf("Events() = %v, want [%v %v]", got, b, a)
 	}
-	d.Add(c, a)
-	if got := d.Events(); len(got) != 2 || got[0] != b || got[1] != a || !d.More {
-		t.Errorf("Events() = %v, More = %v, want [%v %v], true", got, d.More, b, a)
+	for port := range uint16(MaxEvents - 2) {
+		d.Add(Event{"udp", dst4, port, 5})
+	}
+	if d.More {
+		t.Errorf("More is true after %d events", len(d.Events()))
+	}
+	d.Add(Event{"sctp", dst4, 1, 5}, a)
+	if got := d.Events(); len(got) != MaxEvents || !d.More {
+		t.Errorf("%d events, More = %v, want %d, true", len(got), d.More, MaxEvents)
 	}
 }

@@ -69,7 +69,7 @@ func TestBatch(t *testing.T) {
 	})
 }
 
-// wantLocal wants one route to all of IPv4.
+// wantLocal checks that there is one route to all of IPv4.
 func wantLocal(t *testing.T) {
 	t.Helper()
 	const want = "local default dev lo scope host src 10.250.0.1"

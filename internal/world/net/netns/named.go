@@ -17,24 +17,25 @@ import (
 // Source: ip-netns(8).
 const Dir = "/run/netns"
 
-// Prefix begins the name of every namespace that we make. Others are never touched.
+// Prefix begins the name of every namespace that we make. We never touch others.
 const Prefix = "substrate-"
 
-// ErrName is the error for a name that is not [Prefix] and more, or not [A-Za-z0-9_-]{1,80}.
+// ErrName is the error for a name that does not begin with [Prefix] or is not [A-Za-z0-9_-]{1,80}.
 var ErrName = errors.New("not a name for a network namespace")
 
-// ErrForeign is the error for a file that has our name but was not made by us.
+// ErrForeign is the error for a file with such a name that we did not make.
 var ErrForeign = errors.New("not made by substrate")
 
-// maxStack is how many mounts [Unbind] takes off one file.
+// maxStack is how many mounts [Unbind] removes from one file.
 const maxStack = 16
 
-// Bind gives the network namespace that is open as fd a name: /run/netns/NAME, as `ip netns add` would. The file
-// keeps the namespace alive until [Unbind]. /run/netns is made if it is missing. The error is
-// [ErrName], or wraps [fs.ErrExist] if the name is taken. The caller needs CAP_SYS_ADMIN.
+// Bind gives the network namespace that is open as fd a name, the file /run/netns/NAME, as `ip
+// netns add` does. The file keeps the namespace alive until [Unbind]. Bind makes /run/netns if it
+// is missing. The error is [ErrName], or wraps [fs.ErrExist] if the name is taken. The caller needs
+// CAP_SYS_ADMIN.
 //
-// Unlike ip-netns(8), Bind does not make /run/netns a shared mount of its own, which would outlive the world.
-// Where /run is not shared either, a process in another mount namespace does not see the name.
+// Unlike ip-netns(8), Bind does not make /run/netns a shared mount, which would outlive the world.
+// Unless /run is shared, a process in another mount namespace does not see the name.
 func Bind(fd int, name string) error {
 	path, err := file(name)
 	if err != nil {
@@ -57,9 +58,10 @@ func Bind(fd int, name string) error {
 	return nil
 }
 
-// Unbind takes away what [Bind] made, also what is left of a Bind that was interrupted. That there is nothing is no
-// error. The namespace goes on as long as it has processes. The error is [ErrName], or [ErrForeign] if the
-// file is not an empty one, or something else than a network namespace is mounted on it; nothing is changed then.
+// Unbind removes what [Bind] made, also what an interrupted Bind left. If there is nothing it
+// returns nil. The namespace exists as long as it has processes. The error is [ErrName], or
+// [ErrForeign] if the file is not empty or something else is mounted on it; then Unbind changes
+// nothing.
 func Unbind(name string) error {
 	path, err := file(name)
 	if err != nil {
@@ -84,7 +86,7 @@ func Unbind(name string) error {
 	return fmt.Errorf("unmount %s: still mounted after %d times: %w", path, maxStack, ErrForeign)
 }
 
-// statfs tells about the file system of path itself, not of what a link there points to.
+// statfs is statfs(2) that does not follow a link at path.
 func statfs(path string, st *unix.Statfs_t) error {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -94,7 +96,7 @@ func statfs(path string, st *unix.Statfs_t) error {
 	return unix.Fstatfs(fd, st)
 }
 
-// unlink removes the file that Bind makes, and no other.
+// unlink removes the file if it is one that Bind makes.
 func unlink(path string) error {
 	fi, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {

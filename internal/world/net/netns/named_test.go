@@ -19,7 +19,7 @@ import (
 
 const ours = netns.Prefix + "spn_0123"
 
-// emptyRun puts an empty /run over that of the host.
+// emptyRun mounts an empty /run over that of the host.
 func emptyRun(t *testing.T) {
 	t.Helper()
 	if err := unix.Mount("none", "/run", "tmpfs", 0, ""); err != nil {
@@ -94,7 +94,8 @@ func wantNothing(t *testing.T) {
 	}
 }
 
-// TestUnbindInterrupted proves that what any moment of a Bind leaves behind can be removed.
+// TestUnbindInterrupted proves that Unbind removes what an interrupted Bind left, whenever that
+// was.
 func TestUnbindInterrupted(t *testing.T) {
 	netnstest.Root(t, func(t *testing.T) {
 		emptyRun(t)
@@ -127,7 +128,7 @@ func TestUnbindInterrupted(t *testing.T) {
 	})
 }
 
-// TestUnbindForeign proves that what is not ours stays.
+// TestUnbindForeign proves that Unbind leaves files alone that Bind did not make.
 func TestUnbindForeign(t *testing.T) {
 	netnstest.Root(t, func(t *testing.T) {
 		emptyRun(t)

@@ -9,9 +9,9 @@ import (
 func native(v uint32) []byte { return binary.NativeEndian.AppendUint32(nil, v) }
 
 // V6Enabled reports whether a new network namespace will have IPv6. It is false if the kernel was
-// built or started without IPv6 (ipv6.disable=1), and if it starts interfaces without
-// (ipv6.disable_ipv6=1). The sysctl disable_ipv6 of the host counts only
-// where new namespaces take it over.
+// built or started without IPv6 (ipv6.disable=1) or disables it on interfaces
+// (ipv6.disable_ipv6=1). The sysctl disable_ipv6 of the host counts only if new namespaces inherit
+// it.
 //
 // Source: Linux Documentation/networking/ipv6.rst; Documentation/admin-guide/sysctl/net.rst,
 // "devconf_inherit_init_net".
@@ -34,7 +34,7 @@ func V6Enabled() bool {
 
 // firstByte returns the first byte of a file, 0 if it cannot be read.
 func firstByte(path string) byte {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0) // a third of the price of an os.File
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0) // an os.File takes three times as long
 	if err != nil {
 		return 0
 	}

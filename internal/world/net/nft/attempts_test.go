@@ -22,8 +22,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ready makes the network of a world of the current namespace. The result is the socket that reports the
-// attempts.
+// ready makes the network of a world of the current namespace. The result is the socket that
+// reports the attempts.
 func ready(t testing.TB) (log int) {
 	t.Helper()
 	rules, err := nft.Table("spn_0123", netlog.Group, netns.Addrs(true)...)
@@ -46,7 +46,7 @@ func ready(t testing.TB) (log int) {
 // soon is how long a refusal may take; without the reject rule it takes minutes.
 const soon = time.Second
 
-// refused makes an attempt and wants it to fail at once.
+// refused checks that an attempt fails at once.
 func refused(t *testing.T, network, addr string) {
 	t.Helper()
 	start := time.Now()
@@ -69,7 +69,7 @@ func attempt(network, addr string) error {
 	if err := c.SetDeadline(time.Now().Add(2 * soon)); err != nil {
 		return err
 	}
-	// The packet is dropped under the sender's hands, which is EPERM; the answer is there too.
+	// The write fails with EPERM since the packet is dropped; the answer arrives too.
 	if _, err := c.Write([]byte("x")); err != nil && !errors.Is(err, syscall.EPERM) {
 		return err
 	}
@@ -77,7 +77,7 @@ func attempt(network, addr string) error {
 	return err
 }
 
-// raw sends p over a raw socket and wants it to fail.
+// raw checks that sending p over a raw socket fails.
 func raw(t *testing.T, proto int, to string, p []byte) {
 	t.Helper()
 	a := netip.MustParseAddr(to)
@@ -155,7 +155,7 @@ func TestAttemptsAreNotLimited(t *testing.T) {
 	})
 }
 
-// TestLoopback proves NET1: programs of a world can talk to each other, unseen.
+// TestLoopback proves NET1: programs of a world can talk to each other, and nothing is reported.
 func TestLoopback(t *testing.T) {
 	netnstest.Each(t, func(t *testing.T) {
 		log := ready(t)
@@ -219,8 +219,8 @@ func roundTrip(t *testing.T, from, to net.Conn) {
 	}
 }
 
-// TestListenersHearNothing proves NET1: what goes to foreign addresses over lo reaches nobody, not
-// even who listens on every address. A rule that accepts by interface fails here.
+// TestListenersHearNothing proves NET1: packets to foreign addresses over lo reach nobody, not even
+// a socket that listens on every address. A rule that accepts by interface fails here.
 func TestListenersHearNothing(t *testing.T) {
 	netnstest.Each(t, func(t *testing.T) {
 		ready(t)

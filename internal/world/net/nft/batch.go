@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Batch returns the one nf_tables transaction that makes the table. Send it in one sendto(2) on a
+// Batch returns the nf_tables transaction that makes the table. Send it in one sendto(2) on a
 // NETLINK_NETFILTER socket made inside the world's network namespace, with CAP_NET_ADMIN over it.
 //
 // Only the last rule asks for an acknowledgement, see [netlink.Ack]. A kernel that lacks one of the
@@ -55,7 +55,7 @@ func message(b *netlink.Batch, typ, flags uint16) {
 }
 
 func (r Ruleset) set(b *netlink.Batch, s Set, id uint32) {
-	// The types are numbers that only nft(8) gives a meaning to.
+	// Only nft(8) knows what the numbers of types mean.
 	typ, n := uint32(7), uint32(4) // ipv4_addr
 	if s.V6 {
 		typ, n = 8, 16 // ipv6_addr

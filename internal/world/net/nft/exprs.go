@@ -22,14 +22,12 @@ const (
 	nfAccept = 1 // NF_ACCEPT of include/uapi/linux/netfilter.h
 )
 
-// element begins an expression called name and returns the marks that close it.
-func element(b *netlink.Batch, name string) (outer, data int) {
-	outer = b.Nest(unix.NFTA_LIST_ELEM)
+// element appends the expression called name, with the attributes that fill adds.
+func element(b *netlink.Batch, name string, fill func()) {
+	outer := b.Nest(unix.NFTA_LIST_ELEM)
 	b.Text(unix.NFTA_EXPR_NAME, name)
-	return outer, b.Nest(unix.NFTA_EXPR_DATA)
-}
-
-func closeElement(b *netlink.Batch, outer, data int) {
+	data := b.Nest(unix.NFTA_EXPR_DATA)
+	fill()
 	b.End(data)
 	b.End(outer)
 }
@@ -41,52 +39,52 @@ func value(b *netlink.Batch, typ uint16, v []byte) {
 	b.End(m)
 }
 
-// meta loads a fact about the packet.
+// meta loads a property of the packet.
 type meta uint32
 
 func (e meta) add(b *netlink.Batch) {
-	o, d := element(b, "meta")
-	b.Big32(unix.NFTA_META_KEY, uint32(e))
-	b.Big32(unix.NFTA_META_DREG, reg1)
-	closeElement(b, o, d)
+	element(b, "meta", func() {
+		b.Big32(unix.NFTA_META_KEY, uint32(e))
+		b.Big32(unix.NFTA_META_DREG, reg1)
+	})
 }
 
 // payload loads n bytes at an offset of a header.
 type payload struct{ base, offset, n uint32 }
 
 func (e payload) add(b *netlink.Batch) {
-	o, d := element(b, "payload")
-	b.Big32(unix.NFTA_PAYLOAD_DREG, reg1)
-	b.Big32(unix.NFTA_PAYLOAD_BASE, e.base)
-	b.Big32(unix.NFTA_PAYLOAD_OFFSET, e.offset)
-	b.Big32(unix.NFTA_PAYLOAD_LEN, e.n)
-	closeElement(b, o, d)
+	element(b, "payload", func() {
+		b.Big32(unix.NFTA_PAYLOAD_DREG, reg1)
+		b.Big32(unix.NFTA_PAYLOAD_BASE, e.base)
+		b.Big32(unix.NFTA_PAYLOAD_OFFSET, e.offset)
+		b.Big32(unix.NFTA_PAYLOAD_LEN, e.n)
+	})
 }
 
 // ctState loads the state of the flow.
 type ctState struct{}
 
 func (ctState) add(b *netlink.Batch) {
-	o, d := element(b, "ct")
-	b.Big32(unix.NFTA_CT_KEY, unix.NFT_CT_STATE)
-	b.Big32(unix.NFTA_CT_DREG, reg1)
-	closeElement(b, o, d)
+	element(b, "ct", func() {
+		b.Big32(unix.NFTA_CT_KEY, unix.NFT_CT_STATE)
+		b.Big32(unix.NFTA_CT_DREG, reg1)
+	})
 }
 
-// mask keeps the bits of the register that are set in it.
+// mask clears the bits of the register that are not set in it.
 type mask []byte
 
 func (e mask) add(b *netlink.Batch) {
-	o, d := element(b, "bitwise")
-	b.Big32(unix.NFTA_BITWISE_SREG, reg1)
-	b.Big32(unix.NFTA_BITWISE_DREG, reg1)
-	b.Big32(unix.NFTA_BITWISE_LEN, uint32(len(e)))
-	value(b, unix.NFTA_BITWISE_MASK, e)
-	value(b, unix.NFTA_BITWISE_XOR, make([]byte, len(e)))
-	closeElement(b, o, d)
+	element(b, "bitwise", func() {
+		b.Big32(unix.NFTA_BITWISE_SREG, reg1)
+		b.Big32(unix.NFTA_BITWISE_DREG, reg1)
+		b.Big32(unix.NFTA_BITWISE_LEN, uint32(len(e)))
+		value(b, unix.NFTA_BITWISE_MASK, e)
+		value(b, unix.NFTA_BITWISE_XOR, make([]byte, len(e)))
+	})
 }
 
-// anyBit goes on if the register, a number, has one of its bits.
+// anyBit continues if the register, a number, has one of these bits.
 type anyBit uint32
 
 func (e anyBit) add(b *netlink.Batch) {
@@ -94,74 +92,74 @@ func (e anyBit) add(b *netlink.Batch) {
 	compare(b, unix.NFT_CMP_NEQ, make([]byte, 4))
 }
 
-// equal goes on if the register holds it.
+// equal continues if the register holds these bytes.
 type equal []byte
 
 func (e equal) add(b *netlink.Batch) { compare(b, unix.NFT_CMP_EQ, e) }
 
 func compare(b *netlink.Batch, op uint32, v []byte) {
-	o, d := element(b, "cmp")
-	b.Big32(unix.NFTA_CMP_SREG, reg1)
-	b.Big32(unix.NFTA_CMP_OP, op)
-	value(b, unix.NFTA_CMP_DATA, v)
-	closeElement(b, o, d)
+	element(b, "cmp", func() {
+		b.Big32(unix.NFTA_CMP_SREG, reg1)
+		b.Big32(unix.NFTA_CMP_OP, op)
+		value(b, unix.NFTA_CMP_DATA, v)
+	})
 }
 
-// lookup goes on if the set of that name has the register's value.
+// lookup continues if the set of that name has the value of the register.
 type lookup string
 
 func (e lookup) add(b *netlink.Batch) {
-	o, d := element(b, "lookup")
-	b.Big32(unix.NFTA_LOOKUP_SREG, reg1)
-	b.Text(unix.NFTA_LOOKUP_SET, string(e))
-	closeElement(b, o, d)
+	element(b, "lookup", func() {
+		b.Big32(unix.NFTA_LOOKUP_SREG, reg1)
+		b.Text(unix.NFTA_LOOKUP_SET, string(e))
+	})
 }
 
 // accept lets the packet pass.
 type accept struct{}
 
 func (accept) add(b *netlink.Batch) {
-	o, d := element(b, "immediate")
-	b.Big32(unix.NFTA_IMMEDIATE_DREG, verdict)
-	data := b.Nest(unix.NFTA_IMMEDIATE_DATA)
-	v := b.Nest(unix.NFTA_DATA_VERDICT)
-	b.Big32(unix.NFTA_VERDICT_CODE, nfAccept)
-	b.End(v)
-	b.End(data)
-	closeElement(b, o, d)
+	element(b, "immediate", func() {
+		b.Big32(unix.NFTA_IMMEDIATE_DREG, verdict)
+		data := b.Nest(unix.NFTA_IMMEDIATE_DATA)
+		v := b.Nest(unix.NFTA_DATA_VERDICT)
+		b.Big32(unix.NFTA_VERDICT_CODE, nfAccept)
+		b.End(v)
+		b.End(data)
+	})
 }
 
 // logGroup reports the packet to an NFLOG group.
 type logGroup uint16
 
 func (e logGroup) add(b *netlink.Batch) {
-	o, d := element(b, "log")
-	b.Big16(unix.NFTA_LOG_GROUP, uint16(e))
-	b.Big32(unix.NFTA_LOG_SNAPLEN, snapLen)
-	b.Big16(unix.NFTA_LOG_QTHRESHOLD, 1)
-	closeElement(b, o, d)
+	element(b, "log", func() {
+		b.Big16(unix.NFTA_LOG_GROUP, uint16(e))
+		b.Big32(unix.NFTA_LOG_SNAPLEN, snapLen)
+		b.Big16(unix.NFTA_LOG_QTHRESHOLD, 1)
+	})
 }
 
-// logPrefix writes the packet to the kernel's log after a text of up to 127 bytes.
+// logPrefix writes this text, of up to 127 bytes, and the packet to the kernel's log.
 type logPrefix string
 
 func (e logPrefix) add(b *netlink.Batch) {
-	o, d := element(b, "log")
-	b.Text(unix.NFTA_LOG_PREFIX, string(e))
-	closeElement(b, o, d)
+	element(b, "log", func() {
+		b.Text(unix.NFTA_LOG_PREFIX, string(e))
+	})
 }
 
-// limit goes on for that many packets a second, and five at once.
+// limit continues for that many packets a second, and for five at once.
 type limit uint64
 
 func (e limit) add(b *netlink.Batch) {
-	o, d := element(b, "limit")
-	b.Big64(unix.NFTA_LIMIT_RATE, uint64(e))
-	b.Big64(unix.NFTA_LIMIT_UNIT, 1)
-	b.Big32(unix.NFTA_LIMIT_BURST, 5)
-	b.Big32(unix.NFTA_LIMIT_TYPE, unix.NFT_LIMIT_PKTS)
-	b.Big32(unix.NFTA_LIMIT_FLAGS, 0)
-	closeElement(b, o, d)
+	element(b, "limit", func() {
+		b.Big64(unix.NFTA_LIMIT_RATE, uint64(e))
+		b.Big64(unix.NFTA_LIMIT_UNIT, 1)
+		b.Big32(unix.NFTA_LIMIT_BURST, 5)
+		b.Big32(unix.NFTA_LIMIT_TYPE, unix.NFT_LIMIT_PKTS)
+		b.Big32(unix.NFTA_LIMIT_FLAGS, 0)
+	})
 }
 
 // reject drops the packet and answers in the name of its destination.
@@ -171,8 +169,8 @@ type reject struct {
 }
 
 func (e reject) add(b *netlink.Batch) {
-	o, d := element(b, "reject")
-	b.Big32(unix.NFTA_REJECT_TYPE, e.typ)
-	b.Attr(unix.NFTA_REJECT_ICMP_CODE, e.code)
-	closeElement(b, o, d)
+	element(b, "reject", func() {
+		b.Big32(unix.NFTA_REJECT_TYPE, e.typ)
+		b.Attr(unix.NFTA_REJECT_ICMP_CODE, e.code)
+	})
 }

@@ -29,7 +29,7 @@ func send(t testing.TB, proto int, batch []byte) {
 	}
 }
 
-// TestTableListed proves NET2: the table is the one that was asked for, in the words of nft(8).
+// TestTableListed proves NET2: nft(8) lists the table as String prints it.
 func TestTableListed(t *testing.T) {
 	netnstest.Each(t, func(t *testing.T) {
 		for _, v6 := range []bool{true, false} {
@@ -48,7 +48,7 @@ func TestTableListed(t *testing.T) {
 	})
 }
 
-// list is what nft(8) says about the namespace, evened out where its releases print different things.
+// list returns what nft(8) prints of the namespace, without the differences between its releases.
 func list(t *testing.T) string {
 	t.Helper()
 	out, err := exec.Command("nft", "list", "ruleset").CombinedOutput()
@@ -59,8 +59,8 @@ func list(t *testing.T) string {
 	return strings.ReplaceAll(s, "reject with icmpx port-unreachable", "reject")
 }
 
-// TestTransaction proves that a table that cannot be made leaves nothing behind (NET2), and that the
-// refusal is seen.
+// TestTransaction proves NET2: a table that cannot be made leaves nothing behind, and Send returns
+// the error.
 func TestTransaction(t *testing.T) {
 	netnstest.Each(t, func(t *testing.T) {
 		rules, err := nft.Table("x", netlog.Group, netns.Addrs(true)...)
@@ -112,8 +112,9 @@ func TestBindTwice(t *testing.T) {
 	})
 }
 
-// BenchmarkInstall measures what a world pays for its network: addresses and routes, rules, and the
-// NFLOG binding, each over a socket of its own. It needs root, and makes a namespace for each round.
+// BenchmarkInstall measures the parts of a world's network: addresses and routes, rules, and the
+// NFLOG binding, each over a socket of its own. It needs root, and makes a namespace for each
+// round.
 func BenchmarkInstall(b *testing.B) {
 	if os.Getuid() != 0 {
 		b.Skip("needs root")

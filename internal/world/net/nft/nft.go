@@ -1,14 +1,13 @@
 // Package nft holds the firewall rules of a world.
 //
-// [Table] gives the rules as a value, a [Ruleset], and [Ruleset.Batch] turns that into the
-// bytes of one nf_tables transaction: either the whole table exists afterwards or nothing
-// does. The rules live in the world's own network namespace and die with it; nothing here
-// may ever be sent to the namespace of the host.
+// [Table] returns the rules as a [Ruleset], and [Ruleset.Batch] turns that into the bytes of one
+// nf_tables transaction, which makes either the whole table or nothing. The rules belong to the
+// network namespace of the world and end with it. Never send them to the namespace of the host.
 //
-// Words: a rule is a list of expressions; an expression loads something into a register,
-// compares it, or decides (nft(8) calls the last a statement). Loopback is told by address, not by
-// interface: the world's default routes lead over lo too (see package netns), so `oif lo` would let
-// everything pass. What the rules report is read by package netlog.
+// Words: a rule is a list of expressions. An expression loads something into a register, compares
+// it, or decides (nft(8) calls the last a statement). The rules recognise loopback by address, not
+// by interface: the world's default routes lead over lo too (see package netns), so `oif lo` would
+// let everything pass. Package netlog reads what the rules report.
 package nft
 
 import (
@@ -18,11 +17,11 @@ import (
 	"strings"
 )
 
-// MaxName is the length of the longest name that [Table] takes: with its prefix a table's
-// name stays under 64 characters.
+// MaxName is the length of the longest name that [Table] accepts: the name of a table, with our
+// prefix, stays under 64 characters.
 const MaxName = 63 - len(prefix)
 
-// The names inside a table that others refer to.
+// The names inside a table.
 const (
 	Allowed4 = "allowed4" // set of IPv4 networks that may be reached
 	Allowed6 = "allowed6" // the same for IPv6
@@ -53,12 +52,12 @@ type Rule struct {
 	exprs []expr
 }
 
-// Table returns the rules of the world with that name: the table inet substrate_NAME with the sets [Allowed4]
-// and [Allowed6] and one chain on the output hook. The chain accepts what goes to loopback or
-// to one of the addresses own, replies, the sets' members, and the resets and
-// unreachables that its own last rules make; it reports every other packet to the NFLOG group,
-// writes up to ten a second to the kernel's log, and rejects it. Parts for IPv6 are left out if own
-// has no IPv6 address. The name must match [A-Za-z0-9_]{1,[MaxName]}, else the error is [ErrName].
+// Table returns the rules of the world with that name: the table inet substrate_NAME with the sets
+// [Allowed4] and [Allowed6] and one chain on the output hook. The chain accepts what goes to
+// loopback, to one of the addresses own or to a member of the sets, replies, and the resets and
+// unreachables that its last rules make. It reports every other packet to the NFLOG group, writes
+// up to ten a second to the kernel's log, and rejects it. Without an IPv6 address in own it has no
+// parts for IPv6. The name must match [A-Za-z0-9_]{1,[MaxName]}, else the error is [ErrName].
 func Table(name string, group uint16, own ...netip.Addr) (Ruleset, error) {
 	if name == "" || len(name) > MaxName || strings.Trim(name, nameBytes) != "" {
 		return Ruleset{}, fmt.Errorf("%w: %q", ErrName, name)

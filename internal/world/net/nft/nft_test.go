@@ -18,7 +18,7 @@ var update = flag.Bool("update", false, "write the golden files")
 
 var own4, own6 = netip.MustParseAddr("10.250.0.1"), netip.MustParseAddr("fd00::1")
 
-// TestTable proves NET2: the table as nft(8) would write it.
+// TestTable proves NET2 with golden files in the form of nft(8).
 func TestTable(t *testing.T) {
 	for file, own := range map[string][]netip.Addr{
 		"testdata/both.nft": {own4, own6},
@@ -55,7 +55,7 @@ func TestTableNames(t *testing.T) {
 	}
 }
 
-// TestBatchShape proves the promise about acknowledgements: the last rule alone asks for one.
+// TestBatchShape proves that only the last rule asks for an acknowledgement.
 func TestBatchShape(t *testing.T) {
 	rules, err := Table("x", 1, own4, own6)
 	if err != nil {

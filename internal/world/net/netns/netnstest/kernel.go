@@ -69,8 +69,9 @@ func Send(fd int, batch []byte) error {
 	return first
 }
 
-// Attempts reads the blocked attempts that wait on fd, a socket to which [netlog.Bind] was sent, into
-// seen. Lost reports whether the kernel dropped some because the buffer of the socket was full.
+// Attempts reads the blocked attempts that wait on fd, a socket to which [netlog.Bind] was sent,
+// into seen. Lost reports whether the kernel dropped some because the buffer of the socket was
+// full.
 //
 // Source: netlink(7), "Reliability": ENOBUFS.
 func Attempts(t testing.TB, fd int, seen *netlog.Distinct) (lost bool) {

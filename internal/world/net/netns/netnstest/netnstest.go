@@ -1,8 +1,8 @@
 // Package netnstest runs tests inside network namespaces of their own.
 //
-// A test that talks to the kernel's network must never talk to the host's. So the test binary
-// is executed again in a new namespace, once as root and once as an ordinary user in a user
-// namespace, and the test's body runs there. It is imported by tests only.
+// A test that changes the kernel's network must never change the host's. So the package executes
+// the test binary again in a new namespace, once as root and once as an ordinary user in a user
+// namespace, and runs the body of the test there. Only tests import it.
 package netnstest
 
 import (
@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// stage is the environment variable that tells a process how deep inside it is.
+// stage is the environment variable with the stage that a process is in.
 const stage = "NETNSTEST_STAGE"
 
 // NoSkip is the environment variable that turns a skip into a failure if it is "1".
@@ -23,16 +23,16 @@ const NoSkip = "SUBSTRATE_NO_SKIP"
 // ordinary is the uid and gid of the ordinary user.
 const ordinary = 12345
 
-// Each runs body twice, as the subtests "root" and "user", each in new network and mount namespaces where lo is
-// down and no mount is shared with the host: by [Root], and as an ordinary user in a user namespace where only
-// the caller's own ids are mapped.
+// Each runs body twice, as the subtests "root" and "user", each in new network and mount namespaces
+// where lo is down and no mount is shared with the host: by [Root], and as an ordinary user in a
+// user namespace where only the caller's own ids are mapped.
 func Each(t *testing.T, body func(t *testing.T)) {
 	Root(t, body)
 	inside(t, "user", body)
 }
 
-// Root runs body as the subtest "root" in such namespaces, as root without a user namespace. It is skipped
-// for somebody who is not root.
+// Root runs body as the subtest "root" in such namespaces, as root without a user namespace. It is
+// skipped for somebody who is not root.
 func Root(t *testing.T, body func(t *testing.T)) { inside(t, "root", body) }
 
 func inside(t *testing.T, who string, body func(t *testing.T)) {
@@ -51,7 +51,8 @@ func inside(t *testing.T, who string, body func(t *testing.T)) {
 	})
 }
 
-// OnHost reports whether the process is still in the network namespace that the tests were started in.
+// OnHost reports whether the process is still in the network namespace that the tests were started
+// in.
 func OnHost() bool { return os.Getenv(stage) == "" }
 
 // Skip skips the test, or fails it if skips are not wanted.
