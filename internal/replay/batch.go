@@ -21,7 +21,7 @@ type Batch struct {
 	Counts  map[string]int `json:"counts"` // of each status, also of those that no span has
 }
 
-// BatchSpan is one span of a Batch and what became of it.
+// BatchSpan is one span of a Batch and its result.
 type BatchSpan struct {
 	SpanID   string    `json:"span_id"`
 	Cmd      string    `json:"cmd"`                // as the trace has it, without secrets
@@ -31,7 +31,7 @@ type BatchSpan struct {
 	Replays  []*Report `json:"replays"`            // those that were carried out; never nil
 }
 
-// NewBatch puts the spans of a batch together. They are oldest first.
+// NewBatch makes a batch of spans, which are oldest first.
 func NewBatch(spans []*BatchSpan) Batch {
 	b := Batch{
 		Version: BatchSchemaVersion, Spans: append([]*BatchSpan{}, spans...),
@@ -65,7 +65,8 @@ func Sum(replays []*Report) (status, reason string, unstable []string) {
 	return status, reason, nil
 }
 
-// Unstable names what was not the same in all of several replays of one span: exit code, stdout, stderr, files.
+// Unstable names what differed between several replays of one span: exit code, stdout, stderr,
+// files.
 func Unstable(reports []*Report) []string {
 	var names []string
 	seen := map[string]bool{}
@@ -85,7 +86,7 @@ func Unstable(reports []*Report) []string {
 	return names
 }
 
-// run is what is compared of a report.
+// run is the part of a report that is compared.
 func (r *Report) run() *Run {
 	return &Run{Exit: r.Exit, TermSignal: r.TermSignal, Capture: r.Capture, FSDiff: r.FSDiff}
 }

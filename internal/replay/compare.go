@@ -21,13 +21,13 @@ const (
 	Failed      = "failed"   // could not be run
 )
 
-// Run is what is compared: the way in which a run ended, what it printed, if that was captured, and what it changed, if
-// it ran in a world.
+// Run holds what is compared: how a run ended, what it printed (if that was captured), and what it
+// changed (if it ran in a world).
 type Run = trace.Completion
 
-// Compare holds what a replay did against the recorded span, and against the previous replay of it, which may be nil (RPL7). What
-// one of the two sides does not tell counts as not recorded: the output of a run that was not captured, the
-// files of one on the host, and all of one whose complete line is missing.
+// Compare compares a replay with the recorded span, and with the previous replay of it, which may
+// be nil (RPL7). A part that one of the two does not have is not recorded: output that was not
+// captured, files of a run on the host, everything if the complete line is missing.
 func Compare(span trace.Record, previous *trace.Record, now *Run, env []string) *trace.Verdict {
 	v := &trace.Verdict{Exit: NotRecorded, Stdout: NotRecorded, Stderr: NotRecorded, Files: NotRecorded}
 	if was := span.Completion; was != nil {
@@ -44,8 +44,8 @@ func Compare(span trace.Record, previous *trace.Record, now *Run, env []string) 
 	return v
 }
 
-// Differs says whether a verdict is what --check ends with 125 for: something is not as recorded, or, where
-// nothing was recorded, not as in the previous replay.
+// Differs reports whether --check fails for a verdict: something differs from the recorded run or,
+// where nothing was recorded, from the previous replay.
 func Differs(v *trace.Verdict) bool {
 	if v.Result == Different {
 		return true
@@ -62,7 +62,7 @@ func Differs(v *trace.Verdict) bool {
 	return false
 }
 
-// result sums the parts of a verdict up.
+// result is the result for several parts.
 func result(parts ...string) string {
 	sum := NotRecorded
 	for _, part := range parts {
@@ -76,7 +76,7 @@ func result(parts ...string) string {
 	return sum
 }
 
-// parts compares two runs. The word says when the first was.
+// parts compares two runs. when says when the first one was: "recorded" or "before".
 func parts(when string, was, is *Run) (exit, stdout, stderr, files string) {
 	exit, stdout, stderr = compareExit(when, was, is), NotRecorded, NotRecorded
 	if was.Capture != nil && is.Capture != nil {
@@ -86,7 +86,7 @@ func parts(when string, was, is *Run) (exit, stdout, stderr, files string) {
 	return exit, stdout, stderr, compareFiles(when, was.FSDiff, is.FSDiff)
 }
 
-// compareExit compares the ways in which two runs ended.
+// compareExit compares how two runs ended.
 func compareExit(when string, was, is *Run) string {
 	if was.Exit == is.Exit && was.TermSignal == is.TermSignal {
 		return Same
@@ -105,9 +105,9 @@ func compareStream(when string, was, is trace.Stream) string {
 	return fmt.Sprintf("%s %d bytes, now %d", when, was.Bytes, is.Bytes)
 }
 
-// environmentDiffers lists the variables that the replay had with another value than the recorded run, and,
-// with all, those that it did not have: most are cleared on purpose (RPL3), so they are only worth
-// naming where something has to be explained.
+// environmentDiffers lists the variables whose value in the replay differs from the recorded one.
+// With all it also lists those that the replay did not have. Most of them are cleared on purpose
+// (RPL3), so they matter only if there is a difference to explain.
 func environmentDiffers(span trace.Record, env []string, all bool) []string {
 	if span.Env == nil && span.EnvHashes == nil {
 		return nil
@@ -132,7 +132,7 @@ func environmentDiffers(span trace.Record, env []string, all bool) []string {
 	return names
 }
 
-// ending names a status and the signal behind it.
+// ending is a status and the signal that caused it.
 func ending(exit, signal int) string {
 	if signal == 0 {
 		return fmt.Sprint(exit)
@@ -140,7 +140,7 @@ func ending(exit, signal int) string {
 	return fmt.Sprintf("%d (signal %d)", exit, signal)
 }
 
-// compareFiles compares two lists of changes: what was changed, into what, but not when.
+// compareFiles compares two lists of changes: paths, kinds and contents, but not times.
 func compareFiles(when string, was, is *fsdiff.Diff) string {
 	if was == nil || is == nil {
 		return NotRecorded
@@ -176,8 +176,8 @@ func compareFiles(when string, was, is *fsdiff.Diff) string {
 	return fmt.Sprintf("%s and %d more changed differently", fsdiff.Escape(first), count-1)
 }
 
-// outcome is what must be equal for a change to count as the same. For a delete it
-// is the kind and the type alone: what was there before is not the command's doing.
+// outcome is what must be equal for two changes to be the same. For a delete it is only kind and
+// type, because the command did not decide what was there before.
 func outcome(e *fsdiff.Entry) string {
 	if e.Kind == fsdiff.Delete {
 		return fmt.Sprint(e.Kind, e.FileType)
@@ -217,7 +217,7 @@ func Describe(v *trace.Verdict) string {
 	return strings.Join(said, "; ")
 }
 
-// previousText is Same, or what was not as in the replay before.
+// previousText is Same, or the differences from the previous replay.
 func previousText(p *trace.Replay) string {
 	if p.Result == Same {
 		return p.Result

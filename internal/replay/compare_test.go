@@ -9,7 +9,7 @@ import (
 	"substrate/trace"
 )
 
-// printed is a capture of made-up sums.
+// printed is a capture with invented checksums.
 func printed(stdout, stderr string) *trace.Capture {
 	return &trace.Capture{Stdout: trace.Stream{SHA256: stdout, Bytes: int64(len(stdout))}, Stderr: trace.Stream{SHA256: stderr, Bytes: int64(len(stderr))}}
 }

@@ -8,15 +8,14 @@ import (
 	"substrate/trace"
 )
 
-// passed are the variables that a replay gets from its span (RPL3); LC_* come on top.
+// passed are the variables that a replay gets from its span, besides LC_* (RPL3).
 var passed = []string{
 	"PATH", "HOME", "SHELL", "USER", "LOGNAME", "LANG", "TERM", "TZ", "RUST_LOG", "SUBSTRATE_LOG",
 }
 
-// environment computes what a replay sees: the recorded values of the passed
-// variables and what the caller asks for by name. Everything else is cleared, above
-// all the credentials of clouds and agents. A span of another program, which recorded
-// no environment, gets the passed variables of the caller.
+// environment is the environment of a replay: the recorded values of the passed variables, and what
+// the user asks for by name. Everything else is cleared, above all credentials. For a span of
+// another program, which recorded no environment, the variables of the caller are passed.
 func environment(span trace.Record, o Options) []string {
 	env := map[string]string{}
 	recorded := span.Env
@@ -28,16 +27,16 @@ func environment(span trace.Record, o Options) []string {
 			env[name] = value
 		}
 	}
-	// PWD is not a choice but a fact: shells keep a logical cwd only if it is right.
+	// Shells keep the logical working directory only if PWD is right.
 	env["PWD"] = span.Cwd
 	add(env, o.Env, o.Environ)
 	return fromMap(env)
 }
 
-// isPassed says whether RPL3 names the variable.
+// isPassed reports whether RPL3 names the variable.
 func isPassed(name string) bool {
 	if strings.HasPrefix(name, "LC_") {
-		// LC_* is an open family: a credential must not get in by its prefix.
+		// Any name may begin with LC_, also that of a credential.
 		return !isSecret(name)
 	}
 	for _, p := range passed {
@@ -48,7 +47,7 @@ func isPassed(name string) bool {
 	return false
 }
 
-// isSecret says whether a variable holds, or leads to, credentials of clouds and agents.
+// isSecret reports whether a variable holds or leads to credentials, judging by its name.
 func isSecret(name string) bool {
 	switch name {
 	case "SSH_AUTH_SOCK", "GPG_AGENT_INFO", "DBUS_SESSION_BUS_ADDRESS":
@@ -62,8 +61,8 @@ func isSecret(name string) bool {
 	return strings.HasSuffix(name, "_TOKEN") || strings.Contains(name, "_SECRET") || strings.HasSuffix(name, "_API_KEY")
 }
 
-// Inherit computes the environment of a new command in a world: the caller's, without
-// the credentials that RPL3 names unless extra, the values of --env, asks for them.
+// Inherit returns the environment of a new command in a world: that of the caller, without the
+// credentials that RPL3 names, unless extra (the values of --env) names them.
 func Inherit(own, extra []string) []string {
 	env := environ.List(own).Map()
 	for name := range env {
@@ -75,7 +74,7 @@ func Inherit(own, extra []string) []string {
 	return fromMap(env)
 }
 
-// add puts what --env asks for into env: NAME from own, NAME=VALUE as it is.
+// add adds the variables of --env to env: NAME with its value in own, NAME=VALUE as it is.
 func add(env map[string]string, extra, own []string) {
 	for _, e := range extra {
 		name, value, given := strings.Cut(e, "=")
@@ -89,7 +88,7 @@ func add(env map[string]string, extra, own []string) {
 	}
 }
 
-// fromMap gives the pairs in a fixed order, so that two replays get the same bytes.
+// fromMap returns the pairs in a fixed order, so that two replays get the same bytes.
 func fromMap(m map[string]string) []string {
 	out := make([]string, 0, len(m))
 	for name, value := range m {

@@ -8,8 +8,8 @@ import (
 // shells are the programs whose -c flag takes a command.
 var shells = []string{"ash", "bash", "dash", "fish", "ksh", "mksh", "sh", "zsh"}
 
-// shellMode names how a shell was started: its name and its options as they were
-// given. argv begins with the name of the shell.
+// shellMode describes how a shell was started: its name and its options. argv begins with the name
+// of the shell.
 func shellMode(argv []string) string {
 	n, command := options(argv[1:])
 	mode := strings.Join(append([]string{path.Base(argv[0])}, argv[1:1+n]...), " ")
@@ -22,8 +22,8 @@ func shellMode(argv []string) string {
 	return mode + " stdin"
 }
 
-// options counts the leading words that are options of a shell with their values, and
-// says whether -c is among them.
+// options counts the leading words that are options of a shell or their values, and reports whether
+// -c is among them.
 //
 // Source: bash(1), OPTIONS: -c may stand anywhere before the command, -o and -O take
 // a word, and "-" and "--" end the options.
@@ -50,8 +50,8 @@ func options(args []string) (n int, command bool) {
 	return len(args), command
 }
 
-// nestedShell returns how a command starts a shell of its own if it is one simple
-// command that does so with a -c flag, as in `bash -lc 'make'`: "bash -lc". Else "".
+// nestedShell returns "bash -lc" for a command like `bash -lc 'make'`: a simple command that starts
+// a shell with -c. For other commands it returns "".
 func nestedShell(cmd string) string {
 	args, ok := simpleCommand(cmd)
 	if !ok {
@@ -65,7 +65,7 @@ func nestedShell(cmd string) string {
 		return ""
 	}
 	n, command := options(known[1:])
-	// The command itself must follow the options; it may be a word we cannot know.
+	// The command must follow the options; it may contain an expansion.
 	if !command || n+1 >= len(args) {
 		return ""
 	}
@@ -77,7 +77,7 @@ func nestedShell(cmd string) string {
 	return strings.Join(known, " ")
 }
 
-// leading returns the words before the first that is expanded.
+// leading returns the words before the first one with an expansion.
 func leading(args []word) []string {
 	var out []string
 	for _, w := range args {
@@ -89,7 +89,7 @@ func leading(args []word) []string {
 	return out
 }
 
-// isAssignment says whether a word in front of a command sets a variable.
+// isAssignment reports whether a word in front of a command sets a variable.
 func isAssignment(w word) bool {
 	name, _, ok := strings.Cut(w.text, "=")
 	if !ok || name == "" || w.quoted == 0 || w.quoted <= len(name) {
@@ -104,7 +104,7 @@ func isAssignment(w word) bool {
 	return true
 }
 
-// isShell says whether a program, by name or path, is a shell with a -c flag.
+// isShell reports whether a program, given by name or path, is a shell with a -c flag.
 func isShell(program string) bool {
 	name := path.Base(program)
 	for _, s := range shells {

@@ -1,9 +1,8 @@
-// Package replay runs recorded spans again and says how the outcome compares.
+// Package replay plans how to run a recorded span again, and compares the outcome with it.
 //
-// [NewPlan] computes, from a span alone, what to execute: argv, working directory,
-// environment, umask and stdin. Package world executes it, on the host or in isolation. [Compare] holds the result against the span, and a
-// [Report] is what the user gets to see. Where spans come from is left to package
-// trace, and printing to the command line.
+// [NewPlan] computes from a span what to execute: argv, working directory, environment, umask and
+// standard input. Package rerun executes it. [Compare] compares the result with the span; an
+// [Outcome] holds all that is known of the run, and a [Report] is its JSON.
 package replay
 
 import (
@@ -22,10 +21,10 @@ import (
 // stdinCmd is the cmd of a span whose commands came on standard input (REC2).
 const stdinCmd = "<stdin>"
 
-// defaultUmask is used where the span does not say which one it had (RPL3).
+// defaultUmask is used if the span has no umask (RPL3).
 const defaultUmask = 0o022
 
-// Error says why a span cannot be replayed and, if we know one, the remedy.
+// Error is why a span cannot be replayed, with a remedy if one is known.
 type Error struct {
 	Err  error
 	Hint string // one line; may be empty
@@ -40,7 +39,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // Remedy returns the hint.
 func (e *Error) Remedy() string { return e.Hint }
 
-// Options is what the caller of a replay asks for beyond what the span says.
+// Options are what the user asks for besides the span.
 type Options struct {
 	Env     []string // --env: NAME is taken from Environ, NAME=VALUE is taken as it is
 	Environ []string // the caller's environment, for Env and for spans that recorded none
@@ -61,10 +60,9 @@ type Plan struct {
 	Mode     string // "bash -c", "bash -lc", "argv" …; a nested shell follows in parentheses
 }
 
-// NewPlan computes how to run a span again. The span must not itself be a replay;
-// see [Target].
+// NewPlan computes how to run a span again. The span must not be a replay; see [Target].
 //
-// The error is an [*Error] if the span does not hold enough for an exact re-run.
+// The error is an [*Error] if the span does not hold enough to run it exactly as it was.
 func NewPlan(span trace.Record, o Options) (Plan, error) {
 	if span.Cmd == stdinCmd && o.Stdin == "" {
 		return Plan{}, &Error{
@@ -89,9 +87,9 @@ func NewPlan(span trace.Record, o Options) (Plan, error) {
 	return p, nil
 }
 
-// setArgv decides between the three ways of RPL2: the argv that was executed, the
-// recorded shell with its recorded arguments, or bash -lc for spans of other programs.
-// Nothing is re-quoted and nothing joined from tokens.
+// setArgv chooses one of the three ways of RPL2: the argv that was executed, the recorded shell
+// with its recorded arguments, or bash -lc for spans of other programs. Nothing is quoted again or
+// joined.
 func (p *Plan) setArgv(span trace.Record) error {
 	switch {
 	case !foreign(span) && len(span.Argv) > 0:
@@ -113,17 +111,16 @@ func (p *Plan) setArgv(span trace.Record) error {
 	return nil
 }
 
-// Command gives the plan in the form that worlds and [world.RunHost] take. The caller sets
-// the streams.
+// Command returns the plan for [world.World.Run] and [world.RunHost]. The caller sets the streams.
 func (p Plan) Command() world.Command {
 	return world.Command{Path: p.Path, Argv: p.Argv, Dir: p.Cwd, Env: p.Env, Umask: p.Umask}
 }
 
-// foreign says whether another program wrote the span. Such a span may call re-joined tokens
-// argv, and does not tell its environment.
+// foreign reports whether another program wrote the span. Its argv may not be what was executed,
+// and it does not hold its environment.
 func foreign(span trace.Record) bool { return span.TraceSchemaVersion < 1 }
 
-// checkCwd makes sure that the command can start where it did.
+// checkCwd checks that the command can start in its working directory.
 func checkCwd(span trace.Record) error {
 	if !filepath.IsAbs(span.Cwd) {
 		return &Error{Err: fmt.Errorf("span %s has no absolute working directory", span.SpanID)}
@@ -146,7 +143,7 @@ func checkCwd(span trace.Record) error {
 	return nil
 }
 
-// umask reads the octal form of a span.
+// umask parses the octal umask of a span.
 func umask(s string) int {
 	n, err := strconv.ParseUint(s, 8, 16)
 	if err != nil || n > 0o777 {
@@ -155,7 +152,7 @@ func umask(s string) int {
 	return int(n)
 }
 
-// ShellQuote makes s one word of a POSIX shell, for commands in hints.
+// ShellQuote quotes s as one word of a POSIX shell, for commands in hints.
 func ShellQuote(s string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+:@%", r)

@@ -21,7 +21,7 @@ func shellSpan(cwd string, args ...string) trace.Record {
 	}
 }
 
-// RPL2: every way to start a command, and the name of each.
+// RPL2: every way to start a command, and its mode.
 func TestPlanStarts(t *testing.T) {
 	dir := t.TempDir()
 	script := shellSpan(dir, "./job.sh", "a b")
@@ -116,7 +116,7 @@ func TestUmask(t *testing.T) {
 	}
 }
 
-// RPL3: the recorded allowlist, what --env adds, and nothing else.
+// RPL3: a replay gets the passed variables, those of --env, and no others.
 func TestEnvironment(t *testing.T) {
 	recorded := map[string]string{
 		"PATH": "/rec", "HOME": "/h", "SHELL": "/s", "USER": "u", "LOGNAME": "l", "LANG": "C", "LC_ALL": "C.UTF-8",
@@ -155,7 +155,7 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-// RPL2, RPL3: a span of another program tells no environment, so the caller's counts.
+// RPL2, RPL3: a span of another program holds no environment, so that of the caller is used.
 func TestEnvironmentOfForeignSpan(t *testing.T) {
 	got := environment(trace.Record{Cwd: "/w"}, Options{Environ: []string{"PATH=/now", "HOME=/h", "FOO=1", "A_TOKEN=1"}})
 	if d := cmp.Diff([]string{"HOME=/h", "PATH=/now", "PWD=/w"}, got); d != "" {
@@ -163,7 +163,7 @@ func TestEnvironmentOfForeignSpan(t *testing.T) {
 	}
 }
 
-// RPL3: a new command keeps the caller's environment but for credentials.
+// RPL3: a new command gets the environment of the caller without credentials.
 func TestInherit(t *testing.T) {
 	environ := []string{
 		"FOO=a=b", "AWS_REGION=x", "GCP_A=x", "GOOGLE_B=x", "AZURE_C=x", "GH_TOKEN=t", "MY_SECRET_X=x", "X_API_KEY=x",
@@ -177,7 +177,7 @@ func TestInherit(t *testing.T) {
 	}
 }
 
-// RPL8: only a command that is one simple command which starts a shell with -c counts.
+// RPL8: a nested shell is found only in a simple command that starts a shell with -c.
 func TestNestedShell(t *testing.T) {
 	tests := map[string]string{
 		"bash -lc 'echo hello > out.txt'":  "bash -lc",
@@ -209,7 +209,7 @@ func TestNestedShell(t *testing.T) {
 	}
 }
 
-// A hint is a command that can be pasted.
+// A hint is a command that can be pasted into a shell.
 func TestShellQuote(t *testing.T) {
 	for in, want := range map[string]string{"/a/b": "/a/b", "a b": "'a b'", "it's": `'it'\''s'`, "": "''"} {
 		if got := ShellQuote(in); got != want {

@@ -23,7 +23,7 @@ var schema []byte
 // Schema returns the JSON Schema (2020-12) of a Report.
 func Schema() []byte { return schema }
 
-// Usage is what the command and its children consumed.
+// Usage is what the command and its children used.
 type Usage struct {
 	trace.Usage
 	CPUMS           int64 `json:"cpu_ms"`            // of the whole cgroup; 0 if unknown
@@ -31,7 +31,7 @@ type Usage struct {
 	OOMKills        int   `json:"oom_kills"`         // 0 if none or unknown
 }
 
-// Report is what --json prints: one run of a command, replayed or new.
+// Report is what --json prints about one run of a command, replayed or new.
 type Report struct {
 	Version    int     `json:"replay_schema_version"`
 	SpanID     string  `json:"span_id"`   // of this run
@@ -58,8 +58,8 @@ type Report struct {
 	StderrPath string         `json:"stderr_path"`
 }
 
-// Outcome is one recorded run of a plan. It has two views: [Outcome.Report] for programs, and a text
-// for people.
+// Outcome is one recorded run of a plan. It has two views: [Outcome.Report] for programs, and a
+// text for people.
 type Outcome struct {
 	SpanID string           // of this run
 	Cmd    string           // as the trace has it, without secrets
@@ -120,7 +120,7 @@ func (r *Report) JSON() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// orNull turns the empty string into JSON's null.
+// orNull returns nil for "", which is null in JSON.
 func orNull(s string) *string {
 	if s == "" {
 		return nil
@@ -141,8 +141,8 @@ func Degraded(res *world.Result) []string {
 	return names
 }
 
-// Scopes returns what the command used, as scopes_used holds it (TRC5): the paths that
-// it changed, absolute, and the peers and names that it was refused; never nil.
+// Scopes returns scopes_used (TRC5): the absolute paths that the command changed, and the addresses
+// and names that it could not reach; never nil.
 func Scopes(cwd string, res *world.Result) []string {
 	scopes := []string{}
 	if res.Diff != nil {
@@ -164,7 +164,7 @@ func Scopes(cwd string, res *world.Result) []string {
 	return scopes
 }
 
-// absolute is the path of a diff entry as a scope names it.
+// absolute is the absolute path of a diff entry.
 func absolute(root, p string) string {
 	if path.IsAbs(p) {
 		return p
@@ -172,7 +172,7 @@ func absolute(root, p string) string {
 	return path.Join(root, p)
 }
 
-// jsonText escapes what a JSON string cannot hold. The exact bytes stand in fs_diff.
+// jsonText escapes a path that is not UTF-8, which JSON cannot hold. fs_diff has the exact bytes.
 func jsonText(s string) string {
 	if utf8.ValidString(s) {
 		return s
@@ -180,13 +180,12 @@ func jsonText(s string) string {
 	return fsdiff.Escape(s)
 }
 
-// mtimeSlack is how far the time stamp of a file may lie before the start of the
-// command that made it: the kernel stamps with the clock of its last tick.
+// mtimeSlack is how much earlier the time of a file may be than the start of the command that made
+// it: the kernel uses the time of its last tick.
 const mtimeSlack = 20 * time.Millisecond
 
-// StillThere returns a changed path that the recorded run itself made or changed and
-// that is still as it left it, or "". The replay then shows it as modified, where the
-// recorded run had created it (RPL6).
+// StillThere returns a changed path that is still as the recorded run left it; "" if there is none.
+// The replay shows it as modified although the recorded run may have created it (RPL6).
 func StillThere(span trace.Record, res *world.Result) string {
 	if res.Diff == nil || span.Completion == nil {
 		return ""

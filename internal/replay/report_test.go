@@ -23,7 +23,7 @@ func diffOf(changes ...string) *fsdiff.Diff {
 	return b.Finish()
 }
 
-// RPL7: what was not recorded is never called the same.
+// RPL7: what was not recorded is never the same.
 func TestCompare(t *testing.T) {
 	recorded := func(exit, signal int, d *fsdiff.Diff) trace.Record {
 		return trace.Record{Completion: &trace.Completion{Exit: exit, TermSignal: signal, FSDiff: d}}
@@ -65,7 +65,7 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-// TRC5: scopes name absolute paths, refused peers and refused names.
+// TRC5: scopes hold absolute paths, refused addresses and refused names.
 func TestScopes(t *testing.T) {
 	res := &world.Result{
 		Diff: diffOf("+/w/a", "~/etc/x", "-/w/sub/gone", "!/w/t", "+/w/\xff"),
@@ -87,7 +87,7 @@ func TestScopes(t *testing.T) {
 	}
 }
 
-// RPL9: each degradation stands in degraded_components once.
+// RPL9: each degradation is in degraded_components once.
 func TestDegraded(t *testing.T) {
 	got := Degraded(&world.Result{Degraded: []world.Degradation{{Name: "nft"}, {Name: "cgroup"}, {Name: "nft"}}})
 	if d := cmp.Diff([]string{"nft", "cgroup"}, got); d != "" {
@@ -95,7 +95,7 @@ func TestDegraded(t *testing.T) {
 	}
 }
 
-// RPL6: only a file whose time lies within the recorded run counts as its work.
+// RPL6: a file was made by the recorded run only if its time lies within that run.
 func TestStillThere(t *testing.T) {
 	end := time.Date(2025, 9, 10, 2, 20, 33, 500, time.UTC)
 	span := trace.Record{TS: trace.FormatTime(end), Completion: &trace.Completion{DurationMS: 100}}

@@ -7,12 +7,11 @@ import (
 	"substrate/trace"
 )
 
-// maxHops ends a circle of replays that replay each other, which only a
-// hand-made trace can hold.
+// maxHops ends a cycle of replays, which a trace written by hand can hold.
 const maxHops = 16
 
-// Target finds the span that a replay of ref runs. The span of a replay stands for the
-// one that it replayed (RPL11).
+// Target finds the span that a replay of ref runs. For the span of a replay that is the span which
+// it replayed (RPL11).
 //
 // The error is an [*Error] if there is no such span; it wraps [trace.ErrNotFound] or
 // [trace.ErrAmbiguous].
@@ -31,8 +30,8 @@ func Target(r *trace.Reader, ref string) (trace.Record, error) {
 	return trace.Record{}, &Error{Err: fmt.Errorf("span %s replays itself", ref)}
 }
 
-// whole joins the two lines of a span. Ours repeat everything in the complete line;
-// those of other programs may not.
+// whole joins the two lines of a span. Other programs may not repeat everything in the complete
+// line.
 func whole(span *trace.Span) trace.Record {
 	rec := *span.Last()
 	if span.Start == nil || span.Complete == nil || rec.Cmd != "" {

@@ -9,7 +9,7 @@ import (
 	"substrate/trace"
 )
 
-// writeTrace makes a trace of hand-made lines.
+// writeTrace makes a trace of these lines.
 func writeTrace(t *testing.T, lines string) *trace.Reader {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "trace.jsonl")
@@ -29,7 +29,7 @@ const oddTrace = `
 {"event_type":"command_complete","span_id":"foreign","exit":4}
 `
 
-// RPL11: replaying a replay's span replays what that one replayed.
+// RPL11: replaying a replay runs the command that it replayed.
 func TestTarget(t *testing.T) {
 	r := writeTrace(t, oddTrace)
 	for _, ref := range []string{"spn_a1", "a1", "spn_b2", "b3"} {
@@ -44,7 +44,7 @@ func TestTarget(t *testing.T) {
 	}
 }
 
-// RPL1, WLD6: ids that fit nothing, also those that look like paths, are refused.
+// RPL1, WLD6: unknown ids are refused, also those that look like paths.
 func TestTargetRefuses(t *testing.T) {
 	r := writeTrace(t, oddTrace)
 	for ref, want := range map[string]error{

@@ -2,17 +2,18 @@ package replay
 
 import "strings"
 
-// word is one word of a simple command, its quotes taken away.
+// word is one word of a simple command without its quotes.
 type word struct {
 	text     string
 	expanded bool // holds an expansion, so that text is not what the command gets
 	quoted   int  // 1 + number of bytes of text before the first quote; beyond the end if there is none
 }
 
-// splitter cuts a command into words. It understands what a simple command can hold and
-// gives up on everything else, here-documents and command substitutions included: it
-// only serves to name the mode of a replay, and a parser for all of the shell's language
-// would make each start of this program dearer. A test holds it against such a parser.
+// splitter cuts a simple command into words. It gives up on everything else, also on here-documents
+// and command substitutions.
+//
+// By hand because it only finds the mode of a replay, and a parser for the whole language would
+// make each start of this program slower. A test compares it with such a parser.
 //
 // Source: POSIX.1-2017 XCU, 2.2 "Quoting", 2.3 "Token Recognition".
 type splitter struct {
@@ -20,8 +21,7 @@ type splitter struct {
 	ok   bool
 }
 
-// simpleCommand returns the words of cmd, without redirections, if it is exactly one
-// simple command.
+// simpleCommand returns the words of cmd without redirections, if it is one simple command.
 func simpleCommand(cmd string) ([]word, bool) {
 	s := splitter{rest: cmd, ok: true}
 	var words []word
@@ -41,7 +41,7 @@ func simpleCommand(cmd string) ([]word, bool) {
 	return nil, false
 }
 
-// afterComment is what follows the comment that begins here, if one does.
+// afterComment is what follows the comment that begins here, if there is one.
 func (s *splitter) afterComment() string {
 	if s.rest[0] == '\n' {
 		return s.rest
@@ -50,7 +50,7 @@ func (s *splitter) afterComment() string {
 	return after
 }
 
-// redirection takes the operator of a redirection away if one stands here.
+// redirection skips the operator of a redirection if there is one here.
 func (s *splitter) redirection() bool {
 	op := strings.TrimLeft(s.rest, "0123456789")
 	if op == "" || op[0] != '<' && op[0] != '>' {
@@ -70,7 +70,7 @@ func (s *splitter) redirection() bool {
 	return s.ok
 }
 
-// word takes one word away.
+// word reads one word.
 func (s *splitter) word() word {
 	w := word{}
 	var text strings.Builder
@@ -106,7 +106,7 @@ func (s *splitter) cut(w word, text *strings.Builder, i int) word {
 	return w
 }
 
-// plain adds the byte i, which no quote protects.
+// plain adds the byte i, which is not quoted.
 func (s *splitter) plain(w *word, text *strings.Builder, i int) {
 	c := s.rest[i]
 	switch c {
@@ -118,7 +118,7 @@ func (s *splitter) plain(w *word, text *strings.Builder, i int) {
 	text.WriteByte(c)
 }
 
-// dollar looks at an expansion and gives up on those that hold words of their own.
+// dollar reads an expansion. It gives up on those that contain words.
 func (s *splitter) dollar(w *word, i int) {
 	w.expanded = true
 	if i+1 < len(s.rest) && strings.IndexByte(`({'"[`, s.rest[i+1]) >= 0 {
@@ -126,8 +126,7 @@ func (s *splitter) dollar(w *word, i int) {
 	}
 }
 
-// quoted adds what the quote or backslash at i protects, and returns the place of its last
-// byte.
+// quoted adds what the quote or backslash at i quotes, and returns the index of its last byte.
 func (s *splitter) quoted(w *word, text *strings.Builder, i int) int {
 	switch s.rest[i] {
 	case '\\':
@@ -168,7 +167,7 @@ func (s *splitter) quoted(w *word, text *strings.Builder, i int) int {
 	return i
 }
 
-// dollarInQuotes is dollar where a quote that follows ends the string.
+// dollarInQuotes is dollar within double quotes.
 func (s *splitter) dollarInQuotes(w *word, i int) {
 	w.expanded = true
 	if i+1 < len(s.rest) && strings.IndexByte("({[", s.rest[i+1]) >= 0 {
@@ -176,8 +175,8 @@ func (s *splitter) dollarInQuotes(w *word, i int) {
 	}
 }
 
-// backslashInQuotes adds what a backslash between double quotes stands for, and returns the
-// place of its last byte. It protects only $, `, ", \ and a newline.
+// backslashInQuotes adds what a backslash within double quotes stands for, and returns the index of
+// its last byte. It quotes only $, `, ", \ and a newline.
 func (s *splitter) backslashInQuotes(text *strings.Builder, i int) int {
 	if i+1 == len(s.rest) {
 		return i

@@ -9,7 +9,7 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// nestedByParser is nestedShell with a parser for the whole language of bash.
+// nestedByParser is nestedShell by a parser for the whole language of bash.
 func nestedByParser(cmd string) string {
 	file, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(strings.NewReader(cmd), "")
 	if err != nil || len(file.Stmts) != 1 {
@@ -42,7 +42,7 @@ func nestedByParser(cmd string) string {
 	return strings.Join(words, " ")
 }
 
-// staticText returns what a word stands for if no expansion is in it.
+// staticText returns the text of a word without expansions.
 func staticText(w *syntax.Word) (string, bool) {
 	var b strings.Builder
 	for _, part := range w.Parts {
@@ -72,7 +72,7 @@ func staticText(w *syntax.Word) (string, bool) {
 	return b.String(), true
 }
 
-// RPL8: the words are cut as the shell cuts them.
+// RPL8: a command is split into words as by the shell.
 func TestSimpleCommand(t *testing.T) {
 	tests := map[string]string{
 		`a  b	c`:                "a|b|c",
@@ -111,8 +111,8 @@ func TestSimpleCommand(t *testing.T) {
 	}
 }
 
-// FuzzNestedShell holds nestedShell against a whole parser: it may know less, but it
-// never says what the parser does not.
+// FuzzNestedShell compares nestedShell with a whole parser. It may find less than the parser, but
+// nothing else.
 func FuzzNestedShell(f *testing.F) {
 	for _, cmd := range []string{
 		"bash -lc 'x'", "A=1 sh -c x >out", "bash -c \"$X\"", "'bash' \"-c\" x;", "bash -c x | y", "a=b\\ c zsh -c x",

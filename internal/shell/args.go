@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Kind says where a shell takes its commands from.
+// Kind is where a shell takes its commands from.
 type Kind int
 
 // The kinds of [Invocation].
@@ -16,7 +16,7 @@ const (
 	FromStdin               // standard input
 )
 
-// Invocation is a command line in bash's own spelling, with our options taken out.
+// Invocation is a command line of bash, with our options taken out.
 type Invocation struct {
 	Kind    Kind
 	Args    []string // what the shell gets after argv[0]
@@ -32,11 +32,10 @@ type Invocation struct {
 	ShimDir string // set by the caller of Run: the directory to put first on PATH (SHM7); "" for none
 }
 
-// ErrNotYet is wrapped by the error for an option that SPEC names and that this version
-// does not have.
+// ErrNotYet is wrapped by the error for an option that this version does not have yet.
 var ErrNotYet = errors.New("not yet available")
 
-// longOptions are bash's own, with the number of arguments that each takes.
+// longOptions are the long options of bash, with the number of arguments that each takes.
 //
 // Source: bash(1), OPTIONS; bash 5.2 shell.c, long_args.
 var longOptions = [...]struct {
@@ -61,7 +60,7 @@ var longOptions = [...]struct {
 	{"wordexp", 0},
 }
 
-// IsOption says whether word is an option of the shell, so that it is none of ours.
+// IsOption reports whether word is a long option of the shell, and so not ours.
 func IsOption(word string) bool {
 	_, ok := longOption(word)
 	return ok
@@ -116,7 +115,7 @@ func Parse(args []string) (Invocation, error) {
 	return p.inv, nil
 }
 
-// option takes the next word if it is an option, and says whether there may be more.
+// option takes the next word if it is an option, and reports whether more may follow.
 func (p *parser) option() (more bool, err error) {
 	word := p.rest[0]
 	if word == "" || (word[0] != '-' && word[0] != '+') {
@@ -147,8 +146,8 @@ func (p *parser) option() (more bool, err error) {
 	return true, nil
 }
 
-// isFile says whether the next word is our -f and not bash's: the first of all options,
-// alone, and followed by what can be a file.
+// isFile reports whether the next word is our -f and not the one of bash: the first option, alone,
+// and followed by what can be a file.
 func (p *parser) isFile() bool {
 	return p.rest[0] == "-f" && len(p.inv.Args) == 0 && len(p.rest) > 1 &&
 		p.rest[1] != "" && p.rest[1][0] != '-' && p.rest[1][0] != '+'

@@ -69,8 +69,7 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
-// TestParseKeepsWhatIsNotOurs: whatever is given, the shell gets the same words in the
-// same order.
+// The shell gets all words that are not our options, in the same order.
 func TestParseKeepsWhatIsNotOurs(t *testing.T) {
 	word := rapid.SampledFrom([]string{"-c", "-l", "-o", "-O", "+e", "-", "--", "", "-xo", "x", "-s", "--login", "--rcfile", "-é", "a b", "-i"})
 	rapid.Check(t, func(t *rapid.T) {

@@ -9,8 +9,8 @@ import (
 	"substrate/trace"
 )
 
-// tap stands between the command and where it prints if that was asked for; nil if not, or if it cannot be done, of
-// which the user is told: the command runs all the same (REC7, REC9).
+// tap records what the command prints, if the user asked for that. If it cannot, there is a
+// warning, the result is nil, and the command runs all the same (REC7, REC9).
 func (inv Invocation) tap(cfg config.Config, rec *record.Recorder) *capture.Tap {
 	if !inv.Capture && !cfg.Capture {
 		return nil
@@ -23,7 +23,7 @@ func (inv Invocation) tap(cfg config.Config, rec *record.Recorder) *capture.Tap 
 	return tap
 }
 
-// keep gives what the span says of what the command printed; nil if nobody asked.
+// keep returns what the span says about the output of the command; nil without a tap.
 func keep(rec *record.Recorder, span *record.Span, tap *capture.Tap) *trace.Capture {
 	if tap == nil {
 		return nil

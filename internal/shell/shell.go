@@ -1,10 +1,8 @@
-// Package shell gives a command, a script or a pipe to the user's shell as bash itself
-// would take it, and records it.
+// Package shell runs a command, a script or standard input with the user's shell, and records it.
 //
-// [Parse] takes bash's own command line apart, [Run] starts the shell as a child in the
-// same process group and on the same terminal, waits, and gives the exit status.
-// Nothing stands between the shell and its files: it inherits them, and our own
-// messages are left to the caller. How a span is written is decided in package record.
+// [Parse] parses the command line of bash. [Run] starts the shell as a child in the same process
+// group and on the same terminal, waits for it, and returns its exit status. The shell inherits our
+// files. The caller prints errors; package record writes the span.
 package shell
 
 import (
@@ -37,11 +35,11 @@ const (
 // Source: REC2.
 const stdinCmd = "<stdin>"
 
-// Run runs inv with the shell that it or cfg names, and records it with rec. The status
-// is the shell's own, 128+n if signal n killed it. If the shell could not be started
-// the error says why and the status is 126 or 127; any other error is a failure of ours.
+// Run runs inv with the shell that inv or cfg names, and records it with rec. The status is that of
+// the shell, 128+n if signal n killed it. If the shell could not be started, the error says why and
+// the status is 126 or 127; other errors are failures of ours.
 //
-// The signals of this process are passed on to the shell from now on, for good.
+// From then on, signals to this process are passed to the shell.
 func Run(cfg config.Config, rec *record.Recorder, inv Invocation, env []string) (status int, err error) {
 	path, lookErr := inv.shellPath(cfg, env)
 	procstate.CatchSignals()
@@ -71,13 +69,13 @@ func Run(cfg config.Config, rec *record.Recorder, inv Invocation, env []string) 
 	return done.Exit, nil
 }
 
-// usage is the part of an ending that a span calls usage.
+// usage converts what the shell used into the form of a span.
 func usage(end procstate.Ending) trace.Usage {
 	return trace.Usage{UserMS: end.UserMS, SysMS: end.SysMS, MaxRSSKB: end.MaxRSSKB}
 }
 
-// start starts the shell. If our few variables are what makes the environment too long, the
-// command gets the one that it would have had without us.
+// start starts the shell with the environment env. If our variables make that too long for the
+// kernel, the shell gets plain, which does not have them.
 func (inv Invocation) start(path string, env, plain []string, tap *capture.Tap) (pid int, err error) {
 	argv := inv.argv(path)
 	start := func() error {
@@ -93,9 +91,9 @@ func (inv Invocation) start(path string, env, plain []string, tap *capture.Tap) 
 	return pid, start()
 }
 
-// Exec replaces this program by the shell and records nothing: a shell on a terminal that
-// nobody watches yet, and commands inside a world. With login the shell is told that it
-// is a login shell in the way of login(1). It returns only with an error and the status for it.
+// Exec replaces this program by the shell without recording it, for a shell on a terminal and for
+// commands inside a world. With login it is a login shell, as login(1) starts it. Exec returns only
+// on an error, with the exit status for it.
 func Exec(cfg config.Config, inv Invocation, env []string, login bool) (status int, err error) {
 	path, err := inv.shellPath(cfg, env)
 	if err != nil {
@@ -117,13 +115,13 @@ func startStatus(err error) int {
 	return statusNotExecutable
 }
 
-// argv is what the shell at path is started with.
+// argv is the argv of the shell at path.
 func (inv Invocation) argv(path string) []string {
 	return append([]string{filepath.Base(path)}, inv.Args...)
 }
 
-// shellPath is the shell to start. A name without a slash is looked for on PATH. If that fails
-// the path is the bare name, for the span.
+// shellPath is the path of the shell to start. A name without a slash is searched for along PATH.
+// If that fails, the path is the name, for the span.
 func (inv Invocation) shellPath(cfg config.Config, env []string) (string, error) {
 	name := inv.Shell
 	if name == "" {
@@ -151,7 +149,7 @@ func search(name string, env []string, mode os.FileMode) string {
 	return ""
 }
 
-// command is what the span says.
+// command is what the span says about the command.
 func (inv Invocation) command(path string, env []string) record.Command {
 	c := record.Command{
 		Component: trace.ComponentShell,
@@ -172,8 +170,8 @@ func (inv Invocation) command(path string, env []string) record.Command {
 	return c
 }
 
-// readScript finds a script as bash does: by its name, and if that has no slash and there
-// is no such file, along PATH. Whether it can be run is for the shell to say.
+// readScript finds a script as bash does: by its name, and if that has no slash and is not a file,
+// along PATH. The shell reports if it cannot run it.
 //
 // Source: bash(1), ARGUMENTS.
 func readScript(name string, env []string) *trace.Script {

@@ -6,8 +6,8 @@ import (
 	"substrate/internal/config"
 )
 
-// shimsFirst gives env with the directory of the shims first on PATH and PATH without it in
-// SHIM_ORIGINAL_PATH. It is env itself if dir is "" or there is no PATH to put it on.
+// shimsFirst returns env with dir, the directory of the shims, first on PATH, and the PATH without
+// it in SHIM_ORIGINAL_PATH. If dir is "" or env has no PATH, it returns env itself.
 //
 // Source: SHM7.
 func shimsFirst(env []string, dir string) []string {
