@@ -49,26 +49,18 @@ var methodsWithoutValues = map[string]int{
 
 // wideComments are the packages whose comments are still wider than maxCommentWidth.
 var wideComments = map[string]bool{
-	".":                                   true,
-	"cmd/substrate":                       true,
-	"internal/config":                     true,
-	"internal/doctor":                     true,
-	"internal/prestart":                   true,
-	"internal/procstate":                  true,
-	"internal/record":                     true,
-	"internal/replay/corpus":              true,
-	"internal/shim":                       true,
-	"internal/testenv":                    true,
-	"internal/world/landlock":             true,
-	"internal/world/layout":               true,
-	"internal/world/boot":                 true,
-	"internal/world/snapshot":             true,
-	"internal/world/tree":                 true,
-	"internal/world/upper":                true,
-	"internal/world/view":                 true,
-	"internal/world/view/viewtest":        true,
-	"internal/world/view/viewtest/oracle": true,
-	"trace":                               true,
+	".":                      true,
+	"cmd/substrate":          true,
+	"internal/config":        true,
+	"internal/doctor":        true,
+	"internal/prestart":      true,
+	"internal/procstate":     true,
+	"internal/record":        true,
+	"internal/replay/corpus": true,
+	"internal/shim":          true,
+	"internal/testenv":       true,
+	"internal/world/boot":    true,
+	"trace":                  true,
 }
 
 // largePackages may have more lines than maxPackageLines.

@@ -1,10 +1,11 @@
-// Package landlock keeps a thread, and what it starts, from writing outside chosen directories.
+// Package landlock prevents a thread, and what it starts, from writing outside chosen directories.
 //
-// It needs no privilege and no namespace, so it is what is left where neither can be had. It restricts what is opened from then on:
-// descriptors that are open already stay as they are. It cannot restrict everything that a write is to people: modes, owners, times and
-// extended attributes can still be changed everywhere, and reading is not restricted here at all.
+// It needs no privilege and no namespace, so it is used where neither is available. It restricts
+// what is opened later; open descriptors stay as they are. It does not restrict reading, and it
+// cannot restrict changes of modes, owners, times and extended attributes.
 //
-// Words: a ruleset is what the kernel is given, a right is a kind of access, and a version says which rights a kernel knows.
+// Words: a ruleset is a set of rules for the kernel, a right is a kind of access, and the version
+// says which rights a kernel knows.
 package landlock
 
 import (
@@ -18,13 +19,14 @@ import (
 	"substrate/internal/probe"
 )
 
-// Rules is what may still be written.
+// Rules says what may still be written.
 type Rules struct {
-	Trees []string // directories in which everything is allowed but to make devices
-	Files []string // files that may be opened for writing; those that are not there are left out
+	Trees []string // directories in which everything is allowed except to make devices
+	Files []string // files that may be opened for writing; they need not exist
 }
 
-// Version returns the version of Landlock that the kernel speaks. The error is a [probe.Error] where there is none.
+// Version returns the version of Landlock in the kernel. The error is a [probe.Error] if there is
+// no Landlock.
 //
 // Source: Linux Documentation/userspace-api/landlock.rst, "Compatibility" (Linux 5.13).
 func Version() (int, error) {
@@ -35,18 +37,20 @@ func Version() (int, error) {
 	return int(v), nil
 }
 
-// The rights that writing takes. Truncating and moving between directories were separated later: a kernel that does not know the first
-// counts it as no right at all, and one that does not know the second refuses it everywhere.
+// The rights that writing takes. Rights to truncate files and to move them between directories came
+// later. A kernel without the first allows truncating; a kernel without the second refuses every
+// such move.
 const (
 	writeTree = unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_REMOVE_DIR | unix.LANDLOCK_ACCESS_FS_REMOVE_FILE |
 		unix.LANDLOCK_ACCESS_FS_MAKE_CHAR | unix.LANDLOCK_ACCESS_FS_MAKE_DIR | unix.LANDLOCK_ACCESS_FS_MAKE_REG | unix.LANDLOCK_ACCESS_FS_MAKE_SOCK |
 		unix.LANDLOCK_ACCESS_FS_MAKE_FIFO | unix.LANDLOCK_ACCESS_FS_MAKE_BLOCK | unix.LANDLOCK_ACCESS_FS_MAKE_SYM
-	// makeDevice is allowed nowhere: a device leads out of every tree, and who may make one is root without a mount namespace.
+	// makeDevice is never allowed: a device leads out of every tree, and a command that may make
+	// one is root without a mount namespace.
 	makeDevice = unix.LANDLOCK_ACCESS_FS_MAKE_CHAR | unix.LANDLOCK_ACCESS_FS_MAKE_BLOCK
 	writeFile  = unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_TRUNCATE
 )
 
-// handled returns the rights that a version knows, of those that writing takes.
+// handled returns the rights for writing that a version knows.
 func handled(version int) uint64 {
 	rights := uint64(writeTree)
 	if version >= 2 {
@@ -58,7 +62,7 @@ func handled(version int) uint64 {
 	return rights
 }
 
-// Gaps says in words what Restrict leaves open with that version, besides what no version can close.
+// Gaps lists what Restrict does not restrict with that version, besides what no version restricts.
 func Gaps(version int) []string {
 	var gaps []string
 	if version < 2 {
@@ -73,9 +77,10 @@ func Gaps(version int) []string {
 	return gaps
 }
 
-// Restrict restricts the calling thread and all that it starts, for good. The thread also gives up gaining privileges by executing
-// programs (no_new_privs). From version 6 on it cannot signal processes outside or reach their abstract sockets either.
-// The caller has locked the thread and never unlocks it.
+// Restrict restricts the calling thread and all that it starts, for good. The thread also sets
+// no_new_privs: it gains no privileges by executing programs. Since version 6 it cannot signal
+// processes outside or reach their abstract sockets either. The caller has locked the thread and
+// never unlocks it.
 //
 // Source: landlock_restrict_self(2); landlock.rst, "Filesystem flags", "Scope flags".
 func (r *Rules) Restrict() error {
@@ -87,7 +92,7 @@ func (r *Rules) Restrict() error {
 	size := unsafe.Sizeof(attr.Handled_access_fs)
 	if version >= 6 {
 		attr.Scoped = unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | unix.LANDLOCK_SCOPE_SIGNAL
-		size = unsafe.Offsetof(attr.Quiet_access_fs) // a kernel takes no more than it knows
+		size = unsafe.Offsetof(attr.Quiet_access_fs) // the kernel refuses a struct that is larger than the one it knows
 	}
 	fd, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr)), size, 0)
 	if errno != 0 {

@@ -16,7 +16,7 @@ import (
 	"substrate/internal/world/landlock"
 )
 
-// confined runs a script that may write to the given directory only.
+// confined runs a script that may write only to the given directory.
 func confined(t *testing.T, dir, script string, args ...string) string {
 	t.Helper()
 	type answer struct {
@@ -25,7 +25,7 @@ func confined(t *testing.T, dir, script string, args ...string) string {
 	}
 	done := make(chan answer)
 	go func() {
-		runtime.LockOSThread() // and never unlocked
+		runtime.LockOSThread() // never unlocked
 		rules := landlock.Rules{Trees: []string{dir}, Files: []string{"/dev/null", "/dev/not-there"}}
 		if err := rules.Restrict(); err != nil {
 			done <- answer{nil, err}
@@ -43,7 +43,7 @@ func confined(t *testing.T, dir, script string, args ...string) string {
 	return string(a.out)
 }
 
-// DIF7: everything may be written inside, nothing outside, and what was open stays open.
+// DIF7: the command may write everything inside and nothing outside; open files stay open.
 func TestRestrict(t *testing.T) {
 	version, err := landlock.Version()
 	if err != nil {
@@ -77,7 +77,7 @@ func TestRestrict(t *testing.T) {
 	}
 }
 
-// DIF7: the command can signal itself and nobody outside.
+// DIF7: the command can signal itself, but nobody outside.
 func TestScope(t *testing.T) {
 	if version, err := landlock.Version(); err != nil || version < 6 {
 		t.Logf("version %d, %v: signals cannot be held back", version, err)
@@ -89,7 +89,7 @@ func TestScope(t *testing.T) {
 	}
 }
 
-// DIF7: a kernel without it says so, with a remedy.
+// DIF7: without Landlock the error names a remedy.
 func TestVersionWithoutLandlock(t *testing.T) {
 	testenv.In(t, testenv.Host{User: true, WithoutLandlock: true}, func(t *testing.T) {
 		_, err := landlock.Version()
@@ -103,7 +103,7 @@ func TestVersionWithoutLandlock(t *testing.T) {
 	})
 }
 
-// The gaps of old versions are named.
+// Gaps lists what old versions do not restrict.
 func TestGaps(t *testing.T) {
 	for version, want := range map[int]int{1: 3, 2: 2, 3: 1, 6: 0, 7: 0} {
 		if got := landlock.Gaps(version); len(got) != want {

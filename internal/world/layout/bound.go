@@ -7,14 +7,14 @@ import (
 	"substrate/internal/world/mount"
 )
 
-// Around is what lies at and below the working directory on the host, for a copy of it.
+// Around describes the working directory on the host, for a copy of it.
 type Around struct {
 	Real   string   // the working directory without symlinks
-	Remote []string // mounts below it that may hang, which must not be asked anything
-	Kernel []string // mounts below it of the kernel's own, which a copy does not show
+	Remote []string // mounts below it that may hang and must not be touched
+	Kernel []string // mounts of the kernel below it, which a copy does not show
 }
 
-// AroundCwd finds out what a copy of the working directory has to leave alone.
+// AroundCwd returns what a copy of the working directory must leave alone.
 func AroundCwd(in Input) (Around, error) {
 	p, err := newPlanner(in)
 	if err != nil {
@@ -36,15 +36,17 @@ func AroundCwd(in Input) (Around, error) {
 	return a, nil
 }
 
-// scratchDirs can be written to in a world without overlays; they are empty at first and in no diff. Input.Temp is another one.
+// scratchDirs, and Input.Temp, are writable in a world without overlays. They are empty at first
+// and in no diff.
 var scratchDirs = []string{"/tmp", "/var/tmp"}
 
-// copyStep is the step of the mounts that only a world with a copy has.
+// copyStep is the step of the mounts in a world with a copy.
 const copyStep = "copy-diff"
 
-// MakeBound computes the file view of a world in which nothing can be laid over anything: the machine as it is, read-only, with copyDir in the
-// place of the working directory. Mounts, paths in the working directory, are shown read-only on top of that. Likely directories are shown
-// where they lie in a directory that is made new.
+// MakeBound computes the file view of a world without overlays: the machine, read-only, with
+// copyDir in place of the working directory. mounts are paths in the working directory that are
+// shown read-only on top of it. Likely directories are shown if they are in a directory that is
+// made new.
 func MakeBound(in Input, copyDir string, mounts []string) (*Plan, error) {
 	p, err := newPlanner(in)
 	if err != nil {
@@ -83,14 +85,14 @@ func MakeBound(in Input, copyDir string, mounts []string) (*Plan, error) {
 	return p.plan, nil
 }
 
-// oneStep makes the mounts one step, for messages.
+// oneStep sets the step of mounts, for messages.
 func oneStep(list []mount.Mount) {
 	for i := range list {
 		list[i].Step = copyStep
 	}
 }
 
-// hideKernel covers the file systems of the kernel's that are mounted outside the directories that are made new.
+// hideKernel covers the file systems of the kernel outside the directories that are made new.
 func (p *planner) hideKernel(n *node) {
 	for _, c := range n.children {
 		switch {
@@ -98,21 +100,21 @@ func (p *planner) hideKernel(n *node) {
 		case c.class() == pseudo:
 			p.hidePseudo(c)
 		case c.class() == remote && c.hasKernel():
-			p.mask(c.path, copyStep, false) // to hide what is below would have to walk there
+			p.mask(c.path, copyStep, false) // to hide only what is below, the set-up would have to walk there
 		default:
 			p.hideKernel(c)
 		}
 	}
 }
 
-// hasKernel says whether a file system of the kernel's is mounted below n.
+// hasKernel reports whether a file system of the kernel is mounted below n.
 func (n *node) hasKernel() bool {
 	found := false
 	n.walk(func(c *node) { found = found || c != n && c.class() == pseudo })
 	return found
 }
 
-// scratch makes a directory for temporary files new. What the caller is likely to need of the host's stays.
+// scratch makes a directory for temporary files new. Likely directories in it stay visible.
 func (p *planner) scratch(dir, temp string) {
 	at := p.real(dir)
 	if at.path != dir || !at.exists || at.stat.Mode&syscall.S_IFMT != syscall.S_IFDIR {
@@ -127,7 +129,8 @@ func (p *planner) scratch(dir, temp string) {
 	}
 }
 
-// temp makes the command's own directory for temporary files new: below another one only as a directory.
+// temp makes the command's own directory for temporary files new. Below another such directory it
+// is only a directory.
 func (p *planner) temp(at resolved) {
 	for _, dir := range scratchDirs {
 		if within(at.path, dir) {
@@ -144,7 +147,7 @@ func (p *planner) temp(at resolved) {
 	p.add(mount.Mount{Kind: mount.Tmpfs, Step: copyStep, Target: at.path, Mode: 0o700, Flags: mount.NoSuid | mount.NoDev})
 }
 
-// boundCwd puts the copy in the place of the working directory.
+// boundCwd binds the copy over the working directory.
 func (p *planner) boundCwd(at, copyDir string) error {
 	n, _ := p.mountOf(at)
 	base := ""

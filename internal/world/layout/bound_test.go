@@ -11,7 +11,7 @@ import (
 	"substrate/internal/world/mount"
 )
 
-// last returns the mount that is seen at path, of those whose target is path or above it.
+// last returns the mount that is seen at path: the last one whose target is path or above it.
 func last(plan *Plan, path string) mount.Mount {
 	var top mount.Mount
 	for _, m := range plan.Mounts {
@@ -26,8 +26,8 @@ func last(plan *Plan, path string) mount.Mount {
 	return top
 }
 
-// DIF7, WLD4: on every machine that we know of, nothing of the host can be written but what is made new and the copy, and none of
-// the kernel's own file systems is in sight.
+// DIF7, WLD4: on every machine in testdata, a world can write only to the copy and to what is made
+// new, and sees no file system of the host's kernel.
 func TestBoundOnAllMachines(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) < 8 {
@@ -72,7 +72,8 @@ func TestBoundOnAllMachines(t *testing.T) {
 	}
 }
 
-// DIF7: mounts in the working directory lie on the copy again, read-only, and what a home in /tmp holds stays in sight.
+// DIF7: mounts in the working directory are on the copy again, read-only. A home in /tmp stays
+// visible.
 func TestBoundAround(t *testing.T) {
 	m := readMachine(t, "testdata/below-cwd.txtar")
 	in, _ := m.input(t, 1000)

@@ -1,7 +1,7 @@
 package layout
 
-// cached is an FS that asks for the same thing only once: paths share their beginnings, and a system call costs
-// ten times what a look into a map does.
+// cached is an FS that asks each question once. Paths have the same beginnings, and a system call
+// costs ten times as much as a look into a map.
 type cached struct {
 	FS
 	stats  map[string]statAnswer

@@ -1,20 +1,20 @@
 package layout
 
-// class is what can be done with a file system.
+// class is how a world can show a file system.
 type class uint8
 
 const (
 	real   class = iota // can be the lower of an overlay
-	unfit               // local, but overlay refuses it: a read-only bind
-	remote              // may hang: never asked anything; a read-only bind with all that is below
+	unfit               // local, but the overlay refuses it: a read-only bind
+	remote              // may hang, so it is never asked anything: a read-only bind with all that is below
 	pseudo              // the kernel's own: made new, or hidden
 )
 
-// classes names the file systems that are not unknown. Those that are not in the list are unfit: whether an overlay takes them, and
-// whether the host's state leaks through them, has to be known before a world may write there.
+// classes lists the known file systems. Others are unfit: before a world may write to one, we must
+// know that an overlay accepts it, and that it does not leak the state of the host.
 //
-// Source: Linux fs/overlayfs/super.c, ovl_mount_dir_noesc and ovl_dentry_weird: no lower whose names the file system compares
-// in its own way, such as vfat.
+// Source: Linux fs/overlayfs/super.c, ovl_mount_dir_noesc and ovl_dentry_weird: no lower that
+// compares names in its own way, such as vfat.
 var classes = map[string]class{
 	"ext2": real, "ext3": real, "ext4": real, "xfs": real, "btrfs": real, "tmpfs": real, "ramfs": real, "rootfs": real,
 	"overlay": real, "virtiofs": real, "f2fs": real, "zfs": real, "bcachefs": real, "jfs": real, "reiserfs": real,
@@ -33,8 +33,8 @@ var classes = map[string]class{
 	"functionfs": pseudo, "ipathfs": pseudo, "xenfs": pseudo, "dax": pseudo,
 }
 
-// class returns what can be done with the file system of n. What carries "/" is used whatever it is: without it
-// there is no world.
+// class returns how a world can show the file system of n. The one at "/" is used whatever it is:
+// there is no world without it.
 func (n *node) class() class {
 	c, known := classes[n.fstype]
 	switch {
@@ -49,13 +49,13 @@ func (n *node) class() class {
 	}
 }
 
-// fresh are the directories that every world gets new, with nothing of the host's in them.
+// fresh are the directories that are new in every world, with nothing from the host in them.
 var fresh = [...]string{"/proc", "/sys", "/dev", "/run"}
 
-// varRun is /run under its old name: a symlink, or on some machines a mount.
+// varRun is the old name of /run: a symlink, or on some machines a mount.
 const varRun = "/var/run"
 
-// isFresh says whether name is or lies in a directory that is made new.
+// isFresh reports whether name is in a directory that is made new, or is one.
 func (p *planner) isFresh(name string) bool {
 	for _, dir := range fresh {
 		if within(name, dir) {
@@ -65,7 +65,7 @@ func (p *planner) isFresh(name string) bool {
 	return within(name, varRun) && p.varRunMounted()
 }
 
-// varRunMounted says whether the host has a mount at varRun.
+// varRunMounted reports whether the host has a mount at varRun.
 func (p *planner) varRunMounted() bool {
 	n, _ := p.mountOf(varRun)
 	return n.path == varRun

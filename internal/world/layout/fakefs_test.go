@@ -11,20 +11,20 @@ import (
 	"testing"
 )
 
-// fakeFS is a machine's files from a text. Lines are
+// fakeFS holds the files of a machine, read from a text. Its lines are
 //
 //	d 0755 0 /etc           directory, mode, owner (group is the same)
 //	f 0644 0 120 /etc/x     file with its size
 //	l /bin usr/bin          symlink
 //	s /x, p 0600 0 /x       socket, fifo
 //
-// Directories on the way are made with mode 0755 and owner 0. Questions about forbidden paths fail the test.
+// Missing directories get mode 0755 and owner 0. Questions about forbidden paths fail the test.
 type fakeFS struct {
 	t         reporter
 	uid       int
 	stats     map[string]Stat
 	links     map[string]string
-	forbidden []string // remote: not to be asked about
+	forbidden []string // remote paths, which must not be asked about
 }
 
 func newFakeFS(t reporter, uid int, tree string) *fakeFS {
@@ -54,7 +54,7 @@ func newFakeFS(t reporter, uid int, tree string) *fakeFS {
 	return f
 }
 
-// reporter is what [testing.T] and [rapid.T] have in common.
+// reporter is the common part of [testing.T] and [rapid.T].
 type reporter interface {
 	Helper()
 	Errorf(format string, args ...any)
@@ -83,7 +83,7 @@ func (f *fakeFS) put(name string, st Stat) {
 	f.stats[name] = st
 }
 
-// dir makes a directory and those on the way, unless they are there.
+// dir makes a directory and those above it, unless they exist.
 func (f *fakeFS) dir(name string) {
 	if _, there := f.stats[name]; there {
 		return
@@ -94,7 +94,7 @@ func (f *fakeFS) dir(name string) {
 	f.stats[name] = Stat{Mode: syscall.S_IFDIR | 0o755}
 }
 
-// addMounts makes the mount points, and forbids to ask about what is at or below remote ones.
+// addMounts makes the mount points, and forbids questions about remote ones and what is below them.
 func (f *fakeFS) addMounts(root *node) {
 	root.walk(func(n *node) {
 		f.dir(n.path)
@@ -121,7 +121,7 @@ func (f *fakeFS) Lstat(name string) (Stat, error) {
 	return Stat{}, os.ErrNotExist
 }
 
-// reachable says whether the caller may search all directories on the way.
+// reachable reports whether the caller may search all directories on the way.
 func (f *fakeFS) reachable(name string) bool {
 	for name != "/" {
 		name = path.Dir(name)
@@ -132,7 +132,7 @@ func (f *fakeFS) reachable(name string) bool {
 	return true
 }
 
-// mode returns the caller's permissions without looking at the way.
+// mode returns the caller's permissions for the file alone.
 func (f *fakeFS) mode(name string) uint32 {
 	st := f.stats[name]
 	switch {

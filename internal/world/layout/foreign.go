@@ -8,13 +8,13 @@ import (
 	"substrate/internal/world/mount"
 )
 
-// addForeign gives overlays of their own to directories in which nothing could be made otherwise: those that the caller may
-// write to but does not own, and the caller's own below somebody else's. The kernel copies a directory
-// up, with all above it, before the first change in it, and in a user namespace refuses to (EOVERFLOW)
-// where the owner is not mapped. The root of an overlay is there already.
+// addForeign adds overlays for directories in which the caller could make nothing otherwise: those
+// that they may write to but do not own, and their own below those of others. Before the first
+// change in a directory the kernel copies it up, with all directories above it. In a user namespace
+// this fails (EOVERFLOW) if an owner is not mapped. The root of an overlay need not be copied up.
 //
-// Looked at are the ways to the directories that matter most, and what lies directly in the roots of other overlays; a search for
-// the rest would have to walk the tree.
+// It looks at the way to the most important directories and at the entries of the roots of other
+// overlays. To find all such directories it would have to walk the tree.
 //
 // Source: Linux fs/overlayfs/copy_up.c, ovl_copy_up_one.
 func addForeign(p *planner) {
@@ -29,12 +29,12 @@ func addForeign(p *planner) {
 	}
 }
 
-// systemDirs hold nothing that an ordinary user may write to.
+// systemDirs have nothing that an ordinary user may write to.
 var systemDirs = []string{"/bin", "/boot", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/root", "/sbin", "/usr", "/lost+found"}
 
-// foreignOnWay looks at each directory from the root down to dir.
+// foreignOnWay looks at each directory from the root to dir.
 func (p *planner) foreignOnWay(dir string) {
-	above := false // a directory between here and the root of the overlay is foreign
+	above := false // a directory between here and the root of the overlay has another owner
 	for here, rest := "", dir; rest != "" && rest != "/"; {
 		var part string
 		part, rest = cutFirst(rest)
@@ -59,10 +59,10 @@ func (p *planner) foreignOnWay(dir string) {
 	}
 }
 
-// manyEntries is the number of entries up to which a directory is searched for foreign ones.
+// manyEntries is the largest number of entries with which a directory is searched.
 const manyEntries = 64
 
-// foreignIn looks at the directories in dir, the root of an overlay.
+// foreignIn looks at the directories in dir, which is the root of an overlay.
 func (p *planner) foreignIn(dir string) {
 	entries, err := p.FS.ReadDir(dir)
 	if err != nil || len(entries) > manyEntries {
@@ -80,7 +80,7 @@ func (p *planner) foreignIn(dir string) {
 	}
 }
 
-// inOverlay returns the state of a directory that a writable overlay of a real file system shows.
+// inOverlay returns the state of a directory if a writable overlay shows it.
 func (p *planner) inOverlay(dir string) (Stat, bool) {
 	n, isRemote := p.mountOf(dir)
 	if isRemote || n.class() != real || n.superRO || n.flags&mount.ReadOnly != 0 || p.isFresh(dir) || p.isHidden(dir) {
@@ -90,7 +90,8 @@ func (p *planner) inOverlay(dir string) (Stat, bool) {
 	return st, err == nil && st.Mode&syscall.S_IFMT == syscall.S_IFDIR
 }
 
-// foreignOverlay lays an overlay over dir, on top of the one that shows it. Where mounts lie below, dir is rebuilt and needs none.
+// foreignOverlay adds an overlay over dir, on top of the one that shows it. If mounts are below
+// dir, it is rebuilt and needs none.
 func (p *planner) foreignOverlay(dir string, st Stat) {
 	if n, _ := p.mountOf(dir); !n.hasBelow(dir) {
 		p.overlay(dir, dir, st, n.flags)
@@ -98,7 +99,7 @@ func (p *planner) foreignOverlay(dir string, st Stat) {
 	}
 }
 
-// isUpper says whether dir is the root of an overlay already.
+// isUpper reports whether dir is the root of an overlay.
 func (p *planner) isUpper(dir string) bool {
 	return slices.ContainsFunc(p.plan.Uppers, func(u Upper) bool { return u.Path == dir })
 }

@@ -17,7 +17,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// fakePlace gives short names, so that golden files can be read.
+// fakePlace returns short names, which keep golden files readable.
 func fakePlace(kind PlaceKind, n int) string {
 	return fmt.Sprintf("/S/%s%d", [...]string{"u", "w", "shadow", "copy", "memory/u", "memory/w"}[kind], n)
 }
@@ -69,7 +69,7 @@ func (m *machineFile) set(name string, data []byte) {
 	m.archive.Files = append(m.archive.Files, txtar.File{Name: name, Data: data})
 }
 
-// input is what Make gets for the machine and a caller.
+// input returns the input of a plan for the machine and a caller.
 func (m *machineFile) input(t reporter, uid int) (Input, *node) {
 	t.Helper()
 	root, err := parseMountInfo(m.mountinfo)
@@ -84,7 +84,7 @@ func (m *machineFile) input(t reporter, uid int) (Input, *node) {
 	}, root
 }
 
-// show prints a plan without the part that is the same on every machine.
+// show prints a plan without what is the same on every machine.
 func show(plan *Plan, whole bool) string {
 	var b strings.Builder
 	for _, m := range plan.Mounts {
@@ -110,7 +110,7 @@ func show(plan *Plan, whole bool) string {
 	return b.String()
 }
 
-// WLD1, WLD4: plans for machines as they are found in the world. Run with -update to write what Make says now.
+// WLD1, WLD4: plans for real machines. Run with -update to write the current plans.
 func TestGolden(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) < 8 {
@@ -145,8 +145,9 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// checkCovered holds for every plan: each mount that can be written is under exactly one overlay of its own, or covered
-// in another way, or a note names it; and nothing of the host's proc, sys or run is left.
+// checkCovered checks what holds for every plan: each writable mount is under exactly one overlay
+// of its own, or covered in another way, or named in a note; nothing of the host's proc, sys or run
+// is left.
 func checkCovered(t reporter, who string, in Input, root *node, plan *Plan) {
 	t.Helper()
 	notes := strings.Join(plan.Notes, "\n") + "\n"
@@ -170,11 +171,12 @@ func checkCovered(t reporter, who string, in Input, root *node, plan *Plan) {
 			switch m.Kind {
 			case mount.Overlay:
 				overlays++
-			case mount.Bind, mount.Tmpfs: // a copy, or rebuilt, or masked
+			case mount.Bind, mount.Tmpfs: // copied, rebuilt or masked
 				others++
 			}
 		}
-		// An empty directory that the caller cannot write to is no more than a directory in a user's world.
+		// In a user's world, an empty directory that the caller cannot write to is only a
+		// directory.
 		if overlays > 1 || overlays+others == 0 && !strings.Contains(notes, n.path+" ") && (who == "root" || targets[n.path] == nil) {
 			t.Errorf("%s: mount at %q has %d overlays, %d other mounts and no note", who, n.path, overlays, others)
 		}
@@ -188,7 +190,7 @@ func checkCovered(t reporter, who string, in Input, root *node, plan *Plan) {
 	}
 }
 
-// checkNotHost says whether a mount brings in what the host keeps in proc, sys or run.
+// checkNotHost checks that a mount shows nothing of the host's proc, sys or run.
 func checkNotHost(t reporter, who string, m mount.Mount) {
 	t.Helper()
 	for _, other := range m.Else {

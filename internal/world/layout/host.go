@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Host answers with the files that the process sees.
+// Host is the FS of this process.
 type Host struct{}
 
-// Lstat asks for a file without following a symlink at its end.
+// Lstat returns the state of a file. It does not follow a symlink at the end of path.
 func (Host) Lstat(path string) (Stat, error) {
 	var st unix.Stat_t
 	if err := unix.Lstat(path, &st); err != nil {
@@ -24,7 +24,7 @@ func (Host) Lstat(path string) (Stat, error) {
 	}, nil
 }
 
-// typeBits are the types of os.FileMode as those of stat(2).
+// typeBits translates the types of os.FileMode to those of stat(2).
 var typeBits = map[os.FileMode]uint32{
 	0: unix.S_IFREG, os.ModeDir: unix.S_IFDIR, os.ModeSymlink: unix.S_IFLNK, os.ModeNamedPipe: unix.S_IFIFO,
 	os.ModeSocket: unix.S_IFSOCK, os.ModeDevice: unix.S_IFBLK, os.ModeDevice | os.ModeCharDevice: unix.S_IFCHR,
@@ -43,7 +43,7 @@ func (Host) ReadDir(path string) ([]Entry, error) {
 	return entries, nil
 }
 
-// IsEmpty says whether a directory can be listed and holds nothing.
+// IsEmpty reports whether a directory can be listed and is empty.
 func (Host) IsEmpty(path string) bool {
 	d, err := os.Open(path)
 	if err != nil {
@@ -54,10 +54,10 @@ func (Host) IsEmpty(path string) bool {
 	return errors.Is(err, io.EOF)
 }
 
-// Readlink returns the text of a symlink.
+// Readlink returns the target of a symlink.
 func (Host) Readlink(path string) (string, error) { return os.Readlink(path) }
 
-// Rights asks what the effective user may do.
+// Rights returns what the effective user may do.
 func (Host) Rights(path string) uint32 {
 	var rights uint32
 	for _, bit := range []uint32{unix.R_OK, unix.W_OK, unix.X_OK} {

@@ -10,7 +10,7 @@ import (
 	"substrate/internal/testenv"
 )
 
-// insideCases are small scripts and what they print in a world: to root, and to an ordinary user.
+// insideCases are small scripts and what they print in a world, for root and for an ordinary user.
 var insideCases = []struct{ name, script, root, user string }{
 	{"run is new", `ls -A /run`, "lock\nuser", ""},
 	{"run for the caller", `cd /run/user/$(id -u) && touch x && ls`, "x", ""},
@@ -36,12 +36,13 @@ var insideCases = []struct{ name, script, root, user string }{
 	{"a mounted file", `cat file; echo x > file; cat file filesrc`, "host\nx\nhost", ""},
 	{
 		"below mounts", `rm -r own/dir && mkdir own/dir && ls -A own/dir; ls own`, "a\ndir\nlink\nmnt",
-		// A limit: what is a mount point in the world cannot be removed.
+		// A limit: a mount point of the world cannot be removed.
 		"rm: cannot remove 'own/dir': Device or resource busy\na\ndir\nlink\nmnt",
 	},
 	{
 		"somebody else's file", `echo more >> theirs && tail -n 1 theirs`, "more",
-		// A limit of the kernel: it does not copy up what belongs to a user who is not mapped. The file is a copy here, so it works.
+		// A limit of the kernel: it does not copy up files of a user who is not mapped. Here the
+		// file is a copy, so it works.
 		"more",
 	},
 	{"somebody else's file in an overlay", `echo more >> plain/theirs`, "", "cannot create plain/theirs: Value too large for defined data type"},
@@ -49,7 +50,7 @@ var insideCases = []struct{ name, script, root, user string }{
 	{"/var/tmp", `touch /var/tmp/x && rm /var/tmp/x`, "", ""},
 }
 
-// WLD4: what a command finds in a world.
+// WLD4: what a command sees in a world.
 func TestInside(t *testing.T) {
 	for who, uid := range map[string]int{"root": 0, "user": testenv.UID} {
 		t.Run(who, func(t *testing.T) {
@@ -58,7 +59,7 @@ func TestInside(t *testing.T) {
 				m.write("theirs", "x\n")
 				m.write("plain/theirs", "x\n")
 				must(t, os.Chmod(m.dir+"/foreign/cwd", 0o777))
-				var script strings.Builder // one world for all
+				var script strings.Builder // one world for all cases
 				for _, tc := range insideCases {
 					fmt.Fprintf(&script, "(cd %s\n%s\n)\necho; echo %s\n", m.dir, tc.script, endOfCase)
 				}
@@ -77,10 +78,10 @@ func TestInside(t *testing.T) {
 	}
 }
 
-// endOfCase stands between what two cases print.
+// endOfCase separates the output of two cases.
 const endOfCase = "== end of case =="
 
-// tidy takes off how dash begins its messages.
+// tidy removes the prefix of dash's messages.
 func tidy(out string) string {
 	var lines []string
 	for _, line := range strings.Split(strings.TrimSuffix(out, "\n"), "\n") {
@@ -92,13 +93,13 @@ func tidy(out string) string {
 	return strings.Join(lines, "\n")
 }
 
-// WLD4: sockets of the host cannot be reached, whichever kind of mount they lie in.
+// WLD4: sockets of the host cannot be reached, whatever mount they are in.
 func TestSocketsOfTheHost(t *testing.T) {
 	for who, uid := range map[string]int{"root": 0, "user": testenv.UID} {
 		t.Run(who, func(t *testing.T) {
 			testenv.InRoot(t, func(t *testing.T) {
 				m := newMachine(t, uid)
-				must(t, os.Chdir(m.dir)) // the paths of sockets are short
+				must(t, os.Chdir(m.dir)) // paths of sockets must be short
 				for _, dir := range []string{"plain", "tmpfs", "bind", "own", "nested"} {
 					l, err := net.Listen("unix", dir+"/socket")
 					must(t, err)

@@ -20,16 +20,16 @@ import (
 	"substrate/internal/world/mount/mounttest"
 )
 
-// These tests build a machine out of real mounts, make a plan for it, enter the world and look at both sides. The
-// machine belongs to a process in namespaces of its own; the world to a child of that one, which is
-// TestInsideWorld with the variables below.
+// These tests build a machine out of real mounts, make a plan for it, enter the world and look at
+// both sides. The machine is a process in namespaces of its own. The world is a child of it, which
+// runs TestInsideWorld with the variables below.
 const (
-	envStore  = "LAYOUT_TEST_STORE"  // directory with uppers and all that; set in the child only
+	envStore  = "LAYOUT_TEST_STORE"  // directory of the uppers; set only in the child
 	envScript = "LAYOUT_TEST_SCRIPT" // what to run in the world
 	envCwd    = "LAYOUT_TEST_CWD"
 )
 
-// TestInsideWorld is no test but the child: it becomes the script in the world.
+// TestInsideWorld is not a test but the child. It enters the world and executes the script.
 func TestInsideWorld(t *testing.T) {
 	store := os.Getenv(envStore)
 	if store == "" {
@@ -37,7 +37,7 @@ func TestInsideWorld(t *testing.T) {
 	}
 	if err := enter(store); err != nil {
 		fmt.Println("ENTER:", err)
-		os.Exit(1) //nolint — this process is a world's first, not a test
+		os.Exit(1) // nolint — this process is the first of a world, not a test
 	}
 }
 
@@ -84,13 +84,13 @@ func enter(store string) error {
 	if socket, found := strings.CutPrefix(os.Getenv(envScript), connect); found {
 		return connectTo(socket)
 	}
-	for c := range uintptr(41) { // what a world does before it executes the command
+	for c := range uintptr(41) { // as a world does before it executes the command
 		_ = unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_LOWER, c, 0, 0)
 	}
 	return unix.Exec("/bin/sh", []string{"sh", "-c", os.Getenv(envScript)}, []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"})
 }
 
-// connect begins a script that is no script, but the path of a socket to talk to.
+// connect is the prefix of a script that is the path of a socket to connect to.
 const connect = "connect "
 
 func connectTo(socket string) error {
@@ -102,13 +102,13 @@ func connectTo(socket string) error {
 	return c.Close()
 }
 
-// placeIn numbers the places below a directory.
+// placeIn numbers the places in a directory.
 func placeIn(store string) func(PlaceKind, int) string {
 	names := map[PlaceKind]string{UpperDir: "upper", WorkDir: "work", ShadowDir: "shadow", CopyFile: "copy", UpperInMemory: "upper", WorkInMemory: "work"}
 	return func(kind PlaceKind, n int) string { return fmt.Sprintf("%s/%s.%d", store, names[kind], n) }
 }
 
-// create makes what the plan needs on disk, as package world does.
+// create makes what the plan needs on disk, as package view does.
 func (p *Plan) create() error {
 	for i := range p.Shadows {
 		if err := p.Shadows[i].Create(); err != nil {
@@ -136,11 +136,11 @@ func (p *Plan) create() error {
 	return nil
 }
 
-// machine is a directory tree with mounts of many kinds in it.
+// machine is a directory tree with many kinds of mounts in it.
 type machine struct {
 	t     *testing.T
 	dir   string // the tree
-	store string // for uppers, outside the tree
+	store string // for uppers; outside the tree
 }
 
 // newMachine builds the tree. The test runs as root in its own namespaces.
@@ -148,7 +148,7 @@ func newMachine(t *testing.T, uid int) *machine {
 	t.Helper()
 	temp, base := testenv.TempDir(t), "/srv"
 	m := &machine{t: t}
-	m.mount(temp, base, "", unix.MS_BIND, "") // so that /tmp, full of what is not ours, need not be rebuilt
+	m.mount(temp, base, "", unix.MS_BIND, "") // so that the host's full /tmp need not be rebuilt
 	t.Cleanup(func() { unix.Unmount(base, unix.MNT_DETACH) })
 	m = &machine{t: t, dir: base + "/m", store: base + "/store"}
 	for _, dir := range []string{
@@ -200,7 +200,7 @@ func newMachine(t *testing.T, uid int) *machine {
 	return m
 }
 
-// loop mounts an ext4 image where the tools for one are there.
+// loop mounts an ext4 image if mkfs.ext4 is installed.
 func (m *machine) loop() {
 	image := filepath.Dir(m.dir) + "/image"
 	if _, err := exec.LookPath("mkfs.ext4"); err != nil {
@@ -214,7 +214,7 @@ func (m *machine) loop() {
 	m.write("loop/a", "host\n")
 }
 
-// silentFUSE mounts a FUSE file system whose requests nobody reads, so that whoever asks it anything hangs.
+// silentFUSE mounts a FUSE file system without a server: whoever asks it anything hangs.
 func (m *machine) silentFUSE() {
 	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -243,10 +243,10 @@ func (m *machine) mount(source, target, fstype string, flags uintptr, data strin
 	}
 }
 
-// addRun runs a script in a world of the machine and returns what it printed.
+// run runs a script in a world of the machine and returns its output.
 func (m *machine) run(uid int, cwd, script string) string {
 	m.t.Helper()
-	for _, dir := range []string{"upper", "work", "shadow", "copy"} { // of an earlier world
+	for _, dir := range []string{"upper", "work", "shadow", "copy"} { // of the last world
 		old, _ := filepath.Glob(m.store + "/" + dir + ".*")
 		for _, path := range old {
 			must(m.t, os.RemoveAll(path))
@@ -281,7 +281,7 @@ func (m *machine) run(uid int, cwd, script string) string {
 	return out.String()
 }
 
-// files returns what all files of the tree hold, without the FUSE mount.
+// files returns the contents of all files of the tree, without the FUSE mount.
 func (m *machine) files() map[string]string {
 	m.t.Helper()
 	all := map[string]string{}
@@ -311,7 +311,7 @@ func (m *machine) files() map[string]string {
 	return all
 }
 
-// inUppers says whether some upper holds a file with this name and content.
+// inUppers reports whether an upper has a file with this name and content.
 func (m *machine) inUppers(name, text string) bool {
 	m.t.Helper()
 	matches, _ := filepath.Glob(m.store + "/upper.*")
@@ -338,10 +338,10 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// writable are the directories of the machine in which everybody may write. All hold a file a.
+// writable are the directories of the machine that everybody may write to. Each has a file a.
 var writable = []string{"plain", "plain/sub", "src", "bind", "tmpfs", "nested", "nested/in", "own", "own/dir", "own/mnt", "odd a:b,c\\d\n"}
 
-// WLD1: whatever is written, under whichever mount, lands in the world, and the host's files stay as they were.
+// WLD1: all writes, under any mount, stay in the world, and the host's files do not change.
 func TestWritesStayInTheWorld(t *testing.T) {
 	for name, uid := range map[string]int{"root": 0, "user": testenv.UID} {
 		t.Run(name, func(t *testing.T) {
@@ -382,7 +382,7 @@ func TestWritesStayInTheWorld(t *testing.T) {
 	}
 }
 
-// remountReadOnly makes a mount of the machine read-only, while its file system can still be written elsewhere.
+// remountReadOnly makes a mount of the machine read-only, but not its file system.
 func (m *machine) remountReadOnly(name string) {
 	m.t.Helper()
 	m.mount("", m.dir+"/"+name, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, "")

@@ -9,10 +9,11 @@ import (
 	"substrate/internal/world/mount"
 )
 
-// sealed flags what must neither run nor be a device.
+// sealed are the flags for what must not run and must not be a device.
 const sealed = mount.NoSuid | mount.NoDev | mount.NoExec
 
-// readOnlyProc are the parts of proc through which root could change the host (WLD4), maskedProc those that would show its memory and keys.
+// Through readOnlyProc root could change the host (WLD4). maskedProc would show its memory and
+// keys.
 var (
 	readOnlyProc = [...]string{"sys", "sysrq-trigger", "irq", "bus", "fs", "acpi"}
 	maskedProc   = [...]string{"kcore", "keys", "timer_list", "sched_debug"}
@@ -23,12 +24,13 @@ var (
 // Source: Linux Documentation/admin-guide/devices.txt.
 var devices = [...]struct {
 	name         string
-	major, minor uint64 // small enough for the old encoding, which the new one begins with
+	major, minor uint64 // small enough for the old encoding, which is part of the new one
 }{{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}}
 
 // devLinks are the symlinks in /dev.
 //
-// Source: Linux Documentation/admin-guide/devices.rst, "Compulsory links"; Documentation/filesystems/devpts.rst.
+// Source: Linux Documentation/admin-guide/devices.rst, "Compulsory links";
+// Documentation/filesystems/devpts.rst.
 var devLinks = [...][2]string{
 	{"fd", "/proc/self/fd"}, {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"}, {"stderr", "/proc/self/fd/2"}, {"ptmx", "pts/ptmx"},
 }
@@ -53,7 +55,8 @@ func addKernelDirs(p *planner) {
 	}
 }
 
-// isDir says whether the host has a directory there. A mount point is one, and is not asked.
+// isDir reports whether the host has a directory there. A mount point counts as one and is not
+// asked.
 func (p *planner) isDir(dir string) bool {
 	if n, _ := p.mountOf(dir); n.path == dir {
 		return true
@@ -65,7 +68,7 @@ func (p *planner) isDir(dir string) bool {
 func addProc(p *planner) {
 	p.add(mount.Mount{Kind: mount.Proc, Step: "proc", Target: "/proc", Flags: sealed})
 	if p.User && p.UID != 0 {
-		return // the files belong to the host's root, who is nobody here
+		return // the files belong to root of the host, who is nobody here
 	}
 	for _, name := range readOnlyProc {
 		target := "/proc/" + name
@@ -79,7 +82,7 @@ func addProc(p *planner) {
 func addSys(p *planner) {
 	p.add(mount.Mount{
 		Kind: mount.Sysfs, Step: "sys", Target: "/sys", Flags: sealed | mount.ReadOnly,
-		// Without a network namespace of its own a user may not mount one.
+		// A user may not mount sysfs without a network namespace.
 		Else: []mount.Mount{{Kind: mount.RBind, Step: "sys", Target: "/sys", Source: "/sys", Flags: sealed | mount.ReadOnly}},
 	})
 }
@@ -97,7 +100,8 @@ func addDev(p *planner) {
 	for _, d := range devices {
 		node := []mount.Mount{
 			{Kind: mount.File, Step: "dev", Target: "/dev/" + d.name, Mode: 0o666},
-			// Read-only keeps chmod, chown and touch from the host's node; the device itself can be written to all the same.
+			// Read-only protects the host's node from chmod, chown and touch. The device can be
+			// written to all the same.
 			{
 				Kind: mount.Bind, Step: "dev", Target: "/dev/" + d.name, Source: "/dev/" + d.name, Optional: d.name == "tty",
 				Flags: mount.ReadOnly | mount.NoSuid | mount.NoExec,
@@ -107,7 +111,7 @@ func addDev(p *planner) {
 			p.plan.Mounts = append(p.plan.Mounts, node...)
 			continue
 		}
-		// A node of the world's own is one call, and no mount that has to go again.
+		// A node of our own takes one call, and no mount to remove later.
 		step(mount.Mount{Kind: mount.Device, Target: "/" + d.name, Dev: d.major<<8 | d.minor, Mode: 0o666, Else: node})
 	}
 	for _, link := range devLinks {
@@ -135,10 +139,10 @@ func addRun(p *planner) {
 	}
 }
 
-// runUser is the caller's directory for run-time files.
+// runUser returns the caller's directory for run-time files.
 func (p *planner) runUser() string { return "/run/user/" + strconv.Itoa(p.UID) }
 
-// dirMode is the mode of a directory that belongs to root on the host.
+// dirMode returns the mode of a directory that belongs to root on the host.
 func (p *planner) dirMode() uint32 {
 	if p.User {
 		return 0o555 // it belongs to the caller here
@@ -146,8 +150,8 @@ func (p *planner) dirMode() uint32 {
 	return 0o755
 }
 
-// addFreshCwd shows the working directory where it lies in a directory that is made new. The overlay keeps the host's
-// sockets out of reach.
+// addFreshCwd shows the working directory if it is in a directory that is made new. The overlay
+// hides the sockets of the host.
 func addFreshCwd(p *planner) {
 	if p.Cwd == "" {
 		return
@@ -180,7 +184,7 @@ func addFreshCwd(p *planner) {
 	p.cwdAt = at.path
 }
 
-// mkdirs makes the directories below base that lead to dir, and dir.
+// mkdirs makes dir and the directories between base and dir.
 func (p *planner) mkdirs(base, dir string) {
 	name := base
 	for _, part := range strings.Split(strings.TrimPrefix(dir, base+"/"), "/") {
@@ -189,7 +193,7 @@ func (p *planner) mkdirs(base, dir string) {
 	}
 }
 
-// findResolv finds out which file a reader of /etc/resolv.conf opens.
+// findResolv finds the file that a reader of /etc/resolv.conf opens.
 func findResolv(p *planner) {
 	at := p.real("/etc/resolv.conf")
 	n, _ := p.mountOf(at.path)
@@ -203,7 +207,7 @@ func findResolv(p *planner) {
 	}
 }
 
-// showResolv shows Input.Resolv in that place.
+// showResolv shows Input.Resolv in place of that file.
 func showResolv(p *planner) {
 	if p.resolv == "" {
 		return
@@ -216,11 +220,11 @@ func showResolv(p *planner) {
 	}
 	p.add(mount.Mount{
 		Kind: mount.Bind, Step: "run", Target: p.resolv, Source: p.Resolv, Flags: mount.ReadOnly | sealed,
-		Optional: true, // a directory that could not be listed may lack it
+		Optional: true, // a directory that could not be listed may not have it
 	})
 }
 
-// hide covers what the caller wants hidden. What lies in a directory that was made new is not there anyway.
+// hide covers Input.Hide. Directories that are made new show nothing of it anyway.
 func hide(p *planner) {
 	for _, dir := range p.hidden {
 		if !p.isFresh(dir) || p.cwdAt != "" && within(dir, p.cwdAt) {

@@ -15,14 +15,14 @@ type planner struct {
 	root    *node
 	plan    *Plan
 	hidden  []string // Hide without symlinks
-	resolv  string   // where resolv.conf really is, "" if it is not to be shown
+	resolv  string   // the real path of resolv.conf, "" if it is not shown
 	options string
-	copied  int64  // bytes of all files that are copied so far
-	cwdAt   string // overlay of the working directory in a directory that is made new, "" if there is none
+	copied  int64  // bytes of all files copied so far
+	cwdAt   string // path of the working directory if it is in a directory that is made new, else ""
 }
 
-// Make computes the file view of a world. It changes nothing. The error says that the text of mountinfo or the root
-// directory cannot be read; everything else that cannot be carried over is a note.
+// Make computes the file view of a world. It changes nothing. The error says that mountinfo or the
+// root directory cannot be read. Everything else that cannot be shown is a note.
 func Make(in Input) (*Plan, error) {
 	p, err := newPlanner(in)
 	if err != nil {
@@ -50,7 +50,7 @@ func Make(in Input) (*Plan, error) {
 	return p.plan, nil
 }
 
-// newPlanner reads what all plans are made from.
+// newPlanner reads what all plans need.
 func newPlanner(in Input) (*planner, error) {
 	if in.Place == nil || in.FS == nil {
 		return nil, errNoPlace
@@ -79,7 +79,7 @@ func newPlanner(in Input) (*planner, error) {
 	return p, nil
 }
 
-// overlayRoot puts an overlay on "/" and what it needs on each mount below.
+// overlayRoot plans an overlay on "/", and the mounts below it.
 func (p *planner) overlayRoot() error {
 	st, err := p.FS.Lstat("/")
 	if err != nil {
@@ -96,7 +96,7 @@ func (p *planner) overlayRoot() error {
 	return nil
 }
 
-// carry gives n its place in a world whose parent directory is there.
+// carry plans the mount n in a world that already has its parent directory.
 func (p *planner) carry(n *node) {
 	if p.isFresh(n.path) || p.isHidden(n.path) {
 		return
@@ -125,7 +125,7 @@ func (p *planner) carry(n *node) {
 	}
 }
 
-// carryDir shows a directory of n without what is mounted below it.
+// carryDir shows a directory of n, without what is mounted below it.
 func (p *planner) carryDir(dir string, n *node, st Stat) {
 	switch {
 	case n.class() == unfit:
@@ -134,7 +134,8 @@ func (p *planner) carryDir(dir string, n *node, st Stat) {
 	case n.superRO:
 		p.bind(dir, dir, n.flags|mount.ReadOnly|mount.NoDev)
 	default:
-		// A read-only mount of a file system that others write may hold their sockets, which an overlay cannot reach.
+		// A read-only mount gets an overlay too: it may hold sockets of others, which an overlay
+		// hides.
 		p.overlay(dir, dir, st, n.flags)
 		if dir == n.path && dir != "/" {
 			p.mayRefuse(dir, n)
@@ -142,8 +143,9 @@ func (p *planner) carryDir(dir string, n *node, st Stat) {
 	}
 }
 
-// mayRefuse gives the overlay that was added last an alternative. One mount that the kernel does not take as a lower, because
-// it is an overlay on an overlay or has features that nobody foresaw, shall not cost the whole world.
+// mayRefuse gives the overlay that was added last an alternative. If the kernel refuses one mount
+// as a lower, because it is an overlay on an overlay or has an unknown feature, the world must work
+// all the same.
 func (p *planner) mayRefuse(dir string, n *node) {
 	m := &p.plan.Mounts[len(p.plan.Mounts)-1]
 	m.Else = []mount.Mount{{
@@ -152,7 +154,7 @@ func (p *planner) mayRefuse(dir string, n *node) {
 	p.plan.Uppers[len(p.plan.Uppers)-1].MayRefuse = true
 }
 
-// overlay adds an overlay and its upper. Flags are those of the mount that it stands for.
+// overlay adds an overlay and its upper. flags are those of the mount on the host.
 func (p *planner) overlay(dir, lower string, st Stat, flags mount.Flags) {
 	i := len(p.plan.Uppers)
 	up := Upper{
@@ -170,8 +172,8 @@ func (p *planner) overlay(dir, lower string, st Stat, flags mount.Flags) {
 	})
 }
 
-// modeForCaller returns the mode of a directory in a world where it belongs to the caller, such that the caller can do there what it
-// can do on the host and no more.
+// modeForCaller returns the mode of a directory that belongs to the caller in the world. The mode
+// gives the caller the rights that they have on the host.
 func (p *planner) modeForCaller(dir string, st Stat) uint32 {
 	mode := st.Mode & 0o7777
 	if st.UID == p.UID {
@@ -181,7 +183,8 @@ func (p *planner) modeForCaller(dir string, st Stat) uint32 {
 	return mode&0o7000 | rights<<6 | mode&0o070&(rights<<3) | mode&0o007&rights
 }
 
-// carryFile shows a file that cannot be in an overlay, because it is mounted itself or its directory is rebuilt.
+// carryFile shows a file that cannot be in an overlay, because it is a mount itself or its
+// directory is rebuilt.
 func (p *planner) carryFile(file string, n *node, st Stat, writable bool) {
 	kind := st.Mode & syscall.S_IFMT
 	switch {
@@ -200,7 +203,7 @@ func (p *planner) carryFile(file string, n *node, st Stat, writable bool) {
 	}
 }
 
-// mayCopy says whether a file of that size is copied, and notes if it is not.
+// mayCopy reports whether a file of that size is copied. If not, it adds a note.
 func (p *planner) mayCopy(file string, st Stat) bool {
 	if st.Size > p.CopyMax || p.copied+st.Size > 4*p.CopyMax {
 		p.note("%s has %d bytes, too many to copy: read-only in the world", file, st.Size)
@@ -210,7 +213,8 @@ func (p *planner) mayCopy(file string, st Stat) bool {
 	return true
 }
 
-// carryRemote binds a mount that may hang, and all that is mounted below it, without asking it anything.
+// carryRemote binds a mount that may hang, with all that is mounted below it. It asks that mount
+// nothing.
 func (p *planner) carryRemote(n *node) {
 	var kernel *node
 	n.walk(func(c *node) {
@@ -220,7 +224,8 @@ func (p *planner) carryRemote(n *node) {
 		p.note("%s is mounted below %s: read-only in the world", c.path, n.path)
 	})
 	if kernel != nil {
-		// A bind of it alone is not to be had in a user namespace, and hiding what is below would have to walk there.
+		// In a user namespace it cannot be bound alone, and to hide what is below the set-up would
+		// have to walk there.
 		p.note("%s has a %s mounted below it: hidden in the world", n.path, kernel.fstype)
 		p.mask(n.path, "overlay", false)
 		return
@@ -229,8 +234,8 @@ func (p *planner) carryRemote(n *node) {
 	p.add(mount.Mount{Kind: mount.RBind, Step: "overlay", Target: n.path, Source: n.path, Flags: n.flags | mount.ReadOnly | mount.NoDev})
 }
 
-// hidePseudo covers a file system of the kernel's that is mounted outside the usual places, such as in a chroot: the host's proc would be
-// a way out of the world.
+// hidePseudo covers a file system of the kernel that is mounted in an unusual place, such as in a
+// chroot: the host's proc would lead out of the world.
 func (p *planner) hidePseudo(n *node) {
 	n.walk(func(c *node) {
 		if c.class() != pseudo {
@@ -241,7 +246,7 @@ func (p *planner) hidePseudo(n *node) {
 	p.mask(n.path, "overlay", false)
 }
 
-// mask covers a file or directory of which nobody knows which it is with an empty one.
+// mask covers a file or directory, whichever it is, with an empty one.
 func (p *planner) mask(target, step string, optional bool) {
 	p.add(mount.Mount{
 		Kind: mount.Bind, Step: step, Target: target, Source: p.EmptyDir, Optional: optional,
@@ -257,7 +262,7 @@ func (p *planner) bind(target, source string, flags mount.Flags) {
 
 func (p *planner) add(m mount.Mount) { p.plan.Mounts = append(p.plan.Mounts, m) }
 
-// note adds a note unless it is there already.
+// note adds a note once.
 func (p *planner) note(format string, args ...any) {
 	note := fmt.Sprintf(format, args...)
 	if !slices.Contains(p.plan.Notes, note) {
@@ -265,7 +270,7 @@ func (p *planner) note(format string, args ...any) {
 	}
 }
 
-// isHidden says whether path lies in what the caller wants hidden.
+// isHidden reports whether path is hidden by Input.Hide.
 func (p *planner) isHidden(name string) bool {
 	for _, dir := range p.hidden {
 		if within(name, dir) {
@@ -275,7 +280,7 @@ func (p *planner) isHidden(name string) bool {
 	return false
 }
 
-// mountOf returns the mount that path belongs to, and whether a remote one is on the way.
+// mountOf returns the mount that holds path, and reports whether a remote mount is on the way.
 func (p *planner) mountOf(name string) (n *node, isRemote bool) {
 	n = p.root
 next:
@@ -295,10 +300,10 @@ next:
 type resolved struct {
 	path   string
 	stat   Stat
-	exists bool // false also if it could not be looked at
+	exists bool // false also if it could not be read
 }
 
-// real follows the symlinks of name on the host. Names on a remote file system stay as they are from there on.
+// real follows the symlinks of name on the host. It stops at a remote file system.
 func (p *planner) real(name string) resolved {
 	rest := path.Clean("/" + name)
 	done := resolved{path: "/", exists: true}
@@ -330,7 +335,7 @@ func (p *planner) real(name string) resolved {
 	return done
 }
 
-// cutFirst splits the first name from a clean absolute path.
+// cutFirst splits off the first name of a clean absolute path.
 func cutFirst(name string) (first, rest string) {
 	for i := 1; i < len(name); i++ {
 		if name[i] == '/' {

@@ -8,8 +8,8 @@ import (
 	"substrate/internal/world/mount"
 )
 
-// moveToMemory moves the uppers to memory in which a user can write nothing, or hardly anything: most directories of a machine belong to
-// others. On disk each would cost four directories, made and removed.
+// moveToMemory moves uppers to memory if the user can write little or nothing to them: most
+// directories of a machine belong to others. On disk each would cost four directories.
 func moveToMemory(p *planner) {
 	for i := range p.plan.Uppers {
 		up := &p.plan.Uppers[i]
@@ -26,8 +26,9 @@ func moveToMemory(p *planner) {
 	}
 }
 
-// untouchable says that the caller may make nothing in a directory, and that nothing directly in it is theirs to write.
-// What lies deeper cannot be written through the overlay: the way to it belongs to others, see foreign.
+// untouchable reports whether the caller can write neither to a directory nor to its entries. What
+// is deeper cannot be written through the overlay, because directories of others are on the way;
+// see addForeign.
 func (p *planner) untouchable(dir string) bool {
 	st, err := p.FS.Lstat(dir)
 	if err != nil || st.UID == p.UID || p.FS.Rights(dir)&2 != 0 {

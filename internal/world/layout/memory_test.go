@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// WLD2: what a user may write goes to disk, however little it is; only uppers in which hardly anything can be written are in memory.
+// WLD2: what a user may write goes to disk, however little it is. Only uppers that can hardly be
+// written to are in memory.
 func TestUppersInMemory(t *testing.T) {
 	m := &machineFile{cwd: "/home/me", mountinfo: []byte("1 0 8:1 / / rw - ext4 /dev/a rw\n2 1 8:2 / /ro ro - ext4 /dev/b rw\n"), tree: `
 		d 0755 0 /usr

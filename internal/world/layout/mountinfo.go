@@ -10,17 +10,18 @@ import (
 	"substrate/internal/world/mount"
 )
 
-// node is one mount that can be reached by its path.
+// node is a mount that can be reached by its path.
 type node struct {
 	id, parent int
 	path       string // mount point
 	fstype     string
 	flags      mount.Flags // of the mount itself
 	superRO    bool        // the file system is read-only, not only this mount of it
-	children   []*node     // that can be reached, sorted by path
+	children   []*node     // the mounts below that can be reached, sorted by path
 }
 
-// parseMountInfo returns the mount at "/" with all others below it. Mounts that another one covers are left out.
+// parseMountInfo returns the mount at "/" with all others below it. It leaves out mounts that
+// another one covers.
 //
 // Source: proc_pid_mountinfo(5).
 func parseMountInfo(text []byte) (*node, error) {
@@ -39,7 +40,8 @@ func parseMountInfo(text []byte) (*node, error) {
 	return link(nodes), nil
 }
 
-// parseLine reads one line: ID parent major:minor root point options optional… - type source options.
+// parseLine reads one line: ID parent major:minor root point options optional… - type source
+// options.
 func parseLine(line string) (node, error) {
 	bad := func() (node, error) { return node{}, fmt.Errorf("mountinfo: cannot read line %q", line) }
 	left, right, found := strings.Cut(line, " - ")
@@ -92,8 +94,8 @@ func unescape(s string) string {
 	return string(b)
 }
 
-// link ties the mounts together by their parents and returns what is seen at "/". A process in a chroot may have no
-// mount there; then it gets a node that stands for the directory.
+// link connects the mounts with their parents and returns the one at "/". In a chroot there may be
+// none; then it returns a node for the directory.
 func link(nodes []node) *node {
 	known := make(map[int]bool, len(nodes))
 	for i := range nodes {
@@ -122,7 +124,7 @@ func link(nodes []node) *node {
 	return root
 }
 
-// top returns what is mounted last at the place of n.
+// top returns the mount that covers all others at the place of n.
 func top(n *node, below map[int][]*node) *node {
 	for range len(below) {
 		var over *node
@@ -139,7 +141,7 @@ func top(n *node, below map[int][]*node) *node {
 	return n
 }
 
-// attach gives n its children: those that no other child of n stands before.
+// attach gives n the children that no other child covers.
 func attach(n *node, below map[int][]*node) {
 	all := below[n.id]
 	sort.SliceStable(all, func(i, j int) bool { return pathLess(all[i].path, all[j].path) })
@@ -154,7 +156,7 @@ func attach(n *node, below map[int][]*node) {
 	}
 }
 
-// pathLess orders paths so that a directory stands right before what is below it.
+// pathLess orders paths. A directory comes right before what is below it.
 func pathLess(a, b string) bool {
 	for i := 0; i < len(a) && i < len(b); i++ {
 		if a[i] != b[i] {
@@ -164,7 +166,7 @@ func pathLess(a, b string) bool {
 	return len(a) < len(b)
 }
 
-// within says whether path is dir or lies below it.
+// within reports whether path is dir or below it.
 func within(path, dir string) bool {
 	if dir == "/" {
 		return true
@@ -172,7 +174,7 @@ func within(path, dir string) bool {
 	return strings.HasPrefix(path, dir) && (len(path) == len(dir) || path[len(dir)] == '/')
 }
 
-// hasBelow says whether a mount lies below path, which belongs to n.
+// hasBelow reports whether a mount is below path, which belongs to n.
 func (n *node) hasBelow(path string) bool {
 	for _, c := range n.children {
 		if c.path != path && within(c.path, path) {
@@ -182,7 +184,7 @@ func (n *node) hasBelow(path string) bool {
 	return false
 }
 
-// at returns the mount on n at exactly path, nil if there is none.
+// at returns the mount at exactly path, nil if there is none.
 func (n *node) at(path string) *node {
 	for _, c := range n.children {
 		if c.path == path {

@@ -12,7 +12,8 @@ import (
 	"substrate/internal/world/mount"
 )
 
-// drawMachine makes up a machine: a few directories, and mounts of all classes on some of them, also on one another.
+// drawMachine makes up a machine: a few directories with mounts of all classes, some on top of
+// others.
 func drawMachine(t *rapid.T) (mountinfo, tree string) {
 	var info, files strings.Builder
 	info.WriteString("1 0 8:1 / / rw - ext4 /dev/a rw\n")
@@ -23,7 +24,7 @@ func drawMachine(t *rapid.T) (mountinfo, tree string) {
 	}
 	for _, dir := range dirs {
 		if strings.Contains(dir, " ") {
-			continue // the tree's lines are split at blanks; as a mount point it is a directory anyway
+			continue // lines of the tree are split at blanks; as a mount point it is a directory anyway
 		}
 		mode := rapid.SampledFrom([]string{"0755", "0777", "1777", "0700", "0711"}).Draw(t, "mode")
 		fmt.Fprintf(&files, "d %s %d %s\n", mode, rapid.SampledFrom([]int{0, 1000}).Draw(t, "owner"), dir)
@@ -48,8 +49,9 @@ func drawMachine(t *rapid.T) (mountinfo, tree string) {
 	return info.String(), files.String()
 }
 
-// Whatever the machine, a plan can be carried out and covers every mount: no target is missing, no remote file system is asked, and a user's
-// world has no overlay or single bind over a directory with mounts below, which the kernel refuses.
+// For every machine, a plan can be carried out and covers every mount: no target is missing, no
+// remote file system is asked, and a user's world has no overlay or single bind over a directory
+// with mounts below, which the kernel would refuse.
 func TestPlanProperties(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		info, tree := drawMachine(rt)
@@ -69,7 +71,7 @@ func TestPlanProperties(t *testing.T) {
 	})
 }
 
-// checkTargets walks through the mounts as the kernel would, and looks whether each finds its target.
+// checkTargets follows the mounts as the kernel would, and checks that each target exists.
 func checkTargets(t reporter, in Input, root *node, plan *Plan) {
 	t.Helper()
 	p := &planner{root: root}
@@ -77,7 +79,7 @@ func checkTargets(t reporter, in Input, root *node, plan *Plan) {
 	made := map[string]bool{}
 	var done []mount.Mount
 	exists := func(name string) bool {
-		for i := len(done) - 1; i >= 0; i-- { // what was mounted last is on top
+		for i := len(done) - 1; i >= 0; i-- { // the last mount is on top
 			m := done[i]
 			if !within(name, m.Target) || covers(done[i+1:], m.Target, name) {
 				continue
@@ -127,7 +129,7 @@ func checkTargets(t reporter, in Input, root *node, plan *Plan) {
 	}
 }
 
-// covers says whether a later mount hides name as it is in the mount at target.
+// covers reports whether a later mount hides name in the mount at target.
 func covers(later []mount.Mount, target, name string) bool {
 	for _, m := range later {
 		if within(name, m.Target) && len(m.Target) >= len(target) {
@@ -137,7 +139,7 @@ func covers(later []mount.Mount, target, name string) bool {
 	return false
 }
 
-// inShadow says whether name is in the shadow at place.
+// inShadow reports whether the shadow at place has name.
 func inShadow(plan *Plan, place, name string) bool {
 	for _, s := range plan.Shadows {
 		for _, e := range s.Entries {
@@ -167,7 +169,7 @@ func FuzzParseMountInfo(f *testing.F) {
 	})
 }
 
-// BenchmarkMake plans for this machine, and for one that has 30 more mounts: a part of every world's start.
+// BenchmarkMake plans for this machine, and for one with 30 more mounts. Every world pays this.
 func BenchmarkMake(b *testing.B) {
 	info := readFile(b, "/proc/self/mountinfo")
 	root, err := parseMountInfo([]byte(info))

@@ -7,17 +7,17 @@ import (
 	"substrate/internal/world/mount"
 )
 
-// site is a directory that a user's world rebuilds around the mounts below it, because the kernel refuses an overlay
-// over it: a less privileged namespace may not uncover what a mount hides.
+// site is a directory that a user's world rebuilds around the mounts below it. The kernel refuses
+// an overlay over it, because a less privileged namespace may not see what a mount covers.
 //
 // Source: Linux fs/namespace.c, has_locked_children.
 type site struct {
 	dir    string
-	n      *node   // the mount that dir belongs to
-	shadow *Shadow // lower of the overlay at dir; nil if the world has a directory in a tmpfs there
+	n      *node   // the mount that holds dir
+	shadow *Shadow // lower of the overlay at dir; nil if dir is in a tmpfs of the world
 }
 
-// rebuildRoot rebuilds "/", which always has mounts below.
+// rebuildRoot rebuilds "/", which always has mounts below it.
 func (p *planner) rebuildRoot() error {
 	st, err := p.FS.Lstat("/")
 	if err != nil {
@@ -30,15 +30,15 @@ func (p *planner) rebuildRoot() error {
 	return nil
 }
 
-// rebuild shows a directory with mounts below it. The world has an empty directory there already: in a tmpfs if
-// parent has no shadow, else as a mount point.
+// rebuild shows a directory with mounts below it. The world already has an empty directory there:
+// in a tmpfs if parent has no shadow, else as a mount point.
 func (p *planner) rebuild(dir string, n *node, st Stat, parent *site) {
 	s := &site{dir: dir, n: n}
 	writable := p.FS.Rights(dir)&3 == 3 && !n.superRO && n.flags&mount.ReadOnly == 0 && n.class() == real
 	switch {
 	case writable:
 		place := p.Place(ShadowDir, len(p.plan.Shadows))
-		p.plan.Shadows = append(p.plan.Shadows, Shadow{}) // takes the number; filled in below
+		p.plan.Shadows = append(p.plan.Shadows, Shadow{}) // reserves the number; filled in below
 		i := len(p.plan.Shadows) - 1
 		shadowStat := st
 		shadowStat.Mode, shadowStat.UID, shadowStat.GID = st.Mode&syscall.S_IFMT|p.modeForCaller(dir, st), p.UID, p.GID
@@ -53,7 +53,7 @@ func (p *planner) rebuild(dir string, n *node, st Stat, parent *site) {
 	p.rebuildUnlisted(s, seen)
 }
 
-// rebuildListed carries over what the caller can list in the directory, and returns the names.
+// rebuildListed shows the entries that the caller can list, and returns their names.
 func (p *planner) rebuildListed(s *site) map[string]bool {
 	entries, err := p.FS.ReadDir(s.dir)
 	if err != nil && p.FS.Rights(s.dir)&1 != 0 {
@@ -67,8 +67,8 @@ func (p *planner) rebuildListed(s *site) map[string]bool {
 	return seen
 }
 
-// rebuildUnlisted carries over what was not listed, because the caller may search the directory but not read it: the mounts in
-// it, and what is on the way to the directories that the command needs.
+// rebuildUnlisted shows what was not listed, because the caller may search the directory but not
+// read it: the mounts in it, and the way to the directories that the command needs.
 func (p *planner) rebuildUnlisted(s *site, seen map[string]bool) {
 	if p.FS.Rights(s.dir)&5 == 1 {
 		for _, dir := range append([]string{p.Cwd}, p.Likely...) {
@@ -96,7 +96,7 @@ func (p *planner) rebuildUnlisted(s *site, seen map[string]bool) {
 	}
 }
 
-// nameIn returns the name in dir on the way to target, "" if target is not below dir.
+// nameIn returns the next name on the way from dir to target, "" if target is not below dir.
 func nameIn(dir, target string) string {
 	if target == dir || !within(target, dir) {
 		return ""
@@ -108,7 +108,7 @@ func nameIn(dir, target string) string {
 	return name
 }
 
-// rebuildEntry carries over one name in a directory that is rebuilt.
+// rebuildEntry shows one entry of a directory that is rebuilt.
 func (p *planner) rebuildEntry(s *site, name string, kind uint32) {
 	isDir := kind == syscall.S_IFDIR
 	if isDir && p.isFresh(name) || p.isHidden(name) {
@@ -124,7 +124,7 @@ func (p *planner) rebuildEntry(s *site, name string, kind uint32) {
 		if isDir {
 			p.point(s, name, kind, 0)
 		}
-		return // gone since it was listed, or out of reach for the command as well
+		return // removed since it was listed, or out of reach for the command as well
 	}
 	switch st.Mode & syscall.S_IFMT {
 	case syscall.S_IFDIR:
@@ -134,10 +134,10 @@ func (p *planner) rebuildEntry(s *site, name string, kind uint32) {
 	case syscall.S_IFREG:
 		p.rebuildFile(s, name, st)
 	}
-	// Sockets and devices are not carried over: they lead out of the world.
+	// Sockets and devices are left out: they lead out of the world.
 }
 
-// rebuildMount carries over a mount in a directory that is rebuilt. Kind is the type of its mount point.
+// rebuildMount shows a mount in a directory that is rebuilt. kind is the type of the mount point.
 func (p *planner) rebuildMount(s *site, c *node, kind uint32) {
 	switch c.class() {
 	case pseudo, remote:
@@ -159,7 +159,7 @@ func (p *planner) rebuildMount(s *site, c *node, kind uint32) {
 	}
 }
 
-// rebuildDir carries over a directory of n: as a whole if nothing is mounted below it.
+// rebuildDir shows a directory of n, as a whole if nothing is mounted below it.
 func (p *planner) rebuildDir(s *site, dir string, n *node, st Stat) {
 	mode := p.modeForCaller(dir, st)
 	if n.hasBelow(dir) {
@@ -170,20 +170,21 @@ func (p *planner) rebuildDir(s *site, dir string, n *node, st Stat) {
 	p.point(s, dir, syscall.S_IFDIR, mode)
 	rights := p.FS.Rights(dir)
 	if st.UID != p.UID && (rights == 0 || rights&2 == 0 && p.FS.IsEmpty(dir)) {
-		return // there is nothing to see and nothing to write: an overlay would only be dear
+		return // nothing can be seen or written, so an overlay would be a waste
 	}
 	p.carryDir(dir, n, st)
 	p.mayVanish(dir, n)
 }
 
-// mayVanish marks the mount that was added last: what is no mount point on the host can be removed there at any moment.
+// mayVanish marks the mount that was added last if the host can remove its directory at any time.
+// It cannot remove a mount point.
 func (p *planner) mayVanish(name string, n *node) {
 	if name != n.path {
 		p.plan.Mounts[len(p.plan.Mounts)-1].MayVanish = true
 	}
 }
 
-// rebuildFile carries over a regular file.
+// rebuildFile shows a regular file.
 func (p *planner) rebuildFile(s *site, file string, st Stat) {
 	rights := p.FS.Rights(file)
 	if s.shadow == nil || file == p.resolv {
@@ -203,7 +204,7 @@ func (p *planner) rebuildFile(s *site, file string, st Stat) {
 	p.mayVanish(file, s.n)
 }
 
-// recreate makes a symlink or fifo anew.
+// recreate makes a symlink or fifo again.
 func (p *planner) recreate(s *site, name string, st Stat) {
 	if s.shadow != nil {
 		s.shadow.Entries = append(s.shadow.Entries, ShadowEntry{Name: path.Base(name), Stat: st})
@@ -218,7 +219,7 @@ func (p *planner) recreate(s *site, name string, st Stat) {
 	}
 }
 
-// point makes an empty file or directory, on which something may be mounted.
+// point makes an empty file or directory, as a mount point.
 func (p *planner) point(s *site, name string, kind, mode uint32) {
 	isDir := kind == syscall.S_IFDIR
 	if !isDir {

@@ -7,8 +7,9 @@ import (
 	"substrate/internal/world/mount"
 )
 
-// WLD4: whoever could write the host's settings cannot do so inside: root, and a uid 0 without capabilities, who in a user
-// namespace of his own is still the owner of those files. An ordinary user could not anyway.
+// WLD4: no caller can change the host's settings from a world. Root could, and so could uid 0
+// without capabilities, who owns those files even in a user namespace. An ordinary user could not
+// anyway.
 func TestProcIsSealed(t *testing.T) {
 	for _, test := range []struct {
 		who    string

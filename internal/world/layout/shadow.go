@@ -12,9 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Create makes the shadow directory: it copies the files, symlinks and fifos that the plan names, and makes the mount points. What has vanished
-// from the host since is left out. Files share their blocks with the originals where the file system can.
-// The caller runs with the rights that the plan was made with.
+// Create makes the shadow directory: it copies the files, symlinks and fifos of the plan and makes
+// the mount points. It leaves out what the host has removed since. Files share their blocks with
+// the originals if the file system supports it. The caller has the rights with which the plan was
+// made.
 func (s *Shadow) Create() error {
 	if err := os.Mkdir(s.Place, 0o700); err != nil {
 		return fmt.Errorf("make shadow of %s: %w", s.Path, err)
@@ -29,7 +30,7 @@ func (s *Shadow) Create() error {
 	return setMeta(s.Path, s.Place, s.Stat)
 }
 
-// createEntry makes one name of a shadow.
+// createEntry makes one entry of a shadow.
 func createEntry(source, place string, e ShadowEntry) error {
 	mode := e.Stat.Mode & 0o7777
 	switch kind := e.Stat.Mode & unix.S_IFMT; {
@@ -62,7 +63,8 @@ func createEntry(source, place string, e ShadowEntry) error {
 	}
 }
 
-// Create makes the copy, with mode, owner, mtime and extended attributes as far as the caller may set them.
+// Create makes the copy, with mode, owner, mtime and extended attributes as far as the caller may
+// set them.
 func (c Copy) Create() error {
 	if err := copyFile(c.Path, c.Place); err != nil {
 		return fmt.Errorf("copy %s: %w", c.Path, err)
@@ -70,7 +72,8 @@ func (c Copy) Create() error {
 	return nil
 }
 
-// copyFile copies a regular file to a new name. It opens nothing else, whatever took the file's place meanwhile.
+// copyFile copies a regular file to a new name. If something else has taken its place, it returns
+// an error.
 func copyFile(source, place string) error {
 	in, err := os.OpenFile(source, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -101,8 +104,8 @@ func copyFile(source, place string) error {
 	})
 }
 
-// setMeta gives place the metadata of st and the extended attributes of source. Owners and attributes that the
-// caller may not set are left out.
+// setMeta gives place the metadata st and the extended attributes of source. It leaves out owners
+// and attributes that the caller may not set.
 func setMeta(source, place string, st Stat) error {
 	if err := os.Lchown(place, st.UID, st.GID); err != nil && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EINVAL) {
 		return err
@@ -114,13 +117,13 @@ func setMeta(source, place string, st Stat) error {
 	return setTimes(place, st)
 }
 
-// setTimes gives place the mtime of st, also as its atime.
+// setTimes sets mtime and atime to the mtime of st.
 func setTimes(place string, st Stat) error {
 	mtime := unix.NsecToTimespec(st.MtimeSec*1e9 + st.MtimeNsec)
 	return unix.UtimesNanoAt(unix.AT_FDCWD, place, []unix.Timespec{mtime, mtime}, unix.AT_SYMLINK_NOFOLLOW)
 }
 
-// copyXattrs copies the extended attributes, but for those that overlay would take for its own marks.
+// copyXattrs copies the extended attributes except those that the overlay would take for its marks.
 func copyXattrs(source, place string) {
 	x := tree.PathXattrs(source)
 	names, err := x.Names()
@@ -132,7 +135,7 @@ func copyXattrs(source, place string) {
 			continue
 		}
 		if value, err := x.Value(name); err == nil {
-			_ = unix.Lsetxattr(place, name, []byte(value), 0) // not every attribute is the caller's to set
+			_ = unix.Lsetxattr(place, name, []byte(value), 0) // the caller may not set every attribute
 		}
 	}
 }

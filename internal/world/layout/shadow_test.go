@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A shadow has what lies directly in the directory, with its metadata, and mount points for the rest.
+// A shadow has the entries of the directory with their metadata, and mount points for the rest.
 func TestShadowCreate(t *testing.T) {
 	host, place := t.TempDir(), filepath.Join(t.TempDir(), "shadow")
 	must(t, os.WriteFile(host+"/file", []byte("text"), 0o600))
@@ -71,7 +71,8 @@ func TestShadowCreate(t *testing.T) {
 	}
 }
 
-// What took the place of the file since the plan was made is not copied, and no fifo hangs the copy.
+// If something else takes the place of the file, it is not copied, and a fifo does not block the
+// copy.
 func TestCopyCreateRefuses(t *testing.T) {
 	dir := t.TempDir()
 	must(t, unix.Mkfifo(dir+"/fifo", 0o600))
@@ -83,7 +84,7 @@ func TestCopyCreateRefuses(t *testing.T) {
 	}
 }
 
-// sparse writes a file of 8 MiB with little in the middle of it.
+// sparse writes a file of 8 MiB with a little data in the middle.
 func sparse(t *testing.T, name string) {
 	t.Helper()
 	f, err := os.Create(name)

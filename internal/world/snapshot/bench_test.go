@@ -13,8 +13,9 @@ import (
 	"substrate/fsdiff"
 )
 
-// BenchmarkCopyDiff100k is DIF7's price: the copy of 100,000 files and the list of ten changes, next to `cp -a` and `diff -rq`, in turns.
-// The metric "ratio" is what it takes of their time. SUBSTRATE_BENCH_FILES is another number of files.
+// BenchmarkCopyDiff100k checks the price in DIF7: to copy 100,000 files and list ten changes, in
+// turns with `cp -a` and `diff -rq`. The metric "ratio" is our time divided by theirs.
+// SUBSTRATE_BENCH_FILES sets another number of files.
 func BenchmarkCopyDiff100k(b *testing.B) {
 	files, err := strconv.Atoi(os.Getenv("SUBSTRATE_BENCH_FILES"))
 	if err != nil {
@@ -67,7 +68,7 @@ func BenchmarkCopyDiff100k(b *testing.B) {
 	b.ReportMetric(float64(compared.Milliseconds())/float64(b.N), "compare-ms")
 }
 
-// fillTree makes files of some 2 KB, a hundred in a directory.
+// fillTree makes files of about 2 KB, a hundred in each directory.
 func fillTree(b *testing.B, tree string, files int) {
 	b.Helper()
 	text := make([]byte, 4096)

@@ -9,7 +9,7 @@ import (
 	"substrate/internal/world/tree"
 )
 
-// probeFile is a file beside the copy by which it is found out how the file system keeps times.
+// probeFile is a file in the directory of the copy that shows how the file system keeps times.
 type probeFile struct {
 	d    *tree.Dir
 	name string
@@ -28,14 +28,14 @@ func newProbeFile(d *tree.Dir) (*probeFile, error) {
 
 func removeProbe(p *probeFile) {
 	_ = unix.Close(p.fd)
-	_ = unix.Unlinkat(p.d.FD, p.name, 0) // it goes with the directory at the latest
+	_ = unix.Unlinkat(p.d.FD, p.name, 0) // it is removed with the directory at the latest
 }
 
-// timesTell says whether whatever is changed below d from now on gets a later ctime than latest, which is that of the last change so far.
-// It waits until that is so, for some milliseconds as a rule, as long as times are not rounded to seconds.
-// Where the answer is false, the times do not show all changes:
-// a clock was set back, or it is the tmpfs of an older kernel, which does not note what is written through a mapping.
-func timesTell(d *tree.Dir, latest int64) (bool, error) {
+// changesShow reports whether every change below d from now on gets a later ctime than latest, the
+// newest ctime so far. It waits until that is so, usually some milliseconds, but gives up if times
+// are rounded to seconds. If it returns false, times do not show all changes: a clock was set back,
+// or it is the tmpfs of an older kernel, which does not update times on writes through a mapping.
+func changesShow(d *tree.Dir, latest int64) (bool, error) {
 	p, err := newProbeFile(d)
 	if err != nil {
 		return false, err
@@ -60,7 +60,7 @@ func timesTell(d *tree.Dir, latest int64) (bool, error) {
 	return false, nil
 }
 
-// notesMapped says whether a file that is written through a mapping gets new times.
+// notesMapped reports whether a file gets new times when it is written through a mapping.
 func (p *probeFile) notesMapped() (bool, error) {
 	size := os.Getpagesize()
 	if err := unix.Ftruncate(p.fd, int64(size)); err != nil {
@@ -71,7 +71,7 @@ func (p *probeFile) notesMapped() (bool, error) {
 	}
 	mapped, err := unix.Mmap(p.fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
-		return true, nil // then nobody writes to a file in that way
+		return true, nil // then nobody can write in that way
 	}
 	mapped[0] = 1
 	if err := unix.Munmap(mapped); err != nil {

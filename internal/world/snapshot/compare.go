@@ -15,13 +15,13 @@ import (
 	"substrate/internal/world/tree"
 )
 
-// Compare adds to b what was changed in the copy since it was made, with paths as if it were the original. It returns how many entries
-// the copy had and has, and notes for the user. The error is about a copy that cannot be read; what could be compared is
-// in b all the same.
+// Compare adds to b what was changed in the copy since it was made, with the paths of the original.
+// It returns how many entries the copy had and has, and notes for the user. The error is about a
+// copy that cannot be read; b has what could be compared all the same.
 //
-// It looks at the metadata of every entry, and reads contents only where a file was changed and has the size and time that it had.
-// Nothing may write to the copy meanwhile. The original is needed for that reading; a
-// file that was changed there as well is taken for changed, with a note.
+// It looks at the metadata of every entry. It reads contents only if a file was changed but has its
+// old size and time; for that it needs the original. If the original was changed as well, the file
+// is listed, with a note. Nothing may write to the copy meanwhile.
 func (s *Snapshot) Compare(b *fsdiff.Builder) (before, after int, notes []string, err error) {
 	c := &comparer{Findings: tree.NewFindings(b), s: s, base: strings.TrimRight(s.Src, "/")}
 	c.queue = tree.NewQueue(runtime.GOMAXPROCS(0), 1, c.compare)
@@ -46,21 +46,22 @@ type comparer struct {
 	queue *tree.Queue[compareTask]
 }
 
-// compareTask is a path that is a directory, was one, or both; or if there are pairs, some of the names in it.
+// compareTask is a path that is a directory, was one, or both. If pairs is set, it is some of the
+// names in it.
 type compareTask struct {
 	rel   string      // "" for the root
-	now   *tree.Dir   // the directory that it is in, or with open itself; nil if it is none now
-	st    unix.Stat_t // of it
+	now   *tree.Dir   // the directory that holds it, or with open the directory itself; nil if it is no directory now
+	st    unix.Stat_t // of the directory
 	open  bool
 	was   *entry // nil if it was no directory
 	pairs []pair
 }
 
-// pair is a name in a directory.
+// pair is a name in a directory: whether it is there now, and what it was.
 type pair struct {
 	name string
 	is   bool
-	was  *entry // nil if it was not there
+	was  *entry // nil if it did not exist
 }
 
 // compare compares the names in a directory.
@@ -137,7 +138,7 @@ func (c *comparer) path(parent string, d *tree.Dir, p pair) {
 	case st.Mode&unix.S_IFMT != was.format():
 		c.emit(rel, fsdiff.TypeChange, c.meta(rel, d, name, &st), was)
 	case was.extra != nil && was.extra.foreign && st.Ino == was.ino:
-		return // what it stands for is not in the copy
+		return // the copy does not have what is in it
 	case isDir:
 		if c.dirChanged(was, &st, tree.NamedXattrs(d, name)) {
 			c.emit(rel, fsdiff.Modify, c.meta(rel, d, name, &st), was)
@@ -160,7 +161,7 @@ func (c *comparer) path(parent string, d *tree.Dir, p pair) {
 	}
 }
 
-// dirChanged compares the owner, mode and attributes of a directory.
+// dirChanged compares the mode, owner and attributes of a directory.
 func (c *comparer) dirChanged(was *entry, st *unix.Stat_t, x tree.Xattrs) bool {
 	if c.s.times && st.Ino == was.ino && st.Ctim.Nano() == was.ctime {
 		return false
@@ -169,7 +170,7 @@ func (c *comparer) dirChanged(was *entry, st *unix.Stat_t, x tree.Xattrs) bool {
 	return tree.OwnerDiffers(st, &before) || c.xattrsDiffer(was, x)
 }
 
-// xattrsDiffer compares attributes; what cannot be read is taken for equal.
+// xattrsDiffer compares attributes. If they cannot be read, it adds a note and returns false.
 func (c *comparer) xattrsDiffer(was *entry, x tree.Xattrs) bool {
 	set, err := tree.XattrSet(x, nil)
 	if err != nil {
@@ -179,7 +180,7 @@ func (c *comparer) xattrsDiffer(was *entry, x tree.Xattrs) bool {
 	return set != was.xattrs()
 }
 
-// changed compares something of the same type that is no directory.
+// changed compares two files of the same type that are no directories.
 func (c *comparer) changed(rel string, d *tree.Dir, name string, st *unix.Stat_t, was *entry) bool {
 	if c.s.times && st.Ino == was.ino && st.Ctim.Nano() == was.ctime {
 		return false
@@ -230,7 +231,8 @@ func (c *comparer) contentDiffers(rel string, now *tree.Node, was *entry) bool {
 
 var errOriginalChanged = errors.New("it changed in the meantime")
 
-// openOriginal opens the original of a file if that is as it was when it was copied.
+// openOriginal opens the original of a file. The error is errOriginalChanged if the original was
+// changed since it was copied.
 func (c *comparer) openOriginal(rel string, was *entry) (int, error) {
 	d, err := c.s.src.Hold(), error(nil)
 	if parent := path.Dir(rel); parent != "/" {
@@ -260,7 +262,7 @@ func (c *comparer) openOriginal(rel string, was *entry) (int, error) {
 	return fd, nil
 }
 
-// meta describes something that is in the copy now.
+// meta returns the description of a file of the copy.
 func (c *comparer) meta(rel string, d *tree.Dir, name string, st *unix.Stat_t) fsdiff.Meta {
 	target := ""
 	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
@@ -282,7 +284,7 @@ func (c *comparer) emit(rel string, kind fsdiff.Kind, m fsdiff.Meta, was *entry)
 	c.Change(c.base+rel, kind, m, before)
 }
 
-// fail keeps an error about the copy.
+// fail adds an error about the copy.
 func (c *comparer) fail(rel string, err error) {
 	c.Fail(fmt.Errorf("compare the copy of %s: %w", fsdiff.Escape(c.base+rel), err))
 }

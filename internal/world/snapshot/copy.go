@@ -13,9 +13,10 @@ import (
 	"substrate/internal/world/tree"
 )
 
-// twin is a directory of the tree and its copy, both open until all that is in them has been copied.
-type twin struct {
-	parent *twin // nil for the root
+// dirPair is a directory of the tree and its copy. Both are open until all their entries are
+// copied.
+type dirPair struct {
+	parent *dirPair // nil for the root
 	rel    string
 	src    *tree.Dir
 	dst    *tree.Dir
@@ -24,16 +25,17 @@ type twin struct {
 	refs   atomic.Int32
 }
 
-// copyTask is a directory to open, or if entries are given, some of those of an open one to copy.
+// copyTask is a directory to open. If entries is set, it is some of the entries of an open
+// directory to copy.
 type copyTask struct {
-	t       *twin // open: that the entries are in; else that the directory is in
+	t       *dirPair // the directory that holds the entries, or dir
 	dir     *entry
 	st      unix.Stat_t // of dir
 	entries []entry
 }
 
-// begin makes the copy of the root and puts it into the queue.
-func (c *copier) begin() (*twin, error) {
+// begin makes the copy of the root and adds it to the queue.
+func (c *copier) begin() (*dirPair, error) {
 	if err := unix.Mkdir(c.dst+stagingSuffix, 0o700); err != nil {
 		return nil, err
 	}
@@ -41,7 +43,7 @@ func (c *copier) begin() (*twin, error) {
 	if c.staging, err = tree.Open(c.dst + stagingSuffix); err != nil {
 		return nil, err
 	}
-	top := &twin{entry: &entry{}, src: c.root.Hold()}
+	top := &dirPair{entry: &entry{}, src: c.root.Hold()}
 	if err := unix.Fstat(c.root.FD, &top.st); err != nil {
 		return nil, err
 	}
@@ -51,7 +53,7 @@ func (c *copier) begin() (*twin, error) {
 	if top.dst, err = tree.Open(c.dst); err != nil {
 		return nil, err
 	}
-	for _, acl := range []string{"system.posix_acl_default", "system.posix_acl_access"} { // else everything below would inherit it
+	for _, acl := range []string{"system.posix_acl_default", "system.posix_acl_access"} { // otherwise everything below would inherit it
 		if err := unix.Fremovexattr(top.dst.FD, acl); err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.ENOTSUP) {
 			return nil, err
 		}
@@ -61,7 +63,7 @@ func (c *copier) begin() (*twin, error) {
 	return top, nil
 }
 
-// do is the work of the queue.
+// do carries out a task.
 func (c *copier) do(t copyTask) {
 	defer c.release(t.t)
 	if c.stopped() {
@@ -79,11 +81,11 @@ func (c *copier) do(t copyTask) {
 	}
 }
 
-// list reads the names in a directory and puts them into the queue. It takes over a reference.
-func (c *copier) list(t *twin) {
+// list reads the names in a directory and adds them to the queue. It takes over a reference.
+func (c *copier) list(t *dirPair) {
 	defer c.release(t)
 	names, err := tree.SortedNames(t.src)
-	if err != nil && !tree.IsAbsent(err) { // removed since it was opened, and so empty
+	if err != nil && !tree.IsAbsent(err) { // removed since it was opened, so it is empty
 		c.fail(t.rel, "", err)
 		return
 	}
@@ -94,8 +96,8 @@ func (c *copier) list(t *twin) {
 	}
 }
 
-// release drops a reference; with the last one the copy of the directory is finished.
-func (c *copier) release(t *twin) {
+// release drops a reference. The last one finishes the copy of the directory.
+func (c *copier) release(t *dirPair) {
 	if t.refs.Add(-1) > 0 {
 		return
 	}
@@ -108,10 +110,10 @@ func (c *copier) release(t *twin) {
 	}
 }
 
-// finish gives a directory its owner, mode, attributes and times, now that nothing is made in it any more.
-func (c *copier) finish(t *twin) {
+// finish gives a directory its owner, mode, attributes and times. Nothing is made in it after that.
+func (c *copier) finish(t *dirPair) {
 	m := made{d: c.beside, name: path.Base(c.dst)}
-	if t.parent != nil { // by the name in there, because the directory itself may be closed to its owner in a moment
+	if t.parent != nil { // by name, because its mode may lock us out of the directory itself
 		m = made{t.parent.dst, t.entry.name, t.parent.rel}
 	}
 	c.attributes(m, t.entry, &t.st, tree.FileXattrs(t.src.FD))
@@ -140,14 +142,14 @@ func (c *copier) dir(task *copyTask) {
 		c.fail(parent.rel, e.name, err)
 		return
 	}
-	t := &twin{parent: parent, rel: rel, src: src, entry: e}
+	t := &dirPair{parent: parent, rel: rel, src: src, entry: e}
 	t.refs.Store(1)
 	parent.refs.Add(1)
 	if err = unix.Fstat(src.FD, &t.st); err == nil {
 		err = unix.Mkdirat(parent.dst.FD, e.name, 0o700)
 	}
 	if err == nil {
-		t.dst, err = openCopyDir(parent.dst, e.name)
+		t.dst, err = tree.OpenUpper(parent.dst, e.name, &unix.Stat_t{Mode: 0o700})
 	}
 	if err != nil {
 		c.fail(parent.rel, e.name, err)
@@ -157,23 +159,14 @@ func (c *copier) dir(task *copyTask) {
 	c.list(t)
 }
 
-// searchable says whether the caller may reach what is in a directory.
+// searchable reports whether the caller may open what is in a directory.
 func searchable(d *tree.Dir) bool {
 	var st unix.Stat_t
 	return !errors.Is(unix.Fstatat(d.FD, ".", &st, 0), unix.EACCES)
 }
 
-// openCopyDir opens a directory that was just made.
-func openCopyDir(parent *tree.Dir, name string) (*tree.Dir, error) {
-	fd, err := unix.Openat(parent.FD, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	return tree.NewDir(fd), nil
-}
-
-// mount makes something empty where something else is mounted.
-func (c *copier) mount(t *twin, e *entry, st *unix.Stat_t) {
+// mount makes an empty entry where a file system is mounted.
+func (c *copier) mount(t *dirPair, e *entry, st *unix.Stat_t) {
 	c.mu.Lock()
 	c.mounts = append(c.mounts, strings.TrimRight(c.src, "/")+t.rel+"/"+e.name)
 	c.mu.Unlock()
@@ -181,8 +174,8 @@ func (c *copier) mount(t *twin, e *entry, st *unix.Stat_t) {
 	c.placeholder(t, e, st, st.Mode)
 }
 
-// placeholder makes something empty for what is not copied.
-func (c *copier) placeholder(t *twin, e *entry, st *unix.Stat_t, mode uint32) {
+// placeholder makes an empty entry for something that is not copied.
+func (c *copier) placeholder(t *dirPair, e *entry, st *unix.Stat_t, mode uint32) {
 	var err error
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
 		err = unix.Mkdirat(t.dst.FD, e.name, mode&0o777)
@@ -200,8 +193,8 @@ func (c *copier) placeholder(t *twin, e *entry, st *unix.Stat_t, mode uint32) {
 	e.size = st.Size
 }
 
-// copy makes one entry of the copy; directories only go into the queue.
-func (c *copier) copy(t *twin, e *entry) {
+// copy makes one entry of the copy. It only adds directories to the queue.
+func (c *copier) copy(t *dirPair, e *entry) {
 	if len(c.unasked) > 0 && c.unasked[t.rel+"/"+e.name] {
 		c.mount(t, e, &unix.Stat_t{Mode: unix.S_IFDIR | 0o755, Uid: uint32(c.uid), Gid: uint32(c.gid)})
 		return
@@ -230,8 +223,8 @@ func (c *copier) copy(t *twin, e *entry) {
 	}
 }
 
-// make copies what is no directory.
-func (c *copier) make(t *twin, e *entry, st *unix.Stat_t) {
+// make copies anything but a directory.
+func (c *copier) make(t *dirPair, e *entry, st *unix.Stat_t) {
 	target := made{t.dst, e.name, t.rel}
 	var err error
 	switch st.Mode & unix.S_IFMT {
@@ -241,7 +234,7 @@ func (c *copier) make(t *twin, e *entry, st *unix.Stat_t) {
 	case unix.S_IFLNK:
 		var text string
 		if text, err = tree.ReadLink(t.src.FD, e.name); tree.IsAbsent(err) || errors.Is(err, unix.EINVAL) {
-			return // something else by now
+			return // it is something else by now
 		}
 		e.more().target = text
 		if err == nil {
@@ -264,9 +257,10 @@ func (c *copier) make(t *twin, e *entry, st *unix.Stat_t) {
 	c.attributes(target, e, st, tree.NamedXattrs(t.src, e.name))
 }
 
-// link copies a file with several names: the first one that is met as any file, the others as names of its copy. Until all is copied the copy has
-// a name in the staging directory, because the directory of the first may be closed.
-func (c *copier) link(t *twin, e *entry, st *unix.Stat_t) {
+// link copies a file with several names. The first name that is met is copied like any file, the
+// others become names of that copy. Until all is copied, the copy also has a name in the staging
+// directory, because the directory of the first name may be closed by its mode.
+func (c *copier) link(t *dirPair, e *entry, st *unix.Stat_t) {
 	c.mu.Lock()
 	l := c.links[tree.InodeOf(st)]
 	if l == nil {
@@ -290,7 +284,7 @@ func (c *copier) link(t *twin, e *entry, st *unix.Stat_t) {
 	default:
 		c.make(t, e, st)
 		if e.mode == 0 {
-			return // vanished, or failed
+			return // it has vanished, or failed
 		}
 		if err := unix.Linkat(t.dst.FD, e.name, c.staging.FD, staged, 0); err != nil {
 			c.fail(t.rel, e.name, err)
@@ -301,9 +295,9 @@ func (c *copier) link(t *twin, e *entry, st *unix.Stat_t) {
 	l.names = append(l.names, e)
 }
 
-// settleLinks takes away the names in the staging directory. Both that and every name more changed the time of change of
-// the copies.
-func (c *copier) settleLinks() error {
+// unstage removes the names in the staging directory. This, like every new name, changes the ctime
+// of a copy, so it stores the last one.
+func (c *copier) unstage() error {
 	for _, l := range c.links {
 		if !l.made {
 			continue

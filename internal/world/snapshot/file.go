@@ -8,7 +8,7 @@ import (
 	"substrate/internal/world/tree"
 )
 
-// made is something in the copy that was made and now gets what belongs to it.
+// made is a new entry of the copy that has no metadata yet.
 type made struct {
 	d    *tree.Dir
 	name string // in d
@@ -16,7 +16,7 @@ type made struct {
 }
 
 // file copies a regular file.
-func (c *copier) file(t *twin, e *entry, st *unix.Stat_t) {
+func (c *copier) file(t *dirPair, e *entry, st *unix.Stat_t) {
 	src, err := openSource(t.src.FD, e.name, 0)
 	switch {
 	case errors.Is(err, unix.EXDEV):
@@ -27,7 +27,7 @@ func (c *copier) file(t *twin, e *entry, st *unix.Stat_t) {
 		c.placeholder(t, e, st, 0)
 		return
 	case tree.IsAbsent(err) || errors.Is(err, unix.ENXIO):
-		return // gone, or no file any more
+		return // it has vanished, or is no regular file any more
 	case err != nil:
 		c.fail(t.rel, e.name, err)
 		return
@@ -53,10 +53,10 @@ func (c *copier) file(t *twin, e *entry, st *unix.Stat_t) {
 	c.attributes(made{t.dst, e.name, t.rel}, e, st, tree.FileXattrs(src))
 }
 
-// attributes gives an entry of the copy what the original has beside its content, and remembers the state of the copy. st is that of
-// the original.
+// attributes gives an entry of the copy the metadata of the original, st and x, and stores its
+// state in e.
 func (c *copier) attributes(m made, e *entry, st *unix.Stat_t, x tree.Xattrs) {
-	if int(st.Uid) != c.uid || int(st.Gid) != c.gid { // before the attributes, because it takes away capabilities
+	if int(st.Uid) != c.uid || int(st.Gid) != c.gid { // before the attributes, because chown clears capabilities
 		c.chown(m, st)
 	}
 	c.copyXattrs(m, e, x)
@@ -79,7 +79,8 @@ func (c *copier) attributes(m made, e *entry, st *unix.Stat_t, x tree.Xattrs) {
 	e.original = st.Ctim.Nano()
 }
 
-// chown gives an entry of the copy the owner of the original, or if that is not the caller's to give only the group.
+// chown gives an entry of the copy the owner of the original. If the caller may not do that, it
+// sets only the group.
 func (c *copier) chown(m made, st *unix.Stat_t) {
 	err := unix.Fchownat(m.d.FD, m.name, int(st.Uid), int(st.Gid), unix.AT_SYMLINK_NOFOLLOW)
 	if err != nil {
@@ -88,8 +89,8 @@ func (c *copier) chown(m made, st *unix.Stat_t) {
 	}
 }
 
-// repair gives an entry of the copy what it did not get from the start: the mode, if a umask, a change of owner or an attribute was in the way, and
-// the group, if the directory above passes on its own. It says whether it changed anything.
+// repair sets the mode again if a umask, a chown or an attribute changed it, and the group if the
+// directory passes on its own group. It reports whether it changed anything.
 func (c *copier) repair(m made, st, now *unix.Stat_t) bool {
 	changed := false
 	if now.Uid == st.Uid && now.Gid != st.Gid {
@@ -104,7 +105,8 @@ func (c *copier) repair(m made, st, now *unix.Stat_t) bool {
 	return changed
 }
 
-// copyXattrs copies the extended attributes that count, ACLs among them, and remembers what the copy has.
+// copyXattrs copies the extended attributes that count, including ACLs, and stores those of the
+// copy in e.
 func (c *copier) copyXattrs(m made, e *entry, from tree.Xattrs) {
 	names, err := from.Names()
 	if err != nil || len(names) == 0 {
@@ -119,7 +121,7 @@ func (c *copier) copyXattrs(m made, e *entry, from tree.Xattrs) {
 		if err == nil {
 			err = setXattr(m, name, []byte(value))
 		}
-		lost = lost || err != nil && name != "security.selinux" // that one is given by the policy
+		lost = lost || err != nil && name != "security.selinux" // the policy sets that one
 	}
 	if lost {
 		c.lose(lostXattrs, m.rel, m.name)
@@ -129,7 +131,8 @@ func (c *copier) copyXattrs(m made, e *entry, from tree.Xattrs) {
 	}
 }
 
-// setXattr sets an attribute. Where the mode is in the way of its owner, it changes that; repair puts it back.
+// setXattr sets an attribute. If the mode denies that to the owner, it changes the mode; repair
+// restores it.
 func setXattr(m made, name string, value []byte) error {
 	path := tree.NamedPath(m.d, m.name)
 	err := unix.Lsetxattr(path, name, value, 0)

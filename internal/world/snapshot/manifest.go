@@ -9,36 +9,36 @@ import (
 	"substrate/internal/world/tree"
 )
 
-// entry is how something in the copy was when the copy was finished. Trees have hundreds of thousands of them, so it is small.
+// entry is the state of a file of the copy when the copy was finished. It is small, because a tree
+// has hundreds of thousands of them.
 type entry struct {
 	name      string
-	rec       *record // what a directory holds; nil for all else
-	extra     *extra  // what few have; nil if there is none of it
+	rec       *record // the entries of a directory; else nil
+	extra     *extra  // what few files have; nil if this one has none of it
 	ino       uint64
-	ctime     int64 // of the copy, ns since 1970; only ever compared for being the same
-	original  int64 // ctime of the original before it was copied, in the same way
+	ctime     int64 // of the copy, ns since 1970; only compared for equality
+	original  int64 // ctime of the original before it was copied; only compared for equality
 	size      int64
 	mtimeSec  int64
 	mtimeNsec int32
-	mode      uint32 // with the type; 0 for what had vanished when it was to be copied
+	mode      uint32 // with the type; 0 if the file had vanished before it was copied
 	uid, gid  uint32
 }
 
-// extra is the part of an entry that few have.
+// extra is the part of an entry that few files have.
 type extra struct {
 	target  string // of a symlink
-	xattrs  string // as xattrSet returns them
+	xattrs  string // as tree.XattrSet returns them
 	rdev    uint64
-	foreign bool // a directory that is hidden: the copy has an empty one instead, which is not looked into
-	unread  bool // the content of the original was not read, and the copy has something empty
+	foreign bool // a hidden directory: the copy has an empty one, which is not compared
+	unread  bool // the content of the original was not read, so the copy is empty
 }
 
-// record is a directory of the copy: its entries, sorted by name.
+// record is the list of entries of a directory, sorted by name.
 type record struct{ entries []entry }
 
-// newRecord makes room for names.
+// newRecord returns a record with an entry for each of the sorted names.
 func newRecord(names []string) *record {
-	slices.Sort(names)
 	r := &record{entries: make([]entry, len(names))}
 	for i, name := range names {
 		r.entries[i].name = name
@@ -46,7 +46,7 @@ func newRecord(names []string) *record {
 	return r
 }
 
-// tidy removes what vanished while it was being copied, and counts the rest.
+// tidy removes the entries that vanished before they were copied. It returns how many are left.
 func (r *record) tidy() int {
 	if r == nil {
 		return 0
@@ -63,7 +63,7 @@ func (e *entry) format() uint32 { return e.mode & unix.S_IFMT }
 
 func (e *entry) isDir() bool { return e != nil && e.format() == unix.S_IFDIR }
 
-// more returns the extra of an entry to write to.
+// more returns the extra of an entry for writing.
 func (e *entry) more() *extra {
 	if e.extra == nil {
 		e.extra = &extra{}
@@ -78,7 +78,7 @@ func (e *entry) xattrs() string {
 	return e.extra.xattrs
 }
 
-// set takes over the state of the copy.
+// set stores the state of the copy.
 func (e *entry) set(st *unix.Stat_t) {
 	e.ino, e.ctime, e.size, e.mode, e.uid, e.gid = st.Ino, st.Ctim.Nano(), st.Size, st.Mode, st.Uid, st.Gid
 	e.mtimeSec, e.mtimeNsec = int64(st.Mtim.Sec), int32(st.Mtim.Nsec)
@@ -87,7 +87,7 @@ func (e *entry) set(st *unix.Stat_t) {
 	}
 }
 
-// stat returns the state of the copy, without what is not compared.
+// stat returns the state of the copy, as far as it is compared.
 func (e *entry) stat() unix.Stat_t {
 	st := unix.Stat_t{Mode: e.mode, Uid: e.uid, Gid: e.gid, Size: e.size}
 	st.Mtim.Sec, st.Mtim.Nsec = e.mtimeSec, int64(e.mtimeNsec)
@@ -97,7 +97,7 @@ func (e *entry) stat() unix.Stat_t {
 	return st
 }
 
-// meta describes the entry as a diff does.
+// meta returns the description of the entry for a diff.
 func (e *entry) meta() fsdiff.Meta {
 	st, target := e.stat(), ""
 	if e.extra != nil {
@@ -106,7 +106,7 @@ func (e *entry) meta() fsdiff.Meta {
 	return tree.Meta(&st, target)
 }
 
-// newest returns the latest ctime below, no directory's before that of what it holds.
+// newest returns the latest ctime of all entries below.
 func (r *record) newest() int64 {
 	if r == nil {
 		return 0

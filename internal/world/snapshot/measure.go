@@ -14,14 +14,14 @@ import (
 	"substrate/internal/world/tree"
 )
 
-// treeSize is what a tree takes.
+// treeSize is the size of a tree.
 type treeSize struct {
-	bytes   int64 // on disk; a file with several names once
+	bytes   int64 // on disk; a file with several names counts once
 	entries int64
-	clones  bool // the file system shares contents between the tree and its copy
+	clones  bool // the tree and its copy can share contents
 }
 
-// measurer is one walk that adds up a tree.
+// measurer is one walk that adds up the size of a tree.
 type measurer struct {
 	c       *copier
 	bytes   atomic.Int64
@@ -30,17 +30,18 @@ type measurer struct {
 
 	mu     sync.Mutex
 	seen   map[tree.Inode]bool // files with several names
-	sample *tree.Dir           // holds a regular file that is not empty
+	sample *tree.Dir           // holds a regular file that is not empty; nil if none was found
 	name   string              // its name
 }
 
-// measureTask is a directory to look into.
+// measureTask is a directory to measure.
 type measureTask struct {
 	parent    *tree.Dir
 	rel, name string
 }
 
-// measure finds out what the tree takes, and refuses it if that is more than there may be or is room for.
+// measure returns the size of the tree. The error says that it is more than is allowed, or than
+// there is room for.
 func (c *copier) measure() (treeSize, error) {
 	m := &measurer{c: c, seen: make(map[tree.Inode]bool)}
 	m.queue = tree.NewQueue(c.opts.Workers, 1, m.look)
@@ -62,7 +63,7 @@ func (c *copier) measure() (treeSize, error) {
 	return size, c.checkRoom(size)
 }
 
-// checkRoom compares what the copy needs with what its file system has.
+// checkRoom compares the size of the copy with the free space.
 func (c *copier) checkRoom(size treeSize) error {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(c.beside.FD, &st); err != nil {
@@ -93,7 +94,7 @@ func (m *measurer) look(t measureTask) {
 	}
 	d, err := openSourceDir(t.parent, t.name)
 	if err != nil {
-		return // the copy will tell
+		return // the copy will report it
 	}
 	defer tree.Release(d)
 	_ = d.Names(func(name string, _ uint64) {
@@ -160,8 +161,8 @@ func openSourceDir(parent *tree.Dir, name string) (*tree.Dir, error) {
 	return tree.NewDir(fd), nil
 }
 
-// openSource opens something of the tree for reading, without following a symlink, entering another mount, waiting for a fifo
-// or, where it may, changing the access time.
+// openSource opens a file of the tree for reading. It does not follow a symlink, enter another
+// mount (EXDEV) or wait for a fifo, and leaves the access time alone if the caller may do that.
 //
 // Source: openat2(2), RESOLVE_NO_XDEV (Linux 5.6).
 func openSource(dirfd int, name string, flags int) (int, error) {
@@ -173,12 +174,13 @@ func openSource(dirfd int, name string, flags int) (int, error) {
 		fd, err = tree.Retry(func() (int, error) { return unix.Openat2(dirfd, name, &how) })
 	}
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
-		return openSourceOld(dirfd, name, flags) // an older kernel, or refused by a filter
+		return openSourceOld(dirfd, name, flags) // an older kernel, or a filter refuses openat2
 	}
 	return fd, err
 }
 
-// openSourceOld does without openat2(2), and so takes a bind mount of the same file system for a part of the tree.
+// openSourceOld is openSource without openat2(2). It does not notice a bind mount of the same file
+// system.
 func openSourceOld(dirfd int, name string, flags int) (int, error) {
 	var parent, st unix.Stat_t
 	if err := unix.Fstat(dirfd, &parent); err != nil {
@@ -198,7 +200,7 @@ func openSourceOld(dirfd int, name string, flags int) (int, error) {
 	return fd, nil
 }
 
-// bytesText says a number of bytes in words.
+// bytesText writes a number of bytes for people.
 func bytesText(n int64) string {
 	const units = "KMGTPE"
 	if n < 1<<10 {

@@ -1,7 +1,7 @@
-// Package snapshot copies a tree, and finds out later what was changed in the copy.
+// Package snapshot copies a tree, and later finds out what was changed in the copy.
 //
-// The copy has no second copy of the contents: [Snapshot] remembers the metadata of each entry, and
-// the original is read again only where metadata cannot show a change.
+// The contents are not stored a second time: [Snapshot] remembers the metadata of each entry, and
+// reads the original again only if metadata cannot show a change.
 package snapshot
 
 import (
@@ -23,47 +23,49 @@ import (
 	"substrate/internal/world/tree"
 )
 
-// Options says how a tree is copied. The zero value is good.
+// Options are the options of [Take]. The zero value is good.
 type Options struct {
-	Max     int64    // bytes on disk that the tree may have; 0 for no limit but the free space
-	Skip    []string // absolute paths in the tree of which only an empty directory is made
-	Unasked []string // mount points in the tree that are not even looked at, because they may hang; of these too
-	Workers int      // 0 means one for each core
+	Max     int64    // limit of the size of the tree on disk, in bytes; 0 for none but the free space
+	Skip    []string // absolute paths of directories in the tree whose copies stay empty
+	Unasked []string // mount points in the tree that may hang: they are not touched, and their copies stay empty
+	Workers int      // 0 means one for each processor
 
-	// NoDevices leaves devices out. Where nothing keeps a device node in the copy from being opened, it is the host's device.
+	// NoDevices leaves devices out. Set it if the world has no mounts of its own with nodev: a
+	// device node in the copy would give access to the device of the host.
 	NoDevices bool
 
-	// Progress is called now and then from the goroutine of Take, with bytes on disk. It may be nil.
+	// Progress is called about ten times a second by the goroutine of Take, with bytes on disk. It
+	// may be nil.
 	Progress func(done, total int64)
 }
 
-// Snapshot is a copy of a tree and the memory of how it was: what is in the copy later, compared with that, is
-// what was changed in it. It has no second copy of the contents; where only they can tell, the original
-// is read once more.
+// Snapshot is a copy of a tree and the state that each entry had when it was made.
 type Snapshot struct {
 	Src, Dst string
-	Entries  int      // in the copy, its root not counted
+	Entries  int      // in the copy, without its root
 	Bytes    int64    // on disk, of the original
 	Cloned   bool     // the file system shared the contents instead of copying them
-	Mounts   []string // paths in Src where other file systems are mounted; the copy has something empty there
-	Notes    []string // what could not be copied as it was, for the user
+	Mounts   []string // paths in Src where other file systems are mounted; their copies are empty
+	Notes    []string // what could not be copied exactly, for the user
 
 	src   *tree.Dir
 	root  *entry
-	times bool // what has the ctime that it had was not changed
+	times bool // an entry with its old ctime was not changed
 }
 
-// ErrHoldsScratch is wrapped by the error about a tree that contains the place of its own copy.
+// ErrHoldsScratch is wrapped by the error about a tree that contains the directory of its own copy.
 var ErrHoldsScratch = errors.New("it contains the directory that the copy would be in")
 
-// Take copies the tree below src to dst, which must not exist; the directory that dst will be in must, and is also used while
-// copying. Contents are shared where the file system can (FICLONE) and else copied with their holes; hard links, modes, times, owners,
-// extended attributes and special files are kept as far as the caller may. Symlinks are never followed, and other file systems in the
-// tree are not entered, so a tree that changes meanwhile cannot lead elsewhere.
+// Take copies the tree below src to dst, which must not exist. The directory of dst must exist; it
+// is also used while copying. Files share their contents with the originals if the file system
+// supports it (FICLONE); else they are copied with their holes. Hard links, modes, times, owners,
+// extended attributes and special files are kept as far as the caller's rights allow. Symlinks are
+// not followed and other file systems are not entered, so a tree that changes meanwhile cannot lead
+// elsewhere.
 //
-// Before the first byte it is found out whether the copy fits. The error is about a tree that does not fit (a [probe.Error]), that holds
-// dst ([ErrHoldsScratch]), or a copy that could not be made; what was made of it is left for the caller to remove. The
-// caller must call [Snapshot.Close].
+// Take checks that the copy fits before it writes. The error is about a tree that does not fit (a
+// [probe.Error]), that contains dst ([ErrHoldsScratch]), or that could not be copied. On error the
+// caller removes what was made; else it must call [Snapshot.Close].
 //
 // Source: ioctl_ficlone(2); copy_file_range(2); lseek(2), SEEK_DATA; openat2(2), RESOLVE_NO_XDEV.
 func Take(ctx context.Context, src, dst string, o Options) (*Snapshot, error) {
@@ -86,7 +88,7 @@ func Take(ctx context.Context, src, dst string, o Options) (*Snapshot, error) {
 	return s, nil
 }
 
-// Close lets go of the original. The copy stays.
+// Close closes the original. The copy stays.
 func (s *Snapshot) Close() error {
 	tree.Release(s.src)
 	s.src = nil
@@ -100,10 +102,10 @@ type copier struct {
 	src, dst string
 	uid, gid int
 	skip     map[string]bool // below src, with a slash in front
-	unasked  map[string]bool // in the same way
+	unasked  map[string]bool // likewise
 	root     *tree.Dir       // src
 	beside   *tree.Dir       // the directory that dst is in
-	staging  *tree.Dir       // holds a name of each file that has several; see link
+	staging  *tree.Dir       // has a name for each file with several names; see link
 	total    int64
 	done     atomic.Int64
 	contents tree.Copier
@@ -119,13 +121,13 @@ type copier struct {
 
 // linked is a file with several names.
 type linked struct {
-	mu     sync.Mutex // held while the first name is made
+	mu     sync.Mutex // held while the first name is copied
 	made   bool
 	serial int      // its name in staging
-	names  []*entry // all that were made
+	names  []*entry // of all names that were made
 }
 
-// stagingSuffix is added to the path of the copy for the directory that is used while copying.
+// stagingSuffix is added to the path of the copy for the staging directory.
 const stagingSuffix = ".links"
 
 // run makes the copy.
@@ -155,13 +157,13 @@ func (c *copier) run() (*Snapshot, error) {
 		Src: c.src, Dst: c.dst, Entries: c.entries, Bytes: size.bytes, Cloned: size.clones && !c.contents.NoClone.Load(),
 		Mounts: c.mounts, src: c.root.Hold(), root: root, Notes: c.notes(),
 	}
-	if s.times, err = timesTell(c.beside, max(root.ctime, root.rec.newest())); err != nil {
+	if s.times, err = changesShow(c.beside, max(root.ctime, root.rec.newest())); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-// copyAll copies everything, with progress, and returns the root's entry.
+// copyAll copies everything and returns the entry of the root.
 func (c *copier) copyAll() (*entry, error) {
 	top, err := c.begin()
 	defer func() { tree.Release(c.staging) }()
@@ -179,7 +181,7 @@ func (c *copier) copyAll() (*entry, error) {
 		err = c.ctx.Err()
 	}
 	if err == nil {
-		err = c.settleLinks()
+		err = c.unstage()
 	}
 	if err = errors.Join(err, removeStaging(c.dst+stagingSuffix)); err != nil {
 		return nil, err
@@ -188,7 +190,7 @@ func (c *copier) copyAll() (*entry, error) {
 	return top.entry, nil
 }
 
-// watch calls Progress until all is done.
+// watch calls Progress until finished is closed.
 func (c *copier) watch(finished <-chan struct{}) {
 	if c.opts.Progress == nil {
 		<-finished
@@ -207,7 +209,7 @@ func (c *copier) watch(finished <-chan struct{}) {
 	}
 }
 
-// stopped says that what is left need not be done.
+// stopped reports whether the rest need not be done.
 func (c *copier) stopped() bool {
 	if c.ctx.Err() != nil {
 		return true
@@ -226,7 +228,7 @@ func (c *copier) fail(rel, name string, err error) {
 	}
 }
 
-// The kinds of what a copy may lack.
+// The kinds of losses in a copy.
 const (
 	lostContent = iota
 	lostOwner
@@ -236,13 +238,13 @@ const (
 	lossKinds
 )
 
-// loss is what was lost of one kind: how often, and where first.
+// loss says how often something of a kind was lost, and where first.
 type loss struct {
 	count int
 	first string
 }
 
-// lose notes that an entry is not in the copy as it was.
+// lose notes that an entry could not be copied exactly.
 func (c *copier) lose(kind int, rel, name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -260,7 +262,7 @@ var lossText = [lossKinds]string{
 	lostMount:   "is on another file system, which was not copied",
 }
 
-// notes says in words what was lost.
+// notes lists the losses for the user.
 func (c *copier) notes() []string {
 	var out []string
 	for kind, l := range c.lost {
@@ -274,7 +276,8 @@ func (c *copier) notes() []string {
 	return out
 }
 
-// holdsScratch refuses a tree in which the copy would lie, also by way of bind mounts and symlinks.
+// holdsScratch returns an error if the copy would lie in the tree itself. It also notices bind
+// mounts and symlinks.
 func (c *copier) holdsScratch() error {
 	var top, st unix.Stat_t
 	if err := unix.Fstat(c.root.FD, &top); err != nil {
@@ -294,7 +297,7 @@ func (c *copier) holdsScratch() error {
 			break
 		}
 		if st.Dev == last.Dev && st.Ino == last.Ino {
-			break // ".." of the root is the root
+			break // the parent of the root is the root
 		}
 		var up int
 		up, err = unix.Openat(fd, "..", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -307,7 +310,7 @@ func (c *copier) holdsScratch() error {
 	return err
 }
 
-// removeStaging removes the directory of link and what is in it.
+// removeStaging removes the staging directory.
 func removeStaging(path string) error {
 	entries, err := os.ReadDir(path)
 	for _, e := range entries {

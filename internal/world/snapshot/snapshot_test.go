@@ -19,13 +19,13 @@ import (
 	"substrate/internal/testenv"
 )
 
-// source is a directory to copy, and a place beside it for the copy.
+// source is a directory to copy, and the place of its copy.
 type source struct {
 	t        testing.TB
 	src, dst string
 }
 
-// newTree makes one in dir, which a script then fills.
+// newTree makes a source in dir and runs a script in it.
 func newTree(t testing.TB, dir, script string) source {
 	t.Helper()
 	tr := source{t, filepath.Join(dir, "tree"), filepath.Join(dir, "scratch", "copy")}
@@ -57,7 +57,7 @@ func (tr source) copy(o Options) *Snapshot {
 	return s
 }
 
-// refused takes a copy that must be refused before anything is written.
+// refused takes a copy, which must fail before anything is written.
 func (tr source) refused(o Options) error {
 	tr.t.Helper()
 	s, err := Take(context.Background(), tr.src, tr.dst, o)
@@ -71,7 +71,7 @@ func (tr source) refused(o Options) error {
 	return err
 }
 
-// changes compares the copy, and returns the lines and the notes.
+// changes compares the copy. It returns the lines of the diff and the notes.
 func (tr source) changes(s *Snapshot) ([]string, []string) {
 	tr.t.Helper()
 	b := fsdiff.New(tr.src, "copy-diff", 0)
@@ -89,7 +89,7 @@ func linesOf(d *fsdiff.Diff) (lines []string) {
 	return lines
 }
 
-// DIF7: a tree that does not fit is refused before the first byte, with the remedy.
+// DIF7: a tree that does not fit is refused before the first byte, with a remedy.
 func TestCopyThatDoesNotFit(t *testing.T) {
 	tr := newTree(t, t.TempDir(), "head -c 100000 /dev/urandom >f")
 	err := tr.refused(Options{Max: 50000})
@@ -115,7 +115,8 @@ func TestCopyThatFindsNoRoom(t *testing.T) {
 	})
 }
 
-// DIF7: a tree that holds the place of its copy is refused, also by way of a symlink or a bind mount.
+// DIF7: a tree that contains the place of its copy is refused, also through a symlink or a bind
+// mount.
 func TestCopyIntoItself(t *testing.T) {
 	testenv.InRoot(t, func(t *testing.T) {
 		dir := testenv.TempDir(t)
@@ -141,7 +142,7 @@ func TestCopyIntoItself(t *testing.T) {
 	})
 }
 
-// DIF7: holes, links, modes, times, attributes, ACLs and special files are as they were.
+// DIF7: holes, links, modes, times, attributes, ACLs and special files are kept.
 func TestCopyKeeps(t *testing.T) {
 	testenv.NeedProgram(t, "setfacl")
 	tr := newTree(t, t.TempDir(), `
@@ -150,7 +151,7 @@ func TestCopyKeeps(t *testing.T) {
 		echo x >ro; setfattr -n user.x -v 1 ro; chmod 444 ro
 		echo y >acl; setfacl -m u:4711:rw,m::r acl; mkdir deflt; setfacl -d -m u:4711:rwx deflt; echo z >deflt/f; setfacl -b deflt/f
 		mkfifo p; ln -s nowhere l; touch -d @1.5 -h l; touch -d "1999-01-01 00:00:00.123456789" a d/e; mkdir -m 700 closed; echo c >closed/f; test $UID != 0 || chmod 0 closed`)
-	tr.bash(filepath.Dir(tr.dst), "setfacl -d -m u:4712:rwx .") // must not rub off
+	tr.bash(filepath.Dir(tr.dst), "setfacl -d -m u:4712:rwx .") // the copy must not inherit it
 	s := tr.copy(Options{})
 	if len(s.Notes) > 0 {
 		t.Errorf("notes: %q", s.Notes)
@@ -181,7 +182,8 @@ func TestCopyKeeps(t *testing.T) {
 	}
 }
 
-// WLD9, DIF7: other file systems in the tree, bind mounts of the same one and of single files among them, are not entered, and that is said.
+// WLD9, DIF7: other file systems in the tree are not entered, nor bind mounts of the same one or of
+// single files. A note says so.
 func TestCopyStaysOnItsMount(t *testing.T) {
 	testenv.InRoot(t, func(t *testing.T) {
 		dir := testenv.TempDir(t)
@@ -204,8 +206,8 @@ func TestCopyStaysOnItsMount(t *testing.T) {
 	})
 }
 
-// DIF3, DIF7: directories of the caller's that are closed to them do not keep the tree from being copied, and what is made in them
-// later is listed.
+// DIF3, DIF7: directories that their owner, the caller, may not enter are copied, and what is made
+// in them later is listed.
 func TestCopyOfClosedDirectories(t *testing.T) {
 	testenv.AsUser(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -227,7 +229,7 @@ func TestCopyOfClosedDirectories(t *testing.T) {
 	})
 }
 
-// DIF7: what the caller may not read is closed in the copy as well, and that is said.
+// DIF7: what the caller may not read is closed in the copy as well, and a note says so.
 func TestCopyOfWhatCannotBeRead(t *testing.T) {
 	testenv.AsUser(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -249,7 +251,7 @@ func TestCopyOfWhatCannotBeRead(t *testing.T) {
 	})
 }
 
-// WLD9: a tree that changes under the copier never leads elsewhere.
+// WLD9: a tree that changes during the copy never leads elsewhere.
 func TestCopyOfTreeThatChanges(t *testing.T) {
 	dir := t.TempDir()
 	tr := newTree(t, dir, `mkdir -p ../outside/d a/d b; for i in {1..50}; do echo secret >../outside/d/$i; echo fine >a/d/$i; done; echo secret >../outside/f; echo fine >f`)
@@ -262,7 +264,7 @@ func TestCopyOfTreeThatChanges(t *testing.T) {
 				return
 			default:
 			}
-			// What fails, fails: the next turn tries again.
+			// Errors are ignored: the next turn tries again.
 			_ = os.Rename(tr.src+"/a", tr.src+"/b/a")
 			_ = os.Symlink(dir+"/outside", tr.src+"/a")
 			_ = os.Rename(tr.src+"/f", tr.src+"/b/f")
@@ -293,7 +295,7 @@ func TestCopyOfTreeThatChanges(t *testing.T) {
 	swapping.Wait()
 }
 
-// DIF7: an original that was changed meanwhile cannot tell what it was: the file is listed, and why.
+// DIF7: if the original was changed meanwhile, the file is listed, and a note says why.
 func TestCopyWhoseOriginalChanged(t *testing.T) {
 	tr := newTree(t, t.TempDir(), `echo abc >same; echo abc >gone; echo abc >kept; touch -d @1 same gone kept`)
 	s := tr.copy(Options{})
@@ -305,7 +307,7 @@ func TestCopyWhoseOriginalChanged(t *testing.T) {
 	}
 }
 
-// DIF7: what is skipped is an empty directory, and in no diff.
+// DIF7: a skipped directory is empty, and in no diff.
 func TestCopySkips(t *testing.T) {
 	tr := newTree(t, t.TempDir(), "mkdir -p .substrate/x d/.substrate; echo x >.substrate/trace; echo y >d/.substrate/f")
 	s := tr.copy(Options{Skip: []string{tr.src + "/.substrate"}})
@@ -315,7 +317,7 @@ func TestCopySkips(t *testing.T) {
 	}
 }
 
-// DIF7: contents are shared where the file system can.
+// DIF7: contents are shared if the file system supports it.
 func TestCopyShares(t *testing.T) {
 	for _, fs := range []string{"xfs", "btrfs"} {
 		t.Run(fs, func(t *testing.T) {
@@ -335,7 +337,7 @@ func TestCopyShares(t *testing.T) {
 	}
 }
 
-// DIF3: a btrfs has the same inode numbers in each subvolume.
+// DIF3: each subvolume of a btrfs has the same inode numbers.
 func TestCopyOfSubvolumes(t *testing.T) {
 	testenv.InRoot(t, func(t *testing.T) {
 		tr := newTree(t, testenv.Image(t, "btrfs"), `for s in a b; do btrfs -q subvolume create $s; echo $s >$s/f; ln $s/f $s/g; done; test $(stat -c %i a/f) = $(stat -c %i b/f)`)
@@ -347,7 +349,7 @@ func TestCopyOfSubvolumes(t *testing.T) {
 	})
 }
 
-// DIF7: who loses patience gets the place back.
+// DIF7: a copy that is stopped leaves no descriptors open.
 func TestCopyThatIsStopped(t *testing.T) {
 	tr := newTree(t, t.TempDir(), "mkdir {1..9}; for i in {1..9}; do touch $i/{1..50}; done")
 	ctx, cancel := context.WithCancel(context.Background())
@@ -370,7 +372,7 @@ func openDescriptors() int {
 	return len(entries)
 }
 
-// DIF7: progress ends with everything done.
+// DIF7: the last call of Progress says that everything is done.
 func TestCopyProgress(t *testing.T) {
 	tr := newTree(t, t.TempDir(), "head -c 300000 /dev/urandom >f; ln f g")
 	var last, all int64

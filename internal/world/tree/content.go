@@ -10,10 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// buffers come in pairs.
+// buffers holds buffers for contents.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 512<<10); return &b }}
 
-// SameContent compares the first size bytes of two files. What is a hole in both is not read.
+// SameContent reports whether the first size bytes of two files are equal. It does not read where
+// both have a hole.
 func SameContent(a, b int, size int64) (bool, error) {
 	bufA := buffers.Get().(*[]byte)
 	defer buffers.Put(bufA)
@@ -39,7 +40,7 @@ func SameContent(a, b int, size int64) (bool, error) {
 	return true, nil
 }
 
-// nextData returns where the next byte at or after off is that is not in a hole, or size if there is none.
+// nextData returns the offset of the first byte at or after off that is not in a hole, or size.
 //
 // Source: lseek(2), SEEK_DATA.
 func nextData(fd int, off, size int64) int64 {
@@ -47,13 +48,13 @@ func nextData(fd int, off, size int64) int64 {
 	switch {
 	case errors.Is(err, unix.ENXIO):
 		return size
-	case err != nil: // a file system that knows of no holes
+	case err != nil: // the file system does not support holes
 		return off
 	}
 	return at
 }
 
-// readAt fills p; what is past the end reads as zeros, which a difference in size would have shown before.
+// readAt fills p. Bytes after the end of the file read as zeros; the caller compared sizes before.
 func readAt(fd int, p []byte, off int64) error {
 	for len(p) > 0 {
 		n, err := Retry(func() (int, error) { return unix.Pread(fd, p, off) })
@@ -72,13 +73,13 @@ func readAt(fd int, p []byte, off int64) error {
 // Copier copies the contents of files, and remembers what the file system cannot do. The zero value
 // is ready.
 type Copier struct {
-	NoClone atomic.Bool // the file system does not share contents
+	NoClone atomic.Bool // the file system cannot share contents
 	noRange atomic.Bool
 }
 
-// Copy makes the content of dst, an empty file, that of src, whose state is st. The two share it if
-// the file system can do that; else it is copied without filling holes. A file that has become
-// shorter is copied to its end.
+// Copy copies the content of src, whose state is st, to the empty file dst. The two share it if the
+// file system supports that; else holes stay holes. If src has become shorter, Copy stops at its
+// end.
 //
 // Source: ioctl_ficlone(2); copy_file_range(2); lseek(2), SEEK_DATA.
 func (c *Copier) Copy(ctx context.Context, dst, src int, st *unix.Stat_t) error {
@@ -90,7 +91,7 @@ func (c *Copier) Copy(ctx context.Context, dst, src int, st *unix.Stat_t) error 
 		if err == nil || errors.Is(err, unix.ENOSPC) {
 			return err
 		}
-		if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ETXTBSY) { // those two are about this file
+		if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ETXTBSY) { // these two are about this file only
 			c.NoClone.Store(true)
 		}
 	}
@@ -114,7 +115,7 @@ func (c *Copier) Copy(ctx context.Context, dst, src int, st *unix.Stat_t) error 
 	return unix.Ftruncate(dst, st.Size)
 }
 
-// smallFile is the size up to which reading and writing is as fast as anything.
+// smallFile is the size up to which read and write are as fast as anything else.
 const smallFile = 64 << 10
 
 // bytes copies n bytes at off.
@@ -127,7 +128,7 @@ func (c *Copier) bytes(ctx context.Context, dst, src int, off, n int64) error {
 		case errors.Is(err, unix.EINTR):
 		case errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG) || errors.Is(err, unix.EIO):
 			return err
-		case err != nil: // between file systems that cannot, or refused by a filter
+		case err != nil: // the two file systems do not support it, or a filter refuses it
 			c.noRange.Store(true)
 		case k == 0:
 			return nil

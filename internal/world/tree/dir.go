@@ -1,8 +1,8 @@
-// Package tree opens the directories and files of a tree without following links, and compares
-// two files: contents, extended attributes, metadata.
+// Package tree opens the directories and files of a tree without following links, and compares and
+// copies files: contents, extended attributes, metadata.
 //
 // A tree may change while it is walked, and may be hostile. So each name is opened relative to its
-// open directory. What the files mean, an upper or a copy, is left to packages upper and snapshot.
+// open directory. Packages upper and snapshot know what the files mean.
 package tree
 
 import (
@@ -21,7 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// SortedNames lists a directory in the order of their bytes.
+// SortedNames lists a directory, sorted by name.
 func SortedNames(d *Dir) ([]string, error) {
 	var names []string
 	err := d.Names(func(name string, _ uint64) { names = append(names, name) })
@@ -29,28 +29,28 @@ func SortedNames(d *Dir) ([]string, error) {
 	return names, err
 }
 
-// Dir is an open directory. It is shared by the jobs for what is in it and is closed with the
-// last of them, so that a deep tree needs few descriptors. A nil dir holds nothing.
+// Dir is an open directory. The tasks for its entries share it, and the last of them closes it, so
+// a deep tree needs few descriptors. Nil stands for no directory.
 //
-// Everything is reached from an open directory by a single name: paths may be longer than
-// PATH_MAX, and no symlink is ever followed.
+// Entries are opened by a single name: a path could be longer than PATH_MAX, or follow a symlink.
 type Dir struct {
 	FD   int
 	refs atomic.Int32
-	back int // mode to restore when it is closed, -1 for none
+	back int // mode to restore when the directory is closed; -1 for none
 
-	// Denied says that the caller may not enter it, so that this is found out, and noted, once.
+	// Denied is set when the caller turns out to have no right to enter the directory. So this is
+	// found and reported once.
 	Denied atomic.Bool
 }
 
-// NewDir takes over an open descriptor.
+// NewDir wraps an open descriptor, which it owns from then on.
 func NewDir(fd int) *Dir {
 	d := &Dir{FD: fd, back: -1}
 	d.refs.Store(1)
 	return d
 }
 
-// Hold takes one more reference.
+// Hold adds a reference and returns d.
 func (d *Dir) Hold() *Dir {
 	if d != nil {
 		d.refs.Add(1)
@@ -58,8 +58,8 @@ func (d *Dir) Hold() *Dir {
 	return d
 }
 
-// Release drops a reference. A mode that force changed is restored with the last one; an error of
-// that has no one to go to, and the diff does not depend on it.
+// Release drops one reference to each directory. The last one closes it and restores the mode that
+// force changed. An error of that is ignored: the diff does not depend on it.
 func Release(dirs ...*Dir) {
 	for _, d := range dirs {
 		if d == nil || d.refs.Add(-1) > 0 {
@@ -72,8 +72,8 @@ func Release(dirs ...*Dir) {
 	}
 }
 
-// Open opens a directory by the path that the caller of Walk gave. One that may not be listed is opened
-// without: to look at a name in it, the right to search is enough, and /home is often like that for users.
+// Open opens a directory by its path. If the caller may not list it, it is opened with O_PATH: the
+// right to search is enough to look up names, and users often have only that for /home.
 func Open(path string) (*Dir, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if errors.Is(err, unix.EACCES) {
@@ -85,8 +85,8 @@ func Open(path string) (*Dir, error) {
 	return NewDir(fd), nil
 }
 
-// OpenUpper opens a directory of an upper. If st says that its owner, the caller, may not read or
-// enter it, it is opened to them until the last reference is gone.
+// OpenUpper opens a directory of an upper or of a copy. If its owner, the caller, has no right to
+// read or enter it by st, it has that right until the last reference is gone.
 func OpenUpper(parent *Dir, name string, st *unix.Stat_t) (*Dir, error) {
 	if isShut(st) {
 		handle, err := unix.Openat(parent.FD, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
@@ -103,7 +103,7 @@ func OpenUpper(parent *Dir, name string, st *unix.Stat_t) (*Dir, error) {
 	return NewDir(fd), nil
 }
 
-// OpenUpperRoot is OpenUpper for an upper itself, and returns its state as it was.
+// OpenUpperRoot is OpenUpper for the upper itself. It returns the state before any change of mode.
 func OpenUpperRoot(path string) (*Dir, unix.Stat_t, error) {
 	var st unix.Stat_t
 	handle, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -125,13 +125,14 @@ func OpenUpperRoot(path string) (*Dir, unix.Stat_t, error) {
 	return NewDir(fd), st, nil
 }
 
-// isShut tells whether the caller owns the directory of an upper but may not list or enter it.
+// isShut reports whether the caller owns a directory but may not list or enter it.
 func isShut(st *unix.Stat_t) bool { return st.Mode&0o500 != 0o500 && isOurs(st) }
 
-// isOurs tells whether a mode may be in the caller's way, and the caller owns the file and so may change it.
+// isOurs reports whether the caller owns a file and its mode could deny them access.
 func isOurs(st *unix.Stat_t) bool { return int(st.Uid) == os.Geteuid() && !passesModes() }
 
-// passesModes says whether the modes of files are nothing to this process: it is root, and in no container that took that away.
+// passesModes reports whether this process has access whatever the mode of a file: it is root and
+// still has the capability.
 //
 // Source: capabilities(7), CAP_DAC_OVERRIDE.
 var passesModes = sync.OnceValue(func() bool {
@@ -140,7 +141,7 @@ var passesModes = sync.OnceValue(func() bool {
 	return os.Geteuid() == 0 && unix.Capget(&header, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_DAC_OVERRIDE) != 0
 })
 
-// force gives the owner all rights to a directory, for as long as it is open.
+// force opens a directory and gives its owner all rights for as long as it is open.
 func force(handle int, st *unix.Stat_t) (*Dir, error) {
 	if err := chmodHandle(handle, st.Mode|0o700); err != nil {
 		return nil, err
@@ -154,13 +155,13 @@ func force(handle int, st *unix.Stat_t) (*Dir, error) {
 	return d, nil
 }
 
-// chmodHandle changes the mode of what an O_PATH descriptor refers to, which fchmod(2) refuses.
+// chmodHandle changes the mode of the file behind an O_PATH descriptor; fchmod(2) refuses that.
 func chmodHandle(fd int, mode uint32) error {
 	return unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), mode&0o7777)
 }
 
-// OpenLower opens a directory of the lower, or returns nil if there is none. What is mounted on it on
-// the host is not looked into: the overlay does not see it either. As with Open, it need not be one that may be listed.
+// OpenLower opens a directory of the lower. It returns nil if there is none, or if a file system is
+// mounted there: the overlay does not see that either. As with Open, the right to search is enough.
 func OpenLower(parent *Dir, name string) (*Dir, error) {
 	if parent == nil || parent.Denied.Load() {
 		return nil, nil
@@ -173,7 +174,7 @@ func OpenLower(parent *Dir, name string) (*Dir, error) {
 		fd, err = openOnDevice(parent.FD, name, unix.O_PATH)
 	}
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EAGAIN) {
-		fd, err = Openat(parent.FD, name, unix.O_DIRECTORY) // before Linux 5.6, or refused by a filter
+		fd, err = Openat(parent.FD, name, unix.O_DIRECTORY) // before Linux 5.6, or a filter refuses openat2
 	}
 	switch {
 	case err == nil:
@@ -184,7 +185,7 @@ func OpenLower(parent *Dir, name string) (*Dir, error) {
 	return nil, err
 }
 
-// openOnDevice opens a directory, with EXDEV if another file system is mounted on it.
+// openOnDevice opens a directory. The error is EXDEV if a file system is mounted on it.
 //
 // Source: openat2(2), RESOLVE_NO_XDEV (Linux 5.6).
 func openOnDevice(dirfd int, name string, flags uint64) (int, error) {
@@ -208,8 +209,8 @@ func OpenLowerPath(root *Dir, path string) (*Dir, error) {
 	return d, nil
 }
 
-// Openat opens for reading, without following a symlink, waiting for a writer of a fifo, or, where it may, changing
-// the access time.
+// Openat opens a file for reading. It does not follow a symlink or wait for the writer of a fifo,
+// and leaves the access time alone if the caller may do that.
 func Openat(dirfd int, name string, flags int) (int, error) {
 	flags |= unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY
 	return Retry(func() (int, error) {
@@ -221,12 +222,12 @@ func Openat(dirfd int, name string, flags int) (int, error) {
 	})
 }
 
-// IsAbsent reports whether the error means that there is nothing, or no directory, of that name.
+// IsAbsent reports whether the error means that no file, or no directory, has that name.
 func IsAbsent(err error) bool {
 	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP)
 }
 
-// Retry calls f until it is not interrupted.
+// Retry calls f again until it is not interrupted by a signal.
 func Retry[T any](f func() (T, error)) (T, error) {
 	for {
 		v, err := f()
@@ -236,11 +237,12 @@ func Retry[T any](f func() (T, error)) (T, error) {
 	}
 }
 
-// direntBuffers are for names; a directory with 10,000 names is read in few calls.
+// direntBuffers holds buffers for names, so large that a directory with 10,000 names takes few
+// calls.
 var direntBuffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
 
-// Names calls f for each name in the directory but "." and "..", with its inode number. Name
-// stays valid. The error is EACCES where the caller may not list it. The position of the descriptor is moved back to the start first.
+// Names calls f for each name in the directory except "." and "..", with its inode number. f may
+// keep the name. The error is EACCES if the caller may not list the directory.
 //
 // Source: getdents64(2), "struct linux_dirent64".
 func (d *Dir) Names(f func(name string, ino uint64)) error {
@@ -251,7 +253,7 @@ func (d *Dir) Names(f func(name string, ino uint64)) error {
 		return nil
 	}
 	if _, err := unix.Seek(d.FD, 0, unix.SEEK_SET); errors.Is(err, unix.EBADF) {
-		return unix.EACCES // it is open without the right to list it
+		return unix.EACCES // opened without the right to list it
 	} else if err != nil {
 		return fmt.Errorf("rewind directory: %w", err)
 	}
@@ -269,8 +271,8 @@ func (d *Dir) Names(f func(name string, ino uint64)) error {
 	}
 }
 
-// IsEmpty reports whether the directory, of which nothing was read before, has no name. It
-// reports false if it cannot be read.
+// IsEmpty reports whether the directory has no entries. It returns false if it cannot be read.
+// Nothing may have read the directory before.
 func (d *Dir) IsEmpty() bool {
 	var buf [1024]byte
 	for empty := true; empty; {
@@ -283,7 +285,7 @@ func (d *Dir) IsEmpty() bool {
 	return false
 }
 
-// eachName cuts what getdents64 returned into names. One string holds all of them.
+// eachName splits the result of getdents64 into names. All of them share one string.
 func eachName(b []byte, f func(name string, ino uint64)) {
 	const head = 19 // d_ino 8, d_off 8, d_reclen 2, d_type 1
 	for text := string(b); len(b) >= head; {

@@ -11,18 +11,18 @@ import (
 	"substrate/fsdiff"
 )
 
-// Differ reports whether the metadata of two files differs, names and access times aside.
+// Differ reports whether the metadata of two files differs. Names and access times do not count.
 func Differ(a, b *unix.Stat_t) bool {
 	return OwnerDiffers(a, b) || a.Mtim != b.Mtim || a.Rdev != b.Rdev || a.Size != b.Size
 }
 
-// OwnerDiffers compares mode and owner, which is all that counts for a directory: its time and size
-// change with what is in it.
+// OwnerDiffers compares mode and owner. Nothing else counts for a directory: its time and size
+// change with its entries.
 func OwnerDiffers(a, b *unix.Stat_t) bool {
 	return a.Mode != b.Mode || a.Uid != b.Uid || a.Gid != b.Gid
 }
 
-// Meta describes a file as a diff does. target is that of a symlink.
+// Meta returns the description of a file for a diff. target is the target if it is a symlink.
 func Meta(st *unix.Stat_t, target string) fsdiff.Meta {
 	digit := func(shift uint) byte { return '0' + byte(st.Mode>>shift&7) }
 	m := fsdiff.Meta{
@@ -39,7 +39,7 @@ func Meta(st *unix.Stat_t, target string) fsdiff.Meta {
 	return m
 }
 
-// fileType translates the type of stat(2).
+// fileType translates the type bits of stat(2).
 func fileType(mode uint32) fsdiff.FileType {
 	switch mode & unix.S_IFMT {
 	case unix.S_IFDIR:
@@ -58,10 +58,10 @@ func fileType(mode uint32) fsdiff.FileType {
 	return fsdiff.File
 }
 
-// maxNotes limits how many notes a diff has.
+// maxNotes limits the number of notes in a diff.
 const maxNotes = 50
 
-// Findings collects what several goroutines find out about a tree.
+// Findings collects what several goroutines find: changes, notes and errors.
 type Findings struct {
 	mu    sync.Mutex
 	b     *fsdiff.Builder
@@ -69,10 +69,10 @@ type Findings struct {
 	err   error
 }
 
-// NewFindings returns an empty collection, whose changes go to b.
+// NewFindings returns empty findings. They add changes to b.
 func NewFindings(b *fsdiff.Builder) *Findings { return &Findings{b: b} }
 
-// Change adds a change. before is nil for what was not there.
+// Change adds a change. before is nil for a new file.
 func (f *Findings) Change(path string, kind fsdiff.Kind, m fsdiff.Meta, before *fsdiff.Meta) {
 	if path == "" {
 		path = "/"
@@ -91,7 +91,7 @@ func (f *Findings) Note(format string, args ...any) {
 	}
 }
 
-// Fail adds an error about what must be readable. The list of changes is incomplete then.
+// Fail adds an error. The list of changes is incomplete then.
 func (f *Findings) Fail(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 
 // ReadLink returns the target of a symlink.
 func ReadLink(dirfd int, name string) (string, error) {
-	buf := make([]byte, 4096) // the longest there can be
+	buf := make([]byte, 4096) // PATH_MAX
 	n, err := unix.Readlinkat(dirfd, name, buf)
 	if err != nil {
 		return "", err
@@ -16,8 +16,8 @@ func ReadLink(dirfd int, name string) (string, error) {
 	return string(buf[:n]), nil
 }
 
-// Open opens a regular file for reading. If it is one of the upper whose owner, the caller, may not read it, its mode
-// is changed for a moment.
+// Open opens a regular file for reading. If its owner, the caller, may not read it and it is in an
+// upper, its mode is changed for a moment.
 func (n *Node) Open() (int, error) {
 	fd, err := Openat(n.Dir.FD, n.Name, 0)
 	if !errors.Is(err, unix.EACCES) || !n.Upper || !isOurs(&n.Stat) {
@@ -35,24 +35,25 @@ func (n *Node) Open() (int, error) {
 	return fd, errors.Join(err, chmodHandle(handle, n.Stat.Mode))
 }
 
-// Inode names a file of the lower; a btrfs has the same number once in each subvolume.
+// Inode identifies a file. Each subvolume of a btrfs uses the same numbers, so the device is part
+// of it.
 type Inode struct{ dev, ino uint64 }
 
-// Inode returns the name of the file itself.
+// Inode returns the identity of the file.
 func (n *Node) Inode() Inode { return InodeOf(&n.Stat) }
 
-// InodeOf returns the name of the file that st describes.
+// InodeOf returns the identity of the file that st describes.
 func InodeOf(st *unix.Stat_t) Inode { return Inode{uint64(st.Dev), st.Ino} }
 
-// Node is a file of any type, by the directory that it is in.
+// Node is a file of any type.
 type Node struct {
 	Dir   *Dir
 	Name  string
 	Stat  unix.Stat_t
-	Upper bool // in an upper, so its marks are the overlay's
+	Upper bool // it is in an upper or a copy, so we may change its mode for a moment
 }
 
-// IsDir reports whether n is a directory; nil is none.
+// IsDir reports whether n is a directory. A nil n is none.
 func (n *Node) IsDir() bool { return n != nil && n.Stat.Mode&unix.S_IFMT == unix.S_IFDIR }
 
 // Format returns the type bits of the mode.

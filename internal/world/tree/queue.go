@@ -5,28 +5,28 @@ import "sync"
 // Portion is the number of names in one task. A directory with more names becomes several tasks.
 const Portion = 512
 
-// Queue holds tasks that several workers share and that add more tasks, such as the directories of
-// a tree. A worker takes the task that was added last, which keeps few directories open.
+// Queue holds tasks that several workers share, such as the directories of a tree. A task may add
+// more tasks. The newest task is taken first, which keeps few directories open.
 type Queue[T any] struct {
 	mu    sync.Mutex
-	idle  sync.Cond // a task was added, or there will be no more; its lock is mu
+	idle  sync.Cond // a task was added, or no more will come; its lock is mu
 	stack []T
-	busy  int // tasks that are being done, which may add more
+	busy  int // tasks in progress, which may add more
 	spare int // workers that may still be started
 	from  int
 	do    func(T)
 	all   sync.WaitGroup
 }
 
-// NewQueue returns a queue for Run, which does each task with do. There are at most so many
-// workers; another one is started when from tasks wait.
+// NewQueue returns a queue that runs do for each task. It has at most workers workers; it starts
+// another one when from tasks are waiting.
 func NewQueue[T any](workers, from int, do func(T)) *Queue[T] {
 	q := &Queue[T]{spare: workers - 1, from: from, do: do}
 	q.idle.L = &q.mu
 	return q
 }
 
-// Add puts a task into the queue.
+// Add adds a task.
 func (q *Queue[T]) Add(t T) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -38,7 +38,7 @@ func (q *Queue[T]) Add(t T) {
 	q.idle.Signal()
 }
 
-// Run does first and all tasks that were added, until none is left.
+// Run adds the tasks in first and returns when none is left.
 func (q *Queue[T]) Run(first ...T) {
 	for _, t := range first {
 		q.Add(t)
@@ -47,7 +47,7 @@ func (q *Queue[T]) Run(first ...T) {
 	q.all.Wait()
 }
 
-// work is one worker.
+// work is the loop of one worker.
 func work[T any](q *Queue[T]) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -8,11 +8,11 @@ import (
 	"substrate/internal/probe"
 )
 
-// UserXattrs says why the file system of dir has no xattrs in the namespace user, nil if it has. There the kernel's overlay keeps its
-// marks for who is not root; without them it cannot say that a directory hides another, and rm -r ends with EIO. The error wraps
-// [probe.ErrUnsupported].
+// UserXattrs returns an error if the file system of dir does not support xattrs in the namespace
+// user. A user's overlay keeps its marks there; without them it cannot mark a directory as opaque,
+// and rm -r fails with EIO. The error wraps [probe.ErrUnsupported].
 //
-// Source: getxattr(2), ENOTSUP; overlayfs.rst, "User xattr". tmpfs has them from Linux 6.6 on.
+// Source: getxattr(2), ENOTSUP; overlayfs.rst, "User xattr". tmpfs supports them since Linux 6.6.
 func UserXattrs(dir string) error {
 	_, err := unix.Lgetxattr(dir, "user.substrate", nil)
 	if errors.Is(err, unix.ENOTSUP) {

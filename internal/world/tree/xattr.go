@@ -16,7 +16,7 @@ type Xattrs struct {
 	get  func(name string, dest []byte) (int, error)
 }
 
-// FileXattrs reads those of an open file.
+// FileXattrs reads the attributes of an open file.
 func FileXattrs(fd int) Xattrs {
 	return Xattrs{
 		list: func(dest []byte) (int, error) { return unix.Flistxattr(fd, dest) },
@@ -24,11 +24,11 @@ func FileXattrs(fd int) Xattrs {
 	}
 }
 
-// NamedXattrs reads those of a name in a directory, which may be of any type. The calls that take a
-// directory and a name are as young as Linux 6.13; a path through /proc is as good.
+// NamedXattrs reads the attributes of a file of any type, by its name in a directory. It uses a
+// path in /proc, because getxattrat(2) exists only since Linux 6.13.
 func NamedXattrs(d *Dir, name string) Xattrs { return PathXattrs(NamedPath(d, name)) }
 
-// PathXattrs reads those of a path, without following a symlink at its end.
+// PathXattrs reads the attributes of the file at a path, without following a symlink.
 func PathXattrs(path string) Xattrs {
 	return Xattrs{
 		list: func(dest []byte) (int, error) { return unix.Llistxattr(path, dest) },
@@ -36,13 +36,14 @@ func PathXattrs(path string) Xattrs {
 	}
 }
 
-// NamedPath is a path for a name in an open directory.
+// NamedPath returns a path for a name in an open directory.
 func NamedPath(d *Dir, name string) string { return "/proc/self/fd/" + strconv.Itoa(d.FD) + "/" + name }
 
-// xattrBuffers hold a list or a value; neither can be longer than 64 KiB.
+// xattrBuffers holds buffers for a list or a value. Neither can be longer than 64 KiB.
 var xattrBuffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
 
-// Names returns the names of all attributes, none where the file system has no such thing.
+// Names returns the names of all attributes. It returns none if the file system does not support
+// them.
 func (x Xattrs) Names() ([]string, error) {
 	if x.list == nil {
 		return nil, nil
@@ -59,7 +60,7 @@ func (x Xattrs) Names() ([]string, error) {
 	return strings.Split(strings.TrimSuffix(string((*buf)[:n]), "\x00"), "\x00"), nil
 }
 
-// Value returns one attribute, "" if it is gone.
+// Value returns the value of one attribute, "" if it is gone.
 func (x Xattrs) Value(name string) (string, error) {
 	buf := xattrBuffers.Get().(*[]byte)
 	defer xattrBuffers.Put(buf)
@@ -73,8 +74,8 @@ func (x Xattrs) Value(name string) (string, error) {
 	return string((*buf)[:n]), nil
 }
 
-// XattrSet returns the attributes that count, as one value that can be compared. It leaves out
-// those for which skip reports true; skip may be nil.
+// XattrSet returns the attributes that count as one comparable string. It leaves out those for
+// which skip returns true. skip may be nil.
 func XattrSet(x Xattrs, skip func(name string) bool) (string, error) {
 	names, err := x.Names()
 	if err != nil {
@@ -95,9 +96,9 @@ func XattrSet(x Xattrs, skip func(name string) bool) (string, error) {
 	return b.String(), nil
 }
 
-// IsPortable reports whether an attribute belongs to the file. It does not if it is
-// security.evm, a signature that is bound to the inode and never copied up, or if the file
-// system invents it ("btrfs.compression", "system.nfs4_acl"): another file system cannot hold it.
+// IsPortable reports whether an attribute belongs to the file. security.evm does not: it is a
+// signature that is bound to the inode and never copied up. Nor do attributes that the file system
+// invents ("btrfs.compression", "system.nfs4_acl"): another file system cannot hold them.
 //
 // Source: Linux security_inode_copy_up_xattr.
 func IsPortable(name string) bool {

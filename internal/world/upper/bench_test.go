@@ -10,14 +10,15 @@ import (
 	"substrate/fsdiff"
 )
 
-// BenchmarkWalk10k is the budget of 60 ms for 10,000 changes: in 100 directories each 40 files created, 30 modified and 30 deleted,
-// over a lower with a third as many files that did not change. It needs root, for whiteouts.
+// BenchmarkWalk10k checks the budget of 60 ms for 10,000 changes: 100 directories with 40 created,
+// 30 modified and 30 deleted files each, over a lower with a third as many unchanged files. It
+// needs root to make whiteouts.
 func BenchmarkWalk10k(b *testing.B) { benchmarkWalk(b, 100, 30) }
 
-// BenchmarkWalk10kOneDir has them all in one directory.
+// BenchmarkWalk10kOneDir has all changes in one directory.
 func BenchmarkWalk10kOneDir(b *testing.B) { benchmarkWalk(b, 1, 3000) }
 
-// BenchmarkWalk10kBigLower is the same over four times as many unchanged files: it must not cost more.
+// BenchmarkWalk10kBigLower has four times as many unchanged files. It must not cost more.
 func BenchmarkWalk10kBigLower(b *testing.B) { benchmarkWalk(b, 100, 300) }
 
 func benchmarkWalk(b *testing.B, dirs, unchanged int) {
@@ -40,7 +41,8 @@ func benchmarkWalk(b *testing.B, dirs, unchanged int) {
 	b.ReportMetric(float64(cpuTime(b)-start)/1e6/float64(b.N), "cpu-ms/op")
 }
 
-// cpuTime is what this process has used, in nanoseconds; unlike the clock it is true on a busy machine.
+// cpuTime returns the processor time of this process in nanoseconds. Unlike the clock, it does not
+// depend on how busy the machine is.
 func cpuTime(b *testing.B) int64 {
 	b.Helper()
 	var r unix.Rusage
@@ -50,7 +52,7 @@ func cpuTime(b *testing.B) int64 {
 	return r.Utime.Nano() + r.Stime.Nano()
 }
 
-// fillLayers makes dirs directories with each files changes.
+// fillLayers makes directories with so many changed and unchanged files each.
 func fillLayers(h *handMade, dirs, files, unchanged int) {
 	for i := range dirs {
 		upper, lower := fmt.Sprintf("%s/dir%03d", h.upper, i), fmt.Sprintf("%s/dir%03d", h.lower, i)

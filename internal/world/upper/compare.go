@@ -11,8 +11,8 @@ import (
 	"substrate/internal/world/tree"
 )
 
-// dirChanged compares the owner, mode and attributes of a directory. The time does not count: it
-// changes with what is in it.
+// dirChanged compares the mode, owner and attributes of a directory. Its time does not count,
+// because it changes with the entries.
 func (w *walker) dirChanged(j *job, v *view) bool {
 	a, b := &j.now.Stat, &j.before.Stat
 	if tree.OwnerDiffers(a, b) {
@@ -23,13 +23,14 @@ func (w *walker) dirChanged(j *job, v *view) bool {
 		now = v.low
 	}
 	if now == nil || v.was == nil || now == v.was {
-		return false // the same one, or one that could not be opened
+		return false // the same directory, or one that could not be opened
 	}
-	// By name, because a directory of the lower may be open without the right to read it.
+	// By name, because the caller may have a directory of the lower open without the right to read
+	// it.
 	return w.xattrsDiffer(j, "", tree.NamedXattrs(now, "."), tree.NamedXattrs(v.was, "."))
 }
 
-// changed compares two files of the same type, neither of them a directory.
+// changed compares two files of the same type. Neither is a directory.
 func (w *walker) changed(j *job, v *view, now, before *tree.Node) bool {
 	a, b := &now.Stat, &before.Stat
 	if !now.Upper && a.Dev == b.Dev && a.Ino == b.Ino {
@@ -47,7 +48,7 @@ func (w *walker) changed(j *job, v *view, now, before *tree.Node) bool {
 	return now.Format() == unix.S_IFREG && a.Size > 0 && w.contentDiffers(j, v, now, before)
 }
 
-// xattrsDiffer compares attributes; what cannot be read is noted and taken for equal.
+// xattrsDiffer compares attributes. If they cannot be read, it adds a note and returns false.
 func (w *walker) xattrsDiffer(j *job, name string, now, before tree.Xattrs) bool {
 	skip := func(name string) bool { return isMark(name, j.l.Prefix) }
 	a, err := tree.XattrSet(now, skip)
@@ -59,8 +60,8 @@ func (w *walker) xattrsDiffer(j *job, name string, now, before tree.Xattrs) bool
 	return a != b
 }
 
-// contentDiffers compares the bytes of two regular files of equal size. What cannot be read is noted and taken
-// for equal, because size and time of change are.
+// contentDiffers compares the bytes of two regular files of the same size. If they cannot be read,
+// it adds a note and returns false, because size and time are the same.
 func (w *walker) contentDiffers(j *job, v *view, now, before *tree.Node) bool {
 	if now.Upper {
 		now = w.data(j, v, now, before)
@@ -88,8 +89,8 @@ func (w *walker) contentDiffers(j *job, v *view, now, before *tree.Node) bool {
 	return !same
 }
 
-// data returns the file that has the content of an entry of the upper: the entry itself, or for one that only has
-// metadata the lower's, nil if that is not to be found.
+// data returns the file that holds the content of an entry of the upper. This is the entry itself,
+// or a file of the lower if the entry has only metadata. It returns nil if that file is not found.
 //
 // Source: overlayfs.rst, "Metadata only copy up".
 func (w *walker) data(j *job, v *view, n, before *tree.Node) *tree.Node {
@@ -123,7 +124,7 @@ func (w *walker) data(j *job, v *view, n, before *tree.Node) *tree.Node {
 	return lower
 }
 
-// meta describes a file.
+// meta returns the description of a file for the diff.
 func (w *walker) meta(j *job, n *tree.Node) fsdiff.Meta {
 	target := ""
 	if n.Format() == unix.S_IFLNK {

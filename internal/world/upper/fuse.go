@@ -11,12 +11,15 @@ import (
 	"substrate/internal/world/tree"
 )
 
-// fuse-overlayfs takes a name for deleted if there is a character device 0/0 of that name or a file .wh.NAME, and a directory for
-// opaque if it has one of three attributes or one of two files. It writes what the file system of the upper takes. It refuses to make names that begin with
-// .wh., and does not show those that were there, so none of them is ever a user's file. Of the attributes the command can set user.overlay.opaque,
-// beside which the program itself always puts a file, so that one is no mark.
+// In fuse-overlayfs a name is deleted if there is a character device 0/0 of that name or a file
+// .wh.NAME. A directory is opaque if it has one of two attributes or one of two files. The program
+// writes the form that the file system of the upper supports. It refuses to make names that begin
+// with .wh. and does not show existing ones, so they are never a user's files. A third attribute,
+// user.overlay.opaque, does not count: the command can set it, and the program always adds a file
+// to it.
 //
-// Source: containers/fuse-overlayfs main.c, create_whiteout, is_directory_opaque, get_whiteout_name.
+// Source: containers/fuse-overlayfs main.c, create_whiteout, is_directory_opaque,
+// get_whiteout_name.
 const (
 	whiteoutName = ".wh."
 	opaqueName   = ".wh..wh..opq"
@@ -26,13 +29,13 @@ const (
 // fuseOpaque are the attributes that make a directory opaque.
 var fuseOpaque = []string{"trusted.overlay.opaque", "user.fuseoverlayfs.opaque"}
 
-// fuseMarks are the beginnings of the attributes that fuse-overlayfs keeps for itself, or at least does not show.
+// fuseMarks are the prefixes of the attributes that fuse-overlayfs keeps for itself or hides.
 var fuseMarks = []string{"trusted.overlay.", "user.overlay.", "user.fuseoverlayfs.", "user.containers."}
 
-// fuseOrigin is on a file that was copied up; its value is the path in the lower.
+// fuseOrigin is set on a file that was copied up. Its value is the path in the lower.
 const fuseOrigin = "user.fuseoverlayfs.origin"
 
-// isFuse says whether the marks of the layer are those of fuse-overlayfs.
+// isFuse reports whether the layer has the marks of fuse-overlayfs.
 func (l *layer) isFuse() bool { return l.Prefix == FusePrefix }
 
 // fuseMarksOf reads the marks of an open directory of an upper.
@@ -62,7 +65,7 @@ func fuseMarksOf(d *tree.Dir) (m marks, err error) {
 	return m, nil
 }
 
-// exists says whether a directory has a name.
+// exists reports whether a directory has an entry of that name.
 func exists(d *tree.Dir, name string) (bool, error) {
 	var st unix.Stat_t
 	err := unix.Fstatat(d.FD, name, &st, unix.AT_SYMLINK_NOFOLLOW)
@@ -72,7 +75,7 @@ func exists(d *tree.Dir, name string) (bool, error) {
 	return err == nil, err
 }
 
-// fuseNames turns the names of a directory of an upper into those that they stand for.
+// fuseNames replaces the names of whiteout files by the names that they delete.
 func fuseNames(names []string) []string {
 	out := names[:0]
 	whiteouts := map[string]bool{}
@@ -92,10 +95,11 @@ func fuseNames(names []string) []string {
 	return out
 }
 
-// isFuseWhiteout says whether a directory of an upper has a file that says that name is deleted.
+// isFuseWhiteout reports whether a directory of an upper has a file that marks name as deleted.
 func isFuseWhiteout(d *tree.Dir, name string) (bool, error) { return exists(d, whiteoutName+name) }
 
-// hiddenByFuse says whether the program does not show a name of the lower: it takes files of such names for whiteouts there as well.
+// hiddenByFuse reports whether the program hides a name of the lower. It takes files with names of
+// whiteouts for whiteouts there as well.
 func hiddenByFuse(d *tree.Dir, name string) bool {
 	if strings.HasPrefix(name, whiteoutName) {
 		return true
@@ -104,9 +108,10 @@ func hiddenByFuse(d *tree.Dir, name string) bool {
 	return gone && err == nil
 }
 
-// sawFuseCopy adds the other names of a file that was changed. The program keeps the names of a file together while it runs, but
-// copies up only one of them, not always the one that was written to.
-func (w *walker) sawFuseCopy(j *job, v *view, now, before *tree.Node) {
+// addFuseLinks adds the other names of a file that was changed. While it runs, the program keeps
+// the names of a file together, but it copies up only one of them, and not always the one that was
+// written to.
+func (w *walker) addFuseLinks(j *job, v *view, now, before *tree.Node) {
 	if before.Stat.Nlink < 2 || !v.same {
 		return
 	}
@@ -115,7 +120,7 @@ func (w *walker) sawFuseCopy(j *job, v *view, now, before *tree.Node) {
 		w.unknown(j, "/"+now.Name, err)
 	}
 	if !copied {
-		return // another file in its place
+		return // a new file has taken its place
 	}
 	names, met, err := w.otherNames(j, v, before)
 	if err != nil {
@@ -129,8 +134,8 @@ func (w *walker) sawFuseCopy(j *job, v *view, now, before *tree.Node) {
 	}
 }
 
-// otherNames returns the names beside before, of the same file, of which the upper says nothing, and how many there are with those
-// of which it does.
+// otherNames returns the names of the same file in this directory that the upper does not mention.
+// met also counts those that it does mention.
 func (w *walker) otherNames(j *job, v *view, before *tree.Node) (names []string, met int, err error) {
 	listErr := v.was.Names(func(name string, ino uint64) {
 		if ino != before.Stat.Ino || name == before.Name {

@@ -11,23 +11,23 @@ import (
 	"substrate/internal/world/tree"
 )
 
-// links is the index of an overlay that is mounted with index=on. There the names of a file of the lower
-// that has several stay names of one file: when one of them is copied up, the copy is put into the index
-// under the file handle of the original, and every other name shows the copy from then on, without an entry
-// of its own in the upper. Even if the name that was written to is deleted again, the others show
-// what was written. So for these files the index is the truth and not the upper.
+// links is the index of an overlay that is mounted with index=on. It keeps the hard links of the
+// lower together: when one name of such a file is copied up, the copy goes into the index under the
+// file handle of the original. From then on every other name shows the copy, without an entry of
+// its own in the upper, even if the first name is deleted again. So for these files the index
+// counts and not the upper.
 //
 // Source: overlayfs.rst, "Inode properties", "index".
 type links struct {
 	dir    *tree.Dir
-	copies map[handle]string // name in the index, by the handle of the original
+	copies map[handle]string // names in the index, by the handle of the original
 
 	mu    sync.Mutex
-	files map[tree.Inode]*link // what was met of them
+	files map[tree.Inode]*link // those that the walk has met
 }
 
-// handle is a file handle as the kernel makes it, without the part that names the file system:
-// an overlay has one lower.
+// handle is a file handle of the kernel, without the part that identifies the file system: an
+// overlay has one lower.
 type handle struct {
 	kind  byte
 	bytes string
@@ -37,12 +37,12 @@ type handle struct {
 type link struct {
 	copy    *tree.Node
 	changed bool   // the copy differs from the original
-	path    string // of the first name that was met, in the world
+	path    string // of the first name that the walk met, in the world
 	names   uint64 // how many names the original has
-	met     uint64 // how many of them were compared
+	met     uint64 // how many of them the walk has compared
 }
 
-// openLinks reads the index. It returns nil if there is none or nothing in it.
+// openLinks reads the index. It returns nil if there is no index or it is empty.
 //
 // Source: Linux fs/overlayfs/overlayfs.h, struct ovl_fb; ovl_get_index_name.
 func openLinks(path string) (*links, error) {
@@ -70,7 +70,7 @@ func openLinks(path string) (*links, error) {
 	return k, nil
 }
 
-// copyOf returns the copy of a file of the lower, nil if it has none.
+// copyOf returns the copy of a file of the lower, nil if it has no copy.
 func (k *links) copyOf(n *tree.Node) *tree.Node {
 	if k == nil || n == nil || n.IsDir() || n.Stat.Nlink < 2 {
 		return nil
@@ -98,13 +98,13 @@ func (w *walker) throughIndex(j *job, n *tree.Node) *tree.Node {
 	return n
 }
 
-// siblings are the files with several names that were met in one directory and are changed.
+// siblings are the changed files with several names that the walk met in one directory.
 type siblings struct {
-	met   map[uint64]*link // by inode number, all on one device as the directory is
-	upper map[string]bool  // the names that the upper has, which are compared by themselves
+	met   map[uint64]*link // by inode number; a directory is on one device
+	upper map[string]bool  // the names in the upper, which are compared anyway
 }
 
-// newSiblings returns nil where no file can have another name that changes with it.
+// newSiblings returns nil if no file can have another name that changes with it.
 func newSiblings(l *layer) *siblings {
 	if l.links == nil {
 		return nil
@@ -121,8 +121,9 @@ func (s *siblings) inUpper(names []string) {
 	}
 }
 
-// sawLink counts a name of the lower, and remembers the file if its other names are changed too.
-func (w *walker) sawLink(j *job, name string, before *tree.Node, s *siblings) {
+// countLink counts a name of the lower, and adds its file to s if the other names of the file are
+// changed too.
+func (w *walker) countLink(j *job, name string, before *tree.Node, s *siblings) {
 	c := j.l.links.copyOf(before)
 	if c == nil {
 		return
@@ -141,11 +142,11 @@ func (w *walker) sawLink(j *job, name string, before *tree.Node, s *siblings) {
 	}
 }
 
-// addSiblings adds the names beside those that were met in a directory which change with them. Names elsewhere
-// could only be found by a search of everything; see noteLinks.
+// addSiblings adds the other names in this directory that changed with those in s. To find names in
+// other directories would take a search of the whole file system; see noteLinks.
 func (w *walker) addSiblings(j *job, v *view, s *siblings) {
 	if s == nil || len(s.met) == 0 || !v.same {
-		return // where the lower part is another than before, every name was compared
+		return // here every name was compared
 	}
 	var names []string
 	err := v.was.Names(func(name string, ino uint64) {
@@ -169,7 +170,7 @@ func (w *walker) addSiblings(j *job, v *view, s *siblings) {
 	}
 }
 
-// noteLinks names the files that have other names which changed too but were not met.
+// noteLinks adds a note for each changed file that has names which the walk did not meet.
 func (w *walker) noteLinks(l *layer) {
 	if l.links == nil {
 		return

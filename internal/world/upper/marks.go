@@ -9,10 +9,10 @@ import (
 	"substrate/internal/world/tree"
 )
 
-// isDeviceWhiteout tells whether the file is the character device 0/0.
+// isDeviceWhiteout reports whether the file is the character device 0/0.
 func isDeviceWhiteout(n *tree.Node) bool { return n.Format() == unix.S_IFCHR && n.Stat.Rdev == 0 }
 
-// isWhiteout tells whether an entry of the upper says that the name is deleted.
+// isWhiteout reports whether an entry of the upper marks its name as deleted.
 //
 // Source: overlayfs.rst, "Whiteouts and opaque directories".
 func isWhiteout(n *tree.Node, prefix string) (bool, error) {
@@ -22,8 +22,8 @@ func isWhiteout(n *tree.Node, prefix string) (bool, error) {
 	return isDeviceWhiteout(n), nil
 }
 
-// isMark reports whether an overlay with marks of this prefix keeps the attribute for itself.
-// The kernel escapes an attribute that the command set under such a name by a second "overlay.".
+// isMark reports whether an overlay with marks of this prefix keeps the attribute for itself. If
+// the command sets an attribute with such a name, the kernel inserts a second "overlay.".
 //
 // Source: overlayfs.rst, "Nesting overlayfs mounts".
 func isMark(name, prefix string) bool {
@@ -34,10 +34,10 @@ func isMark(name, prefix string) bool {
 	return marked && !strings.HasPrefix(rest, "overlay.")
 }
 
-// marks are what the overlay notes on a directory of the upper.
+// marks are the overlay's notes on a directory of the upper.
 type marks struct {
-	opaque   bool   // what the lower has there is gone
-	redirect string // where the lower directory is that it is merged with: a name beside it, or "/" and a path from the root of the lower
+	opaque   bool   // it hides the directory of the lower
+	redirect string // the lower directory that it is merged with: a name in the same directory, or "/" and a path from the root of the lower
 }
 
 // marksOf reads the marks of an open directory of an upper.
@@ -61,7 +61,7 @@ func marksOf(x tree.Xattrs, prefix string) (m marks, err error) {
 		if err != nil {
 			return m, err
 		}
-		m.opaque = v == "y" // "x" says that there are whiteouts in the form of attributes
+		m.opaque = v == "y" // "x" only means that there are whiteouts in the form of attributes
 	}
 	if !m.opaque && slices.Contains(names, prefix+"redirect") {
 		m.redirect, err = x.Value(prefix + "redirect")
@@ -69,7 +69,7 @@ func marksOf(x tree.Xattrs, prefix string) (m marks, err error) {
 	return m, err
 }
 
-// hasMark tells whether a name carries a mark that needs no value.
+// hasMark reports whether a file has a mark that needs no value.
 func hasMark(d *tree.Dir, name, mark string) (bool, error) {
 	names, err := tree.NamedXattrs(d, name).Names()
 	return slices.Contains(names, mark), err

@@ -14,7 +14,7 @@ import (
 	"substrate/fsdiff"
 )
 
-// handMade is an upper and a lower that a test writes itself, without a mount.
+// handMade is an upper and a lower that a test writes by hand, without a mount.
 type handMade struct {
 	t            testing.TB
 	upper, lower string
@@ -40,7 +40,7 @@ func (h *handMade) dir(path string) {
 	h.check(os.MkdirAll(path, 0o755))
 }
 
-// file writes a file that is as old as all others.
+// file writes a file. All files have the same time.
 func (h *handMade) file(path, content string) {
 	h.t.Helper()
 	h.dir(filepath.Dir(path))
@@ -56,7 +56,7 @@ func (h *handMade) mark(path, name, value string) {
 	}
 }
 
-// lines walks and returns the report.
+// lines walks the upper and returns the report.
 func (h *handMade) lines(more ...Upper) (lines, notes []string) {
 	h.t.Helper()
 	b := fsdiff.New("/w", "overlay", 0)
@@ -81,7 +81,7 @@ func (h *handMade) want(want ...string) {
 	}
 }
 
-// DIF4: an empty file with the attribute is a whiteout, one with content is not.
+// DIF4: an empty file with the attribute is a whiteout; a file with content is not.
 func TestXattrWhiteout(t *testing.T) {
 	h := newHandMade(t)
 	h.file(h.lower+"/d/gone", "x")
@@ -91,14 +91,14 @@ func TestXattrWhiteout(t *testing.T) {
 	h.file(h.upper+"/d/tree", "")
 	h.file(h.upper+"/d/never", "")
 	h.file(h.upper+"/d/full", "x")
-	h.mark(h.upper+"/d", "opaque", "x") // only says that there are such whiteouts
+	h.mark(h.upper+"/d", "opaque", "x") // only means that there are such whiteouts
 	for _, name := range []string{"gone", "tree", "never", "full"} {
 		h.mark(h.upper+"/d/"+name, "whiteout", "")
 	}
 	h.want("+ d/full", "- d/gone", "- d/tree", "- d/tree/f")
 }
 
-// DIF4: only the mount's own form of marks counts: root's mounts do not look at user.overlay.
+// DIF4: only the marks of this mount count: root's mounts ignore user.overlay.
 func TestMarksOfTheOtherForm(t *testing.T) {
 	h := newHandMade(t)
 	h.file(h.lower+"/d/f", "x")
@@ -113,7 +113,7 @@ func TestMarksOfTheOtherForm(t *testing.T) {
 	}
 }
 
-// DIF3: redirects to a name beside, to a path from the root, and one below another.
+// DIF3: redirects to a name in the same directory, to a path from the root, and one below another.
 func TestRedirects(t *testing.T) {
 	h := newHandMade(t)
 	h.file(h.lower+"/a/f", "1")
@@ -134,7 +134,7 @@ func TestRedirects(t *testing.T) {
 	h.want("- a", "- a/f", "- a/s", "- a/s/g", "- a/s/h", "+ b", "+ b/f", "+ b/r", "+ b/r/g", "+ x/y", "+ x/y/g", "+ x/y/h")
 }
 
-// DIF5: a file of which only the metadata was copied up has the content of the lower.
+// DIF5: a file whose metadata alone was copied up has the content of the lower.
 func TestMetacopy(t *testing.T) {
 	h := newHandMade(t)
 	for _, name := range []string{"same", "chmod", "old", "d/deep"} {
@@ -153,14 +153,14 @@ func TestMetacopy(t *testing.T) {
 	h.mark(h.upper+"/old", "whiteout", "")
 	empty("new")
 	h.mark(h.upper+"/new", "redirect", "/old")
-	empty("d/deep") // now with the content of another file, which happens to be the same
+	empty("d/deep") // now it has the content of another file, which happens to be the same
 	h.mark(h.upper+"/d/deep", "redirect", "/same")
 	h.want("~ chmod", "+ new", "- old")
 	h.file(h.lower+"/same", "CONTENT")
 	h.want("~ chmod", "~ d/deep", "+ new", "- old")
 }
 
-// DIF3: paths may be longer than any system call takes.
+// DIF3: paths may be longer than any system call accepts.
 func TestPathsLongerThanPathMax(t *testing.T) {
 	h := newHandMade(t)
 	const levels = 60
@@ -189,7 +189,7 @@ func TestPathsLongerThanPathMax(t *testing.T) {
 	}
 }
 
-// DIF3: deeper than there may be open files.
+// DIF3: a tree may be deeper than the limit of open files.
 func TestDeeperThanDescriptors(t *testing.T) {
 	h := newHandMade(t)
 	var limit, small unix.Rlimit
@@ -224,7 +224,7 @@ func openFiles(t testing.TB) int {
 	return len(entries)
 }
 
-// DIF3: multi-GB files with holes cost what is in them.
+// DIF3: files of several GB with holes cost only the time for their data.
 func TestSparseIsQuick(t *testing.T) {
 	h := newHandMade(t)
 	for _, root := range []string{h.upper, h.lower} {
@@ -250,8 +250,7 @@ func TestSparseIsQuick(t *testing.T) {
 	h.want("~ big")
 }
 
-// WLD1: what is masked is in no diff, and neither is what another overlay covers, or what lies below a file system that is
-// mounted there.
+// WLD1: no diff lists what is masked, what another overlay covers, or what lies below a mount.
 func TestSkip(t *testing.T) {
 	h := newHandMade(t)
 	for _, p := range []string{"/keep/f", "/store/f", "/store/d/f", "/deep/store/f", "/deep/f", "/inner/under", "/storey"} {
@@ -283,10 +282,10 @@ func TestSkip(t *testing.T) {
 	}
 }
 
-// The root of an overlay is compared with what it was given, not with the lower.
+// The root of an overlay is compared with Upper.Start, not with the lower.
 func TestRootState(t *testing.T) {
 	h := newHandMade(t)
-	h.check(os.Chmod(h.upper, 0o555)) // a user's rights to a directory of root's
+	h.check(os.Chmod(h.upper, 0o555)) // the rights of a user in a directory of root
 	start, err := ReadRootState(h.upper, UserPrefix)
 	h.check(err)
 	walk := func(start *RootState) string {
@@ -318,7 +317,7 @@ func TestRootState(t *testing.T) {
 	}
 }
 
-// An upper that cannot be opened is an error, and the others are walked all the same.
+// An upper that cannot be opened is an error. The others are walked all the same.
 func TestMissingUpper(t *testing.T) {
 	h := newHandMade(t)
 	h.file(h.upper+"/f", "x")

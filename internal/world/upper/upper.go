@@ -1,9 +1,9 @@
 // Package upper finds out what a command changed in an overlay.
 //
-// An overlay keeps what is written in a directory of its own, the upper, over the directory that
-// it covers, the lower. A deleted file leaves a whiteout in the upper, a directory that was made
-// anew is marked opaque, and a renamed one carries a redirect. [Walk] turns that into a list of
-// changes. It reads the marks of the kernel's overlay and those of fuse-overlayfs.
+// An overlay keeps what is written in a directory of its own, the upper, over the directory that it
+// covers, the lower. A deleted file leaves a whiteout in the upper, a directory that was made anew
+// is marked opaque, and a renamed one has a redirect. [Walk] turns that into a list of changes. It
+// reads the marks of the kernel's overlay and those of fuse-overlayfs.
 package upper
 
 import (
@@ -17,38 +17,38 @@ import (
 	"substrate/internal/world/tree"
 )
 
-// The prefixes of the extended attributes that the kernel's overlay keeps its marks in.
+// The prefixes of the extended attributes in which the kernel's overlay keeps its marks.
 //
 // Source: Linux Documentation/filesystems/overlayfs.rst, "User xattr".
 const (
 	TrustedPrefix = "trusted.overlay."
 	UserPrefix    = "user.overlay." // mounted with userxattr, the only form in a user namespace
 
-	// FusePrefix stands for all the forms in which fuse-overlayfs keeps its marks, most of which are no attributes.
+	// FusePrefix stands for all forms of the marks of fuse-overlayfs. Most of them are no
+	// attributes.
 	FusePrefix = "user.fuseoverlayfs."
 )
 
-// Upper is one overlay of a world, after its command ended: what was written, and what
-// it was written over. The overlay has exactly one lower.
+// Upper is one overlay of a world after its command has ended. The overlay has exactly one lower.
 type Upper struct {
-	Dir    string     // host path of the upper directory; /proc/self/fd/N will do
+	Dir    string     // host path of the upper directory; may be /proc/self/fd/N
 	Lower  string     // host path of the directory that it covers
-	Path   string     // absolute path inside the world where the overlay is mounted
+	Path   string     // absolute path of the mount point inside the world
 	Prefix string     // TrustedPrefix, UserPrefix or FusePrefix
-	Start  *RootState // what Dir was given when it was made, so that this is not taken for a change; nil: the same as Lower has
-	Index  string     // host path of the index directory (work/index) where mounted with index=on, else ""
-	Skip   []string   // absolute paths inside the world that are never reported, nor anything below them
+	Start  *RootState // the state that Dir got when it was made, which is no change; nil: that of Lower
+	Index  string     // host path of the index directory (work/index) if mounted with index=on, else ""
+	Skip   []string   // absolute paths inside the world; neither they nor anything below them is reported
 }
 
-// RootState is the metadata of an upper's own directory. The world sees it as that of the mount point.
+// RootState is the metadata of the upper directory itself. The world shows it at the mount point.
 type RootState struct {
 	Mode   uint32 `json:"mode"` // permission bits with setuid, setgid and sticky
 	UID    uint32 `json:"uid"`
 	GID    uint32 `json:"gid"`
-	Xattrs string `json:"xattrs,omitempty"` // names and values, opaque to callers; not security labels, which the host's policy gives to any directory
+	Xattrs string `json:"xattrs,omitempty"` // names and values in a form of our own; no security labels, which the host's policy sets on any directory
 }
 
-// ReadRootState reads the state of an upper directory, for [Upper.Start]. Prefix is as in Upper.
+// ReadRootState returns the state of an upper directory, for [Upper.Start]. prefix is as in Upper.
 func ReadRootState(dir, prefix string) (*RootState, error) {
 	d, st, err := tree.OpenUpperRoot(dir)
 	if err != nil {
@@ -69,19 +69,18 @@ func rootStateOf(d *tree.Dir, st *unix.Stat_t, prefix string) (*RootState, error
 	return &RootState{Mode: st.Mode & 0o7777, UID: st.Uid, GID: st.Gid, Xattrs: set}, nil
 }
 
-// Walk adds to b what the command changed in the overlays. It returns the number of
-// entries in all uppers, and notes for the user about what could not be looked at or
-// is not listed. The error is about an upper that cannot be read; what is in the others
-// is added all the same.
+// Walk adds to b what the command changed in the overlays. It returns the number of entries in all
+// uppers, and notes for the user about what could not be read or is not listed. The error is about
+// an upper that cannot be read; the changes in the others are added all the same.
 //
-// It compares each entry with the lower, because an entry need not be a change: the
-// kernel copies a file up when it is opened for writing, touched or chmodded to what it
-// was. It costs what changed, not what is there. Nothing else may write to the uppers
-// meanwhile. The caller must be root, or the owner of all uppers; a directory of an upper that
-// its owner cannot read is made readable while it is looked at.
+// It compares each entry with the lower, because an entry need not be a change: the kernel copies a
+// file up when it is opened for writing, or touched or chmodded without effect. The cost depends on
+// what changed, not on the size of the tree. Nothing else may write to the uppers meanwhile. The
+// caller must be root, or own all uppers. If the owner of a directory of an upper may not read it,
+// Walk changes its mode while it looks at it.
 //
-// Source: Linux Documentation/filesystems/overlayfs.rst, "Whiteouts and opaque
-// directories", "Renaming directories", "Inode properties".
+// Source: Linux Documentation/filesystems/overlayfs.rst, "Whiteouts and opaque directories",
+// "Renaming directories", "Inode properties".
 func Walk(uppers []Upper, b *fsdiff.Builder) (entries int, notes []string, err error) {
 	w := newWalker(b)
 	var layers []*layer
@@ -102,16 +101,16 @@ func Walk(uppers []Upper, b *fsdiff.Builder) (entries int, notes []string, err e
 	return int(w.entries.Load()), notes, errors.Join(err, walkErr)
 }
 
-// layer is an Upper that is being walked.
+// layer is an Upper during a walk.
 type layer struct {
 	*Upper
-	base  string          // Path without a slash at its end: "" for "/"
+	base  string          // Path without a slash at the end: "" for "/"
 	skip  map[string]bool // Skip and the mount points of the other overlays
 	root  *tree.Dir       // the lower; nil if it cannot be read
-	links *links          // nil without an index, or with an empty one
+	links *links          // nil without an index, or if it is empty
 }
 
-// openLayer opens an overlay and puts its root on the stack.
+// openLayer opens an overlay and adds its root to the queue.
 func (w *walker) openLayer(u *Upper, all []Upper) (*layer, error) {
 	l := &layer{Upper: u, base: strings.TrimRight(u.Path, "/")}
 	for _, p := range u.Skip {
@@ -150,8 +149,9 @@ func (w *walker) openLayer(u *Upper, all []Upper) (*layer, error) {
 	return l, nil
 }
 
-// isUntouched says whether certainly nothing changed in an overlay, which is how most are: its upper is empty, and is what it was itself. Without
-// an entry there is no hard link to look up in an index either.
+// isUntouched reports whether nothing at all changed in an overlay, which is the most common case:
+// the upper is empty and has its first state. Without an entry there is no hard link to look up
+// either.
 func isUntouched(u *Upper, up *tree.Dir, st *unix.Stat_t) bool {
 	if u.Start == nil || !up.IsEmpty() {
 		return false

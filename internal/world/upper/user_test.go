@@ -11,14 +11,14 @@ import (
 	"substrate/internal/world/view/viewtest"
 )
 
-// The command may take away its own right to read what it made. It is looked at all the same, the true mode is reported, and the
-// upper is left as it was, because a world may be kept.
+// The command may take away its own right to read what it made. The walk reads it all the same,
+// reports the true mode, and restores it, because a world may be kept.
 func TestUnreadableUpperAsUser(t *testing.T) {
 	t.Parallel()
 	viewtest.InNamespace(t, true, func(t *testing.T) {
 		h := newHandMade(t)
 		h.file(h.lower+"/d/f", "abc")
-		h.file(h.upper+"/d/f", "abd") // same size and time: has to be read
+		h.file(h.upper+"/d/f", "abd") // same size and time: its content must be read
 		h.file(h.upper+"/n/e/f", "x")
 		modes := map[string]os.FileMode{"/d/f": 0, "/d": 0, "/n/e": 0o200, "/n": 0o100}
 		h.check(os.Chmod(h.lower+"/d/f", 0o400))
@@ -52,7 +52,8 @@ func TestUnreadableUpperAsUser(t *testing.T) {
 	})
 }
 
-// What the user cannot read of the lower does not spoil the list; a note says what is not known.
+// If the user cannot read parts of the lower, the rest of the list is right, and a note says what
+// is not known.
 func TestUnreadableLowerAsUser(t *testing.T) {
 	t.Parallel()
 	viewtest.InNamespace(t, true, func(t *testing.T) {
@@ -77,7 +78,8 @@ func TestUnreadableLowerAsUser(t *testing.T) {
 	})
 }
 
-// DIF6: where nothing moved, the lower is not listed; so it need not be readable, only searchable, as /home is on many machines.
+// DIF6: if nothing was moved, the lower is not listed. The right to search is enough, and that is
+// all that users have for /home on many machines.
 func TestLowerThatMayOnlyBeSearchedAsUser(t *testing.T) {
 	t.Parallel()
 	viewtest.InNamespace(t, true, func(t *testing.T) {
@@ -93,7 +95,7 @@ func TestLowerThatMayOnlyBeSearchedAsUser(t *testing.T) {
 			h.check(os.Chmod(h.upper+path, 0o311))
 		}
 		h.want("~ home/me/f", "- home/me/g", "+ home/me/new")
-		h.mark(h.upper+"/home/me", "opaque", "y") // now it has to be
+		h.mark(h.upper+"/home/me", "opaque", "y") // now it must be listed
 		h.check(os.Chmod(h.upper, 0o700))
 		got, notes := h.lines()
 		if diff := cmp.Diff([]string{"~ /w", "~ home/me/f", "- home/me/g", "+ home/me/new"}, got); diff != "" {

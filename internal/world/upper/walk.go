@@ -20,8 +20,8 @@ type walker struct {
 	queue   *tree.Queue[task]
 }
 
-// A second worker is worth its start when so many tasks wait. Both are busy with system calls most
-// of the time; more than two would only wait for each other.
+// A second worker is started when helpFrom tasks are waiting. Both spend most of their time in
+// system calls; more than two would only wait for each other.
 const (
 	workers  = 2
 	helpFrom = 4
@@ -39,33 +39,33 @@ func newWalker(b *fsdiff.Builder) *walker {
 	return w
 }
 
-// task is a directory to open, or if it is open, some of its names to look at.
+// task is a directory to open. If view is set, it is some of the names of an open one.
 type task struct {
 	*job
 	view  *view
 	names []string
 }
 
-// job is a path that is a directory in the final view, was one before, or both. What it is now is
-// merged from the upper and from the lower, there usually under the same path.
+// job is a path that is a directory in the final view, was one before, or both. The directory of
+// now is merged from the upper and the lower, usually at the same path.
 type job struct {
 	l       *layer
-	rel     string     // below l.Path, with a slash in front; "" for the root
-	lowRel  string     // below l.Lower: where the lower part of what is there now comes from
-	up      *tree.Dir  // has the upper part; nil if there is none
-	low     *tree.Dir  // has the lower part under the last name of lowRel, unless a redirect says otherwise
-	was     *tree.Dir  // has what was there before
+	rel     string     // below l.Path, with a slash at the start; "" for the root
+	lowRel  string     // below l.Lower: the path of the lower part of the directory of now
+	up      *tree.Dir  // holds the upper part; nil if there is none
+	low     *tree.Dir  // holds the lower part under the last name of lowRel, unless a redirect names another one
+	was     *tree.Dir  // holds the directory of before
 	now     *tree.Node // nil if it is no directory now
 	before  *tree.Node // nil if it was no directory
-	opened  *view      // only for the root
-	compare bool       // now and before are both directories: say if the metadata differs
+	opened  *view      // for the root only
+	compare bool       // now and before are directories, and their metadata must be compared
 }
 
 // view is an open job.
 type view struct {
 	up, low, was *tree.Dir
 	lowRel       string
-	same         bool // low is was: what has no entry in the upper did not change
+	same         bool // low is was: names without an entry in the upper did not change
 }
 
 func (v *view) hold() *view {
@@ -75,12 +75,13 @@ func (v *view) hold() *view {
 	return v
 }
 
-// fail keeps an error about an upper.
+// fail adds an error about an upper.
 func (w *walker) fail(j *job, name string, err error) {
 	w.Fail(fmt.Errorf("read upper of %s: %w", fsdiff.Escape(j.l.base+j.rel+name), err))
 }
 
-// pushRoot compares the root of an overlay and puts it on the stack. It takes over the reference to up.
+// pushRoot compares the root of an overlay and adds it to the queue. It takes over the reference to
+// up.
 func (w *walker) pushRoot(l *layer, up *tree.Dir, st *unix.Stat_t) error {
 	j := &job{l: l, now: &tree.Node{Dir: up, Name: ".", Stat: *st, Upper: true}}
 	if l.root != nil {
@@ -101,7 +102,7 @@ func (w *walker) pushRoot(l *layer, up *tree.Dir, st *unix.Stat_t) error {
 	return nil
 }
 
-// visit compares what is in a directory with what was in it.
+// visit compares the entries of a directory with those of before.
 func (w *walker) visit(j *job) {
 	v := j.opened
 	if v == nil {
@@ -117,7 +118,7 @@ func (w *walker) visit(j *job) {
 	}
 	linked := newSiblings(j.l)
 	names := w.namesOf(j, v, linked)
-	if linked == nil { // else what is linked is only known after the last name
+	if linked == nil { // otherwise the links are only known after the last name
 		for ; len(names) > tree.Portion; names = names[tree.Portion:] {
 			w.queue.Add(task{j, v.hold(), names[:tree.Portion]})
 		}
@@ -176,7 +177,7 @@ func (w *walker) open(j *job) *view {
 	return v
 }
 
-// openLower opens a directory of the lower; what cannot be opened is noted and taken for nothing.
+// openLower opens a directory of the lower. If it cannot, it adds a note and returns nil.
 func (w *walker) openLower(j *job, parent *tree.Dir, name string) *tree.Dir {
 	d, err := tree.OpenLower(parent, name)
 	if err != nil {
@@ -185,13 +186,13 @@ func (w *walker) openLower(j *job, parent *tree.Dir, name string) *tree.Dir {
 	return d
 }
 
-// unknown notes that the lower of a path could not be looked at.
+// unknown notes that the lower of a path could not be read.
 func (w *walker) unknown(j *job, name string, err error) {
 	w.Note("the earlier contents of %s are unknown: %v", fsdiff.Escape(j.l.base+j.rel+name), err)
 }
 
-// namesOf returns each name that may stand for a change: those of the upper, and where the lower part is
-// another than before, all.
+// namesOf returns all names that may have changed: those in the upper, and if the lower part is not
+// the directory of before, all names in both.
 func (w *walker) namesOf(j *job, v *view, linked *siblings) []string {
 	var names []string
 	if err := v.up.Names(func(name string, _ uint64) { names = append(names, name) }); err != nil {
@@ -230,7 +231,7 @@ func (w *walker) namesOf(j *job, v *view, linked *siblings) []string {
 	return names
 }
 
-// path compares one name in a directory, and puts what is a directory on the stack.
+// path compares one name in a directory, and adds directories to the queue.
 func (w *walker) path(j *job, v *view, name string, linked *siblings) {
 	if len(j.l.skip) > 0 && j.l.skip[j.l.base+j.rel+"/"+name] {
 		return
@@ -245,7 +246,7 @@ func (w *walker) path(j *job, v *view, name string, linked *siblings) {
 			now = w.throughIndex(j, w.lowerNode(j, v.low, name))
 		}
 	}
-	w.sawLink(j, name, before, linked)
+	w.countLink(j, name, before, linked)
 	switch {
 	case now == nil && before == nil:
 		return
@@ -259,7 +260,7 @@ func (w *walker) path(j *job, v *view, name string, linked *siblings) {
 		if w.changed(j, v, now, before) {
 			w.emit(j, "/"+name, fsdiff.Modify, now, before)
 			if j.l.isFuse() && now.Upper {
-				w.sawFuseCopy(j, v, now, before)
+				w.addFuseLinks(j, v, now, before)
 			}
 		}
 		return
@@ -269,7 +270,7 @@ func (w *walker) path(j *job, v *view, name string, linked *siblings) {
 	}
 }
 
-// push puts a directory on the stack.
+// push adds a directory to the queue.
 func (w *walker) push(j *job, v *view, name string, now, before *tree.Node) {
 	next := &job{l: j.l, rel: j.rel + "/" + name, lowRel: j.rel + "/" + name}
 	if v.lowRel != j.rel {
@@ -290,7 +291,7 @@ func (w *walker) push(j *job, v *view, name string, now, before *tree.Node) {
 	w.queue.Add(task{job: next})
 }
 
-// upperNode looks at a name of the upper.
+// upperNode looks up a name in the upper.
 func (w *walker) upperNode(j *job, v *view, name string) (n *tree.Node, whiteout bool) {
 	if v.up == nil {
 		return nil, false
@@ -320,7 +321,7 @@ func (w *walker) upperNode(j *job, v *view, name string) (n *tree.Node, whiteout
 	return n, false
 }
 
-// lowerNode looks at a name of the lower. What looks like a whiteout there is hidden by the overlay.
+// lowerNode looks up a name in the lower. A whiteout there hides the name.
 func (w *walker) lowerNode(j *job, d *tree.Dir, name string) *tree.Node {
 	if d == nil || d.Denied.Load() || j.l.isFuse() && hiddenByFuse(d, name) {
 		return nil
@@ -344,7 +345,7 @@ func (w *walker) lowerNode(j *job, d *tree.Dir, name string) *tree.Node {
 	return n
 }
 
-// emit adds a change of a name in the directory of j; the name is "" for the directory itself.
+// emit adds a change of a name in the directory of j. name is "" for the directory itself.
 func (w *walker) emit(j *job, name string, kind fsdiff.Kind, now, before *tree.Node) {
 	m := w.meta(j, now)
 	var was *fsdiff.Meta

@@ -16,8 +16,8 @@ import (
 	"substrate/internal/world/snapshot"
 )
 
-// prepareCopy copies the working directory and plans to mount the copy in its place, in a world whose
-// other files are read-only.
+// prepareCopy copies the working directory and plans to mount the copy in its place, in a world
+// whose other files are read-only.
 func prepareCopy(r *Request) (View, error) {
 	in := planInput(r, func(layout.PlaceKind, int) string { return "" })
 	c, err := takeCopy(r, in, snapshot.Options{})
@@ -49,10 +49,11 @@ func prepareCopyInPlace(r *Request) (View, error) {
 	return p, nil
 }
 
-// NotCopied is the error about a working directory that could not be copied, or is not to be. The host can have the strategy all the same.
+// NotCopied is an error about a working directory that cannot be copied. It does not mean that the
+// host lacks the strategy.
 type NotCopied struct{ Err error }
 
-// Error is that of the cause.
+// Error returns the text of the cause.
 func (e *NotCopied) Error() string { return e.Err.Error() }
 
 // Unwrap returns the cause.
@@ -94,7 +95,8 @@ func takeCopy(r *Request, in layout.Input, o snapshot.Options) (*copyView, error
 	return &copyView{s: s}, nil
 }
 
-// below returns path with cwd instead of real at its start, or nothing if it does not lie below real.
+// below returns path with real at its start replaced by cwd. It returns nothing if path is not
+// below real.
 func below(real, cwd, path string) []string {
 	rest, ok := strings.CutPrefix(path, real+"/")
 	if !ok {
@@ -113,21 +115,21 @@ func (c *copyView) Mounts() Mounts { return c.mounts }
 
 func (c *copyView) Close() error { return c.s.Close() }
 
-// Diff compares the copy with what it was.
+// Diff compares the copy with its first state.
 func (c *copyView) Diff(b *fsdiff.Builder, _ int) (Found, error) {
 	before, after, notes, err := c.s.Compare(b)
 	return Found{Entries: after, Before: before, Notes: append(c.s.Notes, notes...)}, err
 }
 
-// placeView is a copy in which the command runs under the copy's own path.
+// placeView is a copy in which the command runs under the path of the copy.
 type placeView struct {
 	*copyView
 	tmp     string // for temporary files
 	version int    // of Landlock
-	refused error  // why there is none
+	refused error  // why Landlock is not available; nil if it is
 }
 
-// WorkDir is the place in the copy.
+// WorkDir returns the path in the copy.
 func (p *placeView) WorkDir(cwd string) string {
 	if cwd == p.s.Src {
 		return p.s.Dst
@@ -138,7 +140,7 @@ func (p *placeView) WorkDir(cwd string) string {
 	return cwd
 }
 
-// Env points the command to where it may write.
+// Env sets PWD and TMPDIR to places that the command may write to.
 func (p *placeView) Env(env []string) []string {
 	out := make([]string, 0, len(env)+1)
 	for _, v := range env {
@@ -154,10 +156,10 @@ func (p *placeView) Env(env []string) []string {
 	return append(out, "TMPDIR="+p.tmp)
 }
 
-// writableFiles may be written to besides the copy.
+// writableFiles are files outside the copy that the command may write to.
 var writableFiles = []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/ptmx", "/dev/pts"}
 
-// Confine lets the command write to the copy and to nothing else, where the kernel can do that.
+// Confine lets the command write to the copy and nothing else, if the kernel supports Landlock.
 func (p *placeView) Confine(open ...*os.File) error {
 	if p.refused != nil {
 		return nil
@@ -174,7 +176,7 @@ func (p *placeView) Confine(open ...*os.File) error {
 	return rules.Restrict()
 }
 
-// limits lists how this world falls short of one.
+// limits lists what this world does not do.
 func (p *placeView) limits() []string {
 	limits := []string{
 		"mount namespaces are unavailable: the command runs in a copy of the working directory at another path, " + p.s.Dst,

@@ -13,7 +13,7 @@ import (
 	"substrate/internal/world/view/viewtest"
 )
 
-// copySuiteView is a copy of a directory, as a world without any overlay has it.
+// copySuiteView is a copy of a directory, as in a world without overlays.
 type copySuiteView struct {
 	snapshot *snapshot.Snapshot
 	notes    []string
@@ -72,8 +72,8 @@ func copySuite(t *testing.T) viewtest.Strategy {
 	return s
 }
 
-// copyDeviations: a copy is no overlay, to which a device 0/0 means that there is nothing; and as everything is looked at, all names of a
-// file are found.
+// copyDeviations: in a copy a device 0/0 is only a device. A copy is compared as a whole, so all
+// names of a file are found.
 var copyDeviations = map[string]viewtest.Deviation{
 	"DIF4/a device 0/0 in the covered directory is hidden": {Want: []string{"- d", "- d/f", "- d/w"}},
 	"DIF3/name in a directory that is not looked into":     {Want: []string{"~ c/a", "~ d/b"}},

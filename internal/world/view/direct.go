@@ -7,7 +7,7 @@ import (
 	"substrate/fsdiff"
 )
 
-// ErrUntracked is returned by the Diff of a view that cannot say what the command changed.
+// ErrUntracked is returned by Diff if the view does not know what the command changed.
 var ErrUntracked = errors.New("file changes are not tracked")
 
 // directView shows the host as it is.

@@ -10,19 +10,19 @@ import (
 	"substrate/internal/world/view/viewtest"
 )
 
-// suiteIn runs the cases and some histories of a strategy in one directory.
+// suiteIn runs all cases and some histories of a strategy in one directory.
 func suiteIn(t *testing.T, s viewtest.Strategy, dir string) {
 	t.Helper()
 	unix.Umask(0o022)
 	s.Dirs = []string{dir}
 	viewtest.Run(t, s)
 	if len(s.Unseen) > 0 {
-		s.Without = append(s.Without, "chmod") // which may close a directory to the oracle as well
+		s.Without = append(s.Without, "chmod") // it may close a directory to the oracle as well
 	}
 	viewtest.RunRandom(t, s, 50)
 }
 
-// DIF8: the same suite on the file systems that people have, for the kernel's overlay and for copies.
+// DIF8: the suite on common file systems, for the kernel's overlay and for copies.
 func TestSuiteOnFileSystems(t *testing.T) {
 	strategies := map[string]viewtest.Strategy{
 		"overlay":   {Open: openKernelView},
@@ -38,7 +38,7 @@ func TestSuiteOnFileSystems(t *testing.T) {
 	}
 }
 
-// DIF8: copies in a container, whose root is an overlay, with nothing in /dev and no room in /tmp.
+// DIF8: copies in a container: its root is an overlay, /dev is empty, and /tmp is full.
 func TestSuiteInContainer(t *testing.T) {
 	testenv.In(t, testenv.Host{Overlays: 1, WithoutFuse: true, FullTmp: true}, func(t *testing.T) {
 		suiteIn(t, viewtest.Strategy{
@@ -48,7 +48,7 @@ func TestSuiteInContainer(t *testing.T) {
 	})
 }
 
-// DIF8: copies for an ordinary user to whom the kernel gives neither namespaces nor capabilities.
+// DIF8: copies for an ordinary user without namespaces and capabilities.
 func TestSuiteWithoutUserns(t *testing.T) {
 	testenv.In(t, testenv.Host{User: true, WithoutUserns: true, WithoutFuse: true}, func(t *testing.T) {
 		const closed = "an ordinary user cannot look into what the case closes"
@@ -59,7 +59,7 @@ func TestSuiteWithoutUserns(t *testing.T) {
 	})
 }
 
-// DIF8: copies for a uid 0 without any capability, as in a container that was given none.
+// DIF8: copies for uid 0 without capabilities, as in some containers.
 func TestSuiteWithoutCapabilities(t *testing.T) {
 	testenv.In(t, testenv.Host{WithoutCapabilities: true, WithoutUserns: true, WithoutFuse: true}, func(t *testing.T) {
 		const closed = "uid 0 without capabilities cannot look into what the case closes"

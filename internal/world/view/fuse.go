@@ -22,7 +22,7 @@ const (
 	fuseDeviceMissing = "modprobe fuse; for a container: --device /dev/fuse"
 )
 
-// checkFuse asks for the device and for the program.
+// checkFuse checks the device and the program.
 func checkFuse(bool) []probe.Check {
 	device := probe.Check{Name: "fuse_device", OK: true}
 	if err := FuseDevice(); err != nil {
@@ -39,7 +39,8 @@ func checkFuse(bool) []probe.Check {
 	return []probe.Check{device, program}
 }
 
-// FuseDevice returns why /dev/fuse cannot be used; nil if it can. In a container it may be missing, be a plain file, or be for root alone.
+// FuseDevice returns why /dev/fuse cannot be used; nil if it can. In a container it may be missing,
+// be a plain file, or be for root alone.
 //
 // Source: Linux Documentation/admin-guide/devices.txt, "10 char, 229 = /dev/fuse".
 func FuseDevice() error {
@@ -57,10 +58,10 @@ func FuseDevice() error {
 	return unix.Close(fd)
 }
 
-// prepareFuse plans fuse-overlayfs in the place of the kernel's overlay: the same plan, with a process
-// behind each mount. It works where the kernel accepts no overlay: on old kernels for users, on too
-// many overlays, with uppers on an overlay. It accepts any disk, because fuse-overlayfs has other
-// forms of its marks.
+// prepareFuse plans fuse-overlayfs in the place of the kernel's overlay: the same plan, with a
+// process behind each mount. It works where the kernel accepts no overlay: on old kernels for
+// users, on too many overlays, with uppers on an overlay. It accepts any disk, because
+// fuse-overlayfs has other forms of its marks.
 //
 // The mounts are the world's own, so the host never sees them. The processes belong to the
 // supervisor and die with it. They are outside of the world's pid namespace, where the command can
@@ -81,18 +82,20 @@ func prepareFuse(r *Request) (View, error) {
 	return v, nil
 }
 
-// fuseView is a layered view of which each overlay is served by a process.
+// fuseView is a layered view whose overlays are served by processes.
 type fuseView struct {
 	layered
-	fuses    []mount.Mount // the Fuse mounts, in their order
+	fuses    []mount.Mount // the Fuse mounts of the list, in the same order
 	servers  []*server
 	launcher *launcher
 }
 
-// useServers turns the overlays of the plan into Fuse mounts. A server has the rights of the caller: of a directory that they cannot list
-// it could show nothing, so in the place of that there is an empty one, which has no more rights than the host's.
+// useServers replaces the overlays of the plan by Fuse mounts. A server has the rights of the
+// caller, so it could not show a directory that the caller cannot list. Such a directory gets no
+// mount: the world has an empty one with the same rights.
 func useServers(v *fuseView) {
-	// The kernel checks permissions, as it does on every other file system; and all in the world may use the mount, as they may the overlay.
+	// The kernel checks permissions as on other file systems, and everyone in the world may use the
+	// mount.
 	data := fmt.Sprintf("user_id=%d,group_id=%d,default_permissions,allow_other", os.Geteuid(), os.Getegid())
 	v.mounts.List, v.mounts.Notes = nil, slices.Clone(v.plan.Notes)
 	for _, m := range v.plan.Mounts {
@@ -117,7 +120,7 @@ func (v *fuseView) note(format string, args ...any) {
 	v.mounts.Notes = append(v.mounts.Notes, fmt.Sprintf(format, args...))
 }
 
-// may says whether the caller has these rights to a directory.
+// may reports whether the caller has these rights to a directory.
 func may(dir string, rights uint32) bool {
 	return unix.Faccessat(unix.AT_FDCWD, dir, rights, unix.AT_EACCESS) == nil
 }
@@ -136,7 +139,7 @@ func (v *fuseView) Serve(device *os.File) error {
 	return nil
 }
 
-// Failure is what the servers have to say about a set-up that failed, nil if nothing.
+// Failure returns what the servers printed before a set-up failed, nil if nothing.
 func (v *fuseView) Failure() error {
 	var said []string
 	for _, s := range v.servers {
@@ -150,7 +153,8 @@ func (v *fuseView) Failure() error {
 	return errors.New(strings.Join(said, "; "))
 }
 
-// Diff waits for the servers, which end when the kernel has let go of their file systems: everything is in the uppers then.
+// Diff waits for the servers. They end when the kernel has released their file systems, and then
+// everything is in the uppers.
 func (v *fuseView) Diff(b *fsdiff.Builder, memory int) (Found, error) {
 	var notes []string
 	deadline := time.Now().Add(patience)
@@ -160,7 +164,7 @@ func (v *fuseView) Diff(b *fsdiff.Builder, memory int) (Found, error) {
 		}
 	}
 	found, err := v.layered.Diff(b, memory)
-	found.ReadOnly = nil // nobody refuses a FUSE mount
+	found.ReadOnly = nil // the kernel refuses no FUSE mount
 	found.Notes = append(notes, found.Notes...)
 	return found, err
 }

@@ -7,7 +7,8 @@ import (
 // fuseName is the program that serves the mounts of the strategy fuse.
 const fuseName = "fuse-overlayfs"
 
-// FuseProgram finds fuse-overlayfs, on the PATH or where distributions install it. The error wraps [exec.ErrNotFound].
+// FuseProgram looks for fuse-overlayfs in PATH and where distributions install it. The error wraps
+// [exec.ErrNotFound].
 func FuseProgram() (string, error) {
 	path, err := exec.LookPath(fuseName)
 	for _, dir := range []string{"/usr/bin/", "/usr/sbin/", "/usr/local/bin/", "/bin/"} {

@@ -22,24 +22,26 @@ import (
 type server struct {
 	path    string // of the mount
 	process *os.Process
-	log     *os.File // what it printed; it has no name
+	log     *os.File // what it printed; the file has no name
 	ended   chan struct{}
 	state   *os.ProcessState // once it has ended
-	asked   atomic.Bool      // we kill it
+	asked   atomic.Bool      // we killed it
 }
 
-// The descriptors of a server besides stdio.
+// The descriptors of a server after standard error.
 const (
 	serverDevice = 3
 	serverLower  = 4
 )
 
-// fuseOptions of fuse-overlayfs. Without a cache of writes every byte is in the upper when write(2) returns, and times are those of the
-// write. Nothing is synced: an upper that a power cut interrupts is thrown away anyway.
+// fuseOptions are options of fuse-overlayfs. Without a write cache every byte is in the upper when
+// write(2) returns, with the right time. Nothing is synced: after a power cut the upper is not
+// used.
 const fuseOptions = "writeback=0,fsync=0"
 
-// start starts fuse-overlayfs for m. It gets the device as a descriptor, which libfuse takes for a file system that is mounted
-// already, and the lower as another, since a path may hold what its options cannot.
+// start starts fuse-overlayfs for m. The server gets the device as a descriptor; libfuse then
+// assumes that the file system is mounted already. It also gets the lower as a descriptor, because
+// not every path fits into its options.
 //
 // Source: libfuse lib/mount.c and lib/fuse_lowlevel.c, "/dev/fd/%u" (libfuse 3.3).
 func (l *launcher) start(m *mount.Mount, device *os.File) (*server, error) {
@@ -79,8 +81,8 @@ func (l *launcher) start(m *mount.Mount, device *os.File) (*server, error) {
 	return s, nil
 }
 
-// openServed opens the directory that a server shows. The host may have removed it since the plan was made: the mount stands by now, and
-// shows an empty one in its place.
+// openServed opens the directory that a server shows. If the host has removed it since the plan was
+// made, it opens an empty one instead: it is too late to leave the mount out.
 func openServed(m *mount.Mount, root bool) (int, error) {
 	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
 	fd, err := openWithoutMounts(m.Lower, root)
@@ -97,29 +99,29 @@ func openServed(m *mount.Mount, root bool) (int, error) {
 	return fd, nil
 }
 
-// launcher is the thread that servers are forked from, with whose end they die.
+// launcher is the thread that starts the servers. They die when it ends.
 type launcher struct {
 	root bool
-	env  []string // of the servers, besides PATH
+	env  []string // of the servers, without PATH
 	work chan func()
 	quit sync.Once
 }
 
-// serverNeeds are the capabilities that root's servers keep. What they are asked to do they do with their own rights and not with
-// the command's, so there is nothing among these that could reach past the upper, or mark a file so that it cannot be removed.
+// serverNeeds are the capabilities that root's servers keep. A server uses its own rights for the
+// command, so none of these may reach past the upper or make a file that cannot be removed.
 var serverNeeds = []int{
 	unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_DAC_READ_SEARCH, unix.CAP_FOWNER, unix.CAP_FSETID, unix.CAP_MKNOD, unix.CAP_SETFCAP, unix.CAP_SYS_ADMIN,
 }
 
-// newLauncher starts the thread. root says whether the caller is root, as in [Request].
+// newLauncher starts the thread. root is as in [Request].
 func newLauncher(root bool) *launcher {
 	l := &launcher{root: root, work: make(chan func())}
 	go func() {
-		runtime.LockOSThread() // and never unlocked: what it gave up is gone with it
+		runtime.LockOSThread() // never unlocked: the thread has lost its capabilities for good
 		if root {
 			for c := range unix.CAP_LAST_CAP + 1 {
 				if !slices.Contains(serverNeeds, c) {
-					_ = unix.Prctl(unix.PR_CAPBSET_DROP, uintptr(c), 0, 0, 0) // one that this kernel does not know
+					_ = unix.Prctl(unix.PR_CAPBSET_DROP, uintptr(c), 0, 0, 0) // the kernel may not know it
 				}
 			}
 		}
@@ -130,7 +132,7 @@ func newLauncher(root bool) *launcher {
 	return l
 }
 
-// fork starts a process from the launcher's thread.
+// fork starts a process from the thread of the launcher.
 func (l *launcher) fork(program string, argv []string, attr *os.ProcAttr) (p *os.Process, err error) {
 	done := make(chan struct{})
 	l.work <- func() {
@@ -141,12 +143,13 @@ func (l *launcher) fork(program string, argv []string, attr *os.ProcAttr) (p *os
 	return p, err
 }
 
-// closeLauncher ends the thread, and with it what it forked. It may be called again.
+// closeLauncher ends the thread and the servers. It is safe to call twice.
 func closeLauncher(l *launcher) { l.quit.Do(func() { close(l.work) }) }
 
-// openWithoutMounts opens a directory for a server. What is mounted below is not to be seen through it: it has mounts of its own in the world, a
-// bind mount would be two directories with one inode, which the program takes for the same, and a file system that hangs would hang the server.
-// Only root may take a directory without that. The lowers of a user have no mounts below.
+// openWithoutMounts opens a directory for a server, without what is mounted below it. Those mounts
+// have mounts of their own in the world. A bind mount would show two directories with one inode,
+// which the program takes for the same, and a file system that hangs would block the server. Only
+// root may open a directory that way; the lowers of a user have no mounts below.
 //
 // Source: open_tree(2), OPEN_TREE_CLONE (Linux 5.2).
 func openWithoutMounts(path string, root bool) (int, error) {
@@ -158,10 +161,12 @@ func openWithoutMounts(path string, root bool) (int, error) {
 	return unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 }
 
-// serverAttr lets a server die with the calling thread. A group of its own keeps the terminal's signals from it.
+// serverAttr makes a server die with the calling thread. It gets its own process group, so the
+// terminal sends it no signals.
 //
-// A user's server gets a user namespace in which it may do everything to the caller's files and nothing to those of others, as
-// the kernel's overlay does with the rights of who mounted it: an upper has directories that the world shows as not writable.
+// A user's server gets a user namespace in which it has all rights to the caller's files and none
+// to those of others. The kernel's overlay does the same with the rights of the process that
+// mounted it: an upper has directories that the world shows as read-only.
 //
 // Source: overlayfs.rst, "Permission model"; capabilities(7), "Ambient".
 func serverAttr(root bool) *syscall.SysProcAttr {
@@ -176,17 +181,19 @@ func serverAttr(root bool) *syscall.SysProcAttr {
 	return attr
 }
 
-// escapeFuse writes a path as an option of libfuse. The caller's paths hold no colon, which has no escape before fuse-overlayfs 1.15.
+// escapeFuse writes a path as an option of libfuse. The caller's paths have no colon:
+// fuse-overlayfs before 1.15 cannot escape it.
 //
 // Source: libfuse lib/fuse_opt.c, process_opt_sep_arg.
 var fuseEscaper = strings.NewReplacer(`\`, `\\`, `,`, `\,`)
 
 func escapeFuse(path string) string { return fuseEscaper.Replace(path) }
 
-// patience bounds the wait for all servers of a world whose file systems nobody uses any more.
+// patience limits how long Diff waits for all servers of a world.
 const patience = 10 * time.Second
 
-// wait waits for the server's end, until the deadline at most. The note says so if it did not end as it should.
+// wait waits for the end of the server, until deadline at most. It returns a note if the server did
+// not end well.
 func (s *server) wait(deadline time.Time) string {
 	select {
 	case <-s.ended:
@@ -200,7 +207,7 @@ func (s *server) wait(deadline time.Time) string {
 	}
 }
 
-// kill ends the server and waits for it. It may be called again.
+// kill kills the server and waits for it. It is safe to call twice.
 func kill(s *server) {
 	s.asked.Store(true)
 	_ = s.process.Kill()
@@ -208,10 +215,10 @@ func kill(s *server) {
 	_ = s.log.Close()
 }
 
-// moment is what a process may need to end whose file system is gone.
+// moment is how long a process may take to end after its file system is gone.
 const moment = 200 * time.Millisecond
 
-// failure is what a server said that has ended, on one line.
+// failure returns the output of a server that has ended, on one line.
 func (s *server) failure() string {
 	select {
 	case <-s.ended:

@@ -18,7 +18,7 @@ import (
 	"substrate/internal/world/view/viewtest"
 )
 
-// servedView is a directory covered by fuse-overlayfs, as a world covers it.
+// servedView is a directory under fuse-overlayfs, as in a world.
 type servedView struct {
 	t        testing.TB
 	launcher *launcher
@@ -29,7 +29,7 @@ type servedView struct {
 	notes    []string
 }
 
-// openServedView mounts a FUSE file system and has it served.
+// openServedView mounts a FUSE file system and starts its server.
 func openServedView(t testing.TB, lower, scratch string, env ...string) (viewtest.View, error) {
 	m := mount.Mount{
 		Kind: mount.Fuse, Target: filepath.Join(scratch, "root"), Lower: lower, Upper: filepath.Join(scratch, "upper"), Work: filepath.Join(scratch, "work"),
@@ -51,7 +51,7 @@ func openServedView(t testing.TB, lower, scratch string, env ...string) (viewtes
 	return v, v.enter()
 }
 
-// enter mounts the view and has it served.
+// enter mounts the file system and starts its server.
 func (v *servedView) enter() error {
 	device, err := os.OpenFile(fuseDevice, os.O_RDWR, 0)
 	if err != nil {
@@ -66,8 +66,8 @@ func (v *servedView) enter() error {
 	return err
 }
 
-// leave is the end of the file system, as in a world, so that nothing is on the way to the upper any more. It takes the
-// capabilities to unmount.
+// leave unmounts the file system as a world does. After that everything is in the upper. It needs
+// the capabilities to unmount.
 func (v *servedView) leave() error {
 	if err := unix.Unmount(v.root, 0); err != nil {
 		return os.NewSyscallError("umount", err)
@@ -78,7 +78,7 @@ func (v *servedView) leave() error {
 	return nil
 }
 
-// Reopen lets another server show what the first one kept.
+// Reopen starts another server on the same upper.
 func (v *servedView) Reopen() error {
 	if err := v.leave(); err != nil {
 		return err
@@ -102,7 +102,7 @@ func (v *servedView) Diff() (*fsdiff.Diff, error) {
 
 func (v *servedView) Notes() []string { return v.notes }
 
-// Close comes with the capabilities to unmount.
+// Close needs the capabilities to unmount.
 func (v *servedView) Close() error {
 	kill(v.server)
 	closeLauncher(v.launcher)
@@ -112,10 +112,10 @@ func (v *servedView) Close() error {
 	return nil
 }
 
-// whiteoutName begins the names that fuse-overlayfs keeps for itself.
+// whiteoutName is the prefix of the names that fuse-overlayfs reserves.
 const whiteoutName = ".wh."
 
-// fuseSuite runs the suite with uppers on disk, and skips where there is no fuse.
+// fuseSuite is the suite with uppers on disk. It skips the test without fuse.
 func fuseSuite(t *testing.T) viewtest.Strategy {
 	t.Helper()
 	for _, c := range checkFuse(os.Geteuid() == 0) {
@@ -144,12 +144,13 @@ func fuseHistories(t *testing.T) viewtest.Strategy {
 	return s
 }
 
-// fuseAvoids says of a name that the program cannot have it.
+// fuseAvoids reports whether the program does not accept a name.
 func fuseAvoids(name string) bool {
 	return strings.HasPrefix(name, whiteoutName) || len(whiteoutName+name) > 255
 }
 
-// DIF4, DIF8: where its upper takes no devices, as on an overlay in a container, whiteouts are files named .wh.NAME.
+// DIF4, DIF8: where the upper cannot hold devices, as in a container, whiteouts are files named
+// .wh.NAME.
 func TestFuseWhiteoutFiles(t *testing.T) {
 	t.Parallel()
 	viewtest.InNamespace(t, false, func(t *testing.T) {
@@ -164,7 +165,7 @@ func TestFuseWhiteoutFiles(t *testing.T) {
 	})
 }
 
-// DIF8: fuse-overlayfs passes the suite, but for what it is known to get wrong.
+// DIF8: fuse-overlayfs passes the suite, except for its known mistakes.
 func TestFuseAsRoot(t *testing.T) {
 	t.Parallel()
 	viewtest.InNamespace(t, false, func(t *testing.T) { viewtest.Run(t, fuseSuite(t)) })
@@ -175,8 +176,8 @@ func TestFuseAsUser(t *testing.T) {
 	viewtest.InNamespace(t, true, func(t *testing.T) { viewtest.Run(t, fuseSuite(t)) })
 }
 
-// DIF8: random histories. What the program shows while it runs is not always what it keeps, so the oracle looks at what it shows when it is started anew:
-// that is what is to be found in the upper.
+// DIF8: random histories. What the program shows while it runs is not always what it keeps, so the
+// oracle looks at what it shows after it was started again. The upper has the same.
 func TestFuseRandomAsRoot(t *testing.T) {
 	t.Parallel()
 	viewtest.InNamespace(t, false, func(t *testing.T) { viewtest.RunRandom(t, fuseHistories(t), 60) })
@@ -187,7 +188,8 @@ func TestFuseRandomAsUser(t *testing.T) {
 	viewtest.InNamespace(t, true, func(t *testing.T) { viewtest.RunRandom(t, fuseHistories(t), 60) })
 }
 
-// RPL10: servers that do not end cost a world one wait, not one for each: with the deadline behind them all are killed at once.
+// RPL10: servers that do not end delay a world once, not once for each: after the deadline all are
+// killed at once.
 func TestServersThatDoNotEnd(t *testing.T) {
 	for range 3 {
 		p, err := os.StartProcess("/bin/sleep", []string{"sleep", "1000"}, &os.ProcAttr{})
@@ -211,7 +213,7 @@ func TestServersThatDoNotEnd(t *testing.T) {
 	}
 }
 
-// A directory that the host removed since the plan was made is shown as an empty one, and costs no world.
+// If the host has removed a directory since the plan was made, the world shows an empty one.
 func TestFuseLowerGone(t *testing.T) {
 	viewtest.InNamespace(t, false, func(t *testing.T) {
 		s := fuseSuite(t)

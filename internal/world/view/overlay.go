@@ -35,14 +35,14 @@ func prepareOverlay(r *Request) (View, error) {
 	return l, nil
 }
 
-// layered is a view in which everything that is written goes to an upper.
+// layered is a view in which every write goes to an upper.
 type layered struct {
 	r      *Request
 	plan   *layout.Plan
 	mounts Mounts
-	prefix string // of the overlay's marks
+	prefix string // of the marks of its overlays
 	index  bool   // overlays are mounted with index=on
-	served bool   // overlays are served by processes on the host, which do not see the world's memory
+	served bool   // processes on the host serve the overlays; they do not see the memory of the world
 }
 
 func (l *layered) Mounts() Mounts { return l.mounts }
@@ -68,7 +68,8 @@ func (l *layered) prepare() error {
 	}
 	l.mounts.Memory = l.inMemory()
 	for i := range l.mounts.List {
-		// In memory there is nothing to sync, and the mark of volatile is two directories more in each work directory.
+		// In memory there is nothing to sync, and volatile costs two directories in each work
+		// directory.
 		if m := &l.mounts.List[i]; m.Kind == mount.Overlay && l.isInMemory(m.Upper) {
 			m.Data = strings.TrimSuffix(m.Data, ",volatile")
 		}
@@ -84,7 +85,7 @@ func (l *layered) prepare() error {
 	return nil
 }
 
-// planInput is what a plan is made from.
+// planInput returns the input of a plan.
 func planInput(r *Request, place func(layout.PlaceKind, int) string) layout.Input {
 	return layout.Input{
 		FS: layout.Host{}, User: !r.Root, UID: os.Geteuid(), GID: os.Getegid(), Cwd: r.Cwd, Likely: r.Likely, Temp: r.Temp, Hide: r.Hide,
@@ -92,8 +93,8 @@ func planInput(r *Request, place func(layout.PlaceKind, int) string) layout.Inpu
 	}
 }
 
-// place says where on the host the parts of a view lie. All are below the upper's directory, or the state directory if
-// the uppers are in memory, so that they go with it.
+// place returns where the parts of a view are on the host. All are below the directory of the
+// world, or its state directory if the uppers are in memory, so they are removed with it.
 func (l *layered) place(kind layout.PlaceKind, n int) string {
 	base := l.r.Dir
 	switch {
@@ -113,8 +114,8 @@ var placeNames = map[layout.PlaceKind]string{
 	layout.UpperInMemory: "upper", layout.WorkInMemory: "work",
 }
 
-// makeUpper makes an upper and its work directory. The upper gets its owner, mode and time,
-// because the world shows them as those of the directory that it covers.
+// makeUpper makes an upper and its work directory. The world shows the owner, mode and time of the
+// upper as those of the directory that it covers.
 func makeUpper(u *layout.Upper) error {
 	for _, d := range []string{u.Work, u.Dir} {
 		if err := unix.Mkdir(d, 0o700); err != nil {
@@ -136,13 +137,14 @@ func makeUpper(u *layout.Upper) error {
 	return nil
 }
 
-// isInMemory says whether a place lies on the tmpfs of the uppers.
+// isInMemory reports whether a place is on the tmpfs of the uppers.
 func (l *layered) isInMemory(place string) bool { return strings.HasPrefix(place, l.r.Memory+"/") }
 
-// besides is the size of a tmpfs that takes only what hardly anything is written to: a quarter of the memory.
+// besides is the size of a tmpfs for directories that are hardly ever written to: a quarter of the
+// memory.
 const besides = "25%"
 
-// inMemory prepares a tmpfs for the uppers, or those of them that are not on disk; nil if there are none.
+// inMemory returns the tmpfs for the uppers that are not on disk, nil if there are none.
 func (l *layered) inMemory() *mount.Memory {
 	m := &mount.Memory{Dir: l.r.Memory, Data: "mode=0700"}
 	if size := l.r.MemorySize; size != "" {
@@ -166,7 +168,7 @@ func (l *layered) inMemory() *mount.Memory {
 	return m
 }
 
-// Diff walks all uppers, and then the copies of single files.
+// Diff walks all uppers, then the copies of single files.
 func (l *layered) Diff(b *fsdiff.Builder, memory int) (Found, error) {
 	n, notes, err := upper.Walk(l.uppers(memory), b)
 	copies, copyErr := l.copies()
@@ -177,8 +179,8 @@ func (l *layered) Diff(b *fsdiff.Builder, memory int) (Found, error) {
 	return Found{Entries: n, ReadOnly: l.refused(memory), Notes: notes}, errors.Join(err, copyErr)
 }
 
-// refused lists the mounts that the world showed read-only because the kernel took no overlay over them. An overlay
-// that can be written makes a directory in its work directory.
+// refused lists the mounts that were read-only in the world because the kernel refused an overlay.
+// A writable overlay makes a directory in its work directory.
 func (l *layered) refused(memory int) []string {
 	var out []string
 	for _, u := range l.plan.Uppers {
@@ -192,7 +194,8 @@ func (l *layered) refused(memory int) []string {
 	return out
 }
 
-// at is where the supervisor reaches a place of an upper, which with a tmpfs of the world's own is through its descriptor.
+// at returns the path by which the supervisor reaches a place. A tmpfs of the world is reached
+// through its descriptor.
 func (l *layered) at(place string, memory int) string {
 	if !l.isInMemory(place) {
 		return place
@@ -200,7 +203,7 @@ func (l *layered) at(place string, memory int) string {
 	return "/proc/self/fd/" + strconv.Itoa(memory) + strings.TrimPrefix(place, l.mounts.Memory.Dir)
 }
 
-// uppers says where the changes are.
+// uppers returns the uppers of the plan, to be walked.
 func (l *layered) uppers(memory int) []upper.Upper {
 	skip := append(append([]string(nil), MadeNew...), l.r.Hide...)
 	var out []upper.Upper
@@ -220,7 +223,7 @@ func (l *layered) uppers(memory int) []upper.Upper {
 	return out
 }
 
-// copies presents the copies of single files as uppers of their directories, one file in each.
+// copies turns the copies of single files into uppers with one file each.
 func (l *layered) copies() ([]upper.Upper, error) {
 	var out []upper.Upper
 	var errs []error
@@ -241,10 +244,11 @@ func (l *layered) copies() ([]upper.Upper, error) {
 	return out, errors.Join(errs...)
 }
 
-// memoryMounts are places where a tmpfs of the host is likely to be seen.
+// memoryMounts are places where the host is likely to have a tmpfs.
 var memoryMounts = []string{"/dev/shm", "/run", "/tmp"}
 
-// userXattrsInMemory is UserXattrs for a tmpfs that is yet to be mounted; nil if no tmpfs can be asked.
+// userXattrsInMemory is [tree.UserXattrs] for a tmpfs that is not mounted yet. It asks another
+// tmpfs, and returns nil if there is none.
 func userXattrsInMemory() error {
 	for _, dir := range memoryMounts {
 		var st unix.Statfs_t

@@ -15,7 +15,7 @@ import (
 	"substrate/internal/world/view/viewtest"
 )
 
-// kernelView is a directory covered by the kernel's overlay, as a world covers it.
+// kernelView is a directory under the kernel's overlay, as in a world.
 type kernelView struct {
 	upper upper.Upper
 	root  string
@@ -27,7 +27,8 @@ func openKernelView(lower, scratch string) (viewtest.View, error) {
 	return openWith(lower, scratch, "metacopy=off")
 }
 
-// openWithMetacopy mounts one as only root can have it, and as no world does; DIF4 wants its marks read all the same.
+// openWithMetacopy mounts an overlay with metacopy, which only root can do and no world does. DIF4
+// wants its marks to be read all the same.
 func openWithMetacopy(lower, scratch string) (viewtest.View, error) {
 	return openWith(lower, scratch, "metacopy=on")
 }
@@ -81,7 +82,7 @@ func (v *kernelView) Close() error {
 	return unix.Unmount(v.root, 0)
 }
 
-// kernelStrategy runs the suite with uppers in memory and on disk.
+// kernelStrategy is the suite with uppers in memory and on disk.
 func kernelStrategy(t *testing.T) viewtest.Strategy {
 	t.Helper()
 	disk, memory := filepath.Join(t.TempDir(), "disk"), filepath.Join(t.TempDir(), "memory")
@@ -117,7 +118,8 @@ func kernelStrategy(t *testing.T) viewtest.Strategy {
 	return s
 }
 
-// escapesMarks says whether a command can set xattrs of its own that have the names of the overlay's marks, as it can since Linux 6.7.
+// escapesMarks reports whether a command can set xattrs with the names of the overlay's marks. It
+// can since Linux 6.7.
 func escapesMarks(t *testing.T, s viewtest.Strategy) (can bool) {
 	t.Helper()
 	dir := filepath.Join(s.Dirs[0], "escapes")
@@ -137,13 +139,14 @@ func escapesMarks(t *testing.T, s viewtest.Strategy) (can bool) {
 			t.Fatal(err)
 		}
 		for _, d := range []string{"", "/incompat", "/incompat/volatile"} {
-			_ = os.Chmod(dir+"/scratch/work/work"+d, 0o700) // or the clean-up of a user's test fails
+			_ = os.Chmod(dir+"/scratch/work/work"+d, 0o700) // otherwise the clean-up of a user's test fails
 		}
 	})
 	return can
 }
 
-// unescaped: a kernel that does not escape such names refuses them. The key says whether the caller is an ordinary user.
+// unescaped are the deviations of a kernel that refuses such names. The key is true for an ordinary
+// user.
 var unescaped = map[bool]map[string]viewtest.Deviation{
 	false: {"DIF4/trusted xattrs with the names of marks": {Fails: "operation not supported"}},
 	true: {
@@ -152,7 +155,8 @@ var unescaped = map[bool]map[string]viewtest.Deviation{
 	},
 }
 
-// brokenLinks: without an index a name that is copied up leaves its file, for the command too.
+// brokenLinks are the deviations without an index: a name that is copied up leaves its file, also
+// for the command.
 var brokenLinks = map[string]viewtest.Deviation{
 	"DIF3/append through one name":                {Want: []string{"~ a"}},
 	"DIF3/chmod through one name":                 {Want: []string{"~ b"}},
@@ -163,7 +167,7 @@ var brokenLinks = map[string]viewtest.Deviation{
 	"DIF3/symlink with two names":                 {Want: []string{"~ a"}},
 }
 
-// DIF8: the kernel's overlay passes the suite, in both forms of its marks.
+// DIF8: the kernel's overlay passes the suite with both forms of its marks.
 func TestKernelOverlayAsRoot(t *testing.T) {
 	t.Parallel()
 	viewtest.InNamespace(t, false, func(t *testing.T) { viewtest.Run(t, kernelStrategy(t)) })
@@ -174,7 +178,7 @@ func TestKernelOverlayAsUser(t *testing.T) {
 	viewtest.InNamespace(t, true, func(t *testing.T) { viewtest.Run(t, kernelStrategy(t)) })
 }
 
-// DIF8: random histories, judged by a full walk before and after.
+// DIF8: random histories, compared with a full walk before and after.
 func TestRandomAsRoot(t *testing.T) {
 	t.Parallel()
 	viewtest.InNamespace(t, false, func(t *testing.T) {

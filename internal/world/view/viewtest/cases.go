@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Cases returns the table. In scripts, $OLD is the time that everything has before the change.
+// Cases returns the table. In scripts, $OLD is the time of all files before the change.
 func Cases() []Case {
 	return slices.Concat(fileCases(), metadataCases(), dirCases(), swapCases(), renameCases(), linkCases(), nameCases(), layerCases())
 }
@@ -116,7 +116,7 @@ func removeXattrs(name string, files ...string) func(string) error {
 	}
 }
 
-// nameCases are about names that are hard to carry.
+// nameCases are about unusual names.
 func nameCases() []Case {
 	long := strings.Repeat("é", 127) + "x" // 255 bytes
 	odd := []string{"new\nline", "-rf", "😀", "bad\xff\xfe", ".wh", ".whf", " ", "tab\t", "\\", "'\"$`", "\x01\x7f", "#1", "*"}

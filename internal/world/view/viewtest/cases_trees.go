@@ -29,7 +29,7 @@ func deep(n int) (path string) {
 	return path
 }
 
-// swapCases are about paths that become something of another type.
+// swapCases are about paths whose type changes.
 func swapCases() []Case {
 	const tree = "mkdir -p d/e; echo 1 >d/f; echo 2 >d/e/f; echo 3 >f; ln -s d l; mkfifo p; "
 	return []Case{
@@ -47,8 +47,8 @@ func swapCases() []Case {
 	}
 }
 
-// renameCases are about names that move. With redirect_dir the kernel moves a directory without copying it; without,
-// mv copies.
+// renameCases are about renamed files and directories. With redirect_dir the kernel moves a
+// directory without a copy; otherwise mv copies it.
 func renameCases() []Case {
 	const tree = "mkdir -p a/s/t x; echo 1 >a/f; echo 2 >a/s/f; echo 3 >a/s/t/f; echo 4 >x/f; "
 	gone := []string{"- a", "- a/f", "- a/s", "- a/s/f", "- a/s/t", "- a/s/t/f"}
@@ -110,9 +110,10 @@ func linkCases() []Case {
 	}
 }
 
-// layerCases are the situations that two container engines test their layer diffs with, told anew.
+// layerCases are situations from the tests of two container engines, written anew.
 //
-// Source: containerd/continuity fs/diff_test.go; moby/go-archive changes_test.go, changes_posix_test.go.
+// Source: containerd/continuity fs/diff_test.go; moby/go-archive changes_test.go,
+// changes_posix_test.go.
 func layerCases() []Case {
 	const sample = "mkdir -p dir1 dir2 dir3 dir4; for i in 1 2; do echo $i >dir1/file1-$i; done; echo 2 >dir2/file2-1; echo 3 >dir3/file3-1; echo 4 >dir4/file4-1; " +
 		"for i in 1 2 3 4 5 6; do echo file$i >file$i; done; ln -s target1 symlink1; ln -s target2 symlink2; ln -s target3 symlink3; chmod 604 file6; "

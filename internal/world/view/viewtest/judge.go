@@ -15,7 +15,8 @@ import (
 	"substrate/internal/world/view/viewtest/oracle"
 )
 
-// Judge compares a diff with what the oracle saw, all fields of DIF1 included, and returns how they differ, or "".
+// Judge compares a diff with what the oracle saw, in all fields of DIF1. It returns the
+// differences, or "".
 //
 // Names of a hard-linked file may be missing if a note says how many.
 func Judge(d *fsdiff.Diff, changes []oracle.Change, notes []string) string {
@@ -49,7 +50,7 @@ func Judge(d *fsdiff.Diff, changes []oracle.Change, notes []string) string {
 
 var unlistedNote = regexp.MustCompile(`^hard-links: .* has ([0-9]+) other names`)
 
-// unlisted adds up what the notes say is not listed.
+// unlisted returns how many names are not listed according to the notes.
 func unlisted(notes []string) (n int) {
 	for _, note := range notes {
 		if m := unlistedNote.FindStringSubmatch(note); m != nil {
@@ -74,11 +75,11 @@ func count(c fsdiff.Counts, kind fsdiff.Kind) fsdiff.Counts {
 	return c
 }
 
-// entry is what the diff must have for a change.
+// entry returns the entry that the diff must have for a change.
 func entry(c oracle.Change, root string) fsdiff.Entry {
 	e := fsdiff.Entry{Path: c.Path, Kind: fsdiff.Kind(c.Kind)}
 	if c.Path == "." {
-		e.Path = root // it is not below itself
+		e.Path = root // the root is not below itself
 	}
 	if !utf8.ValidString(e.Path) {
 		e.PathB64 = base64.StdEncoding.EncodeToString([]byte(e.Path))

@@ -15,17 +15,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OrdinaryUID is the account that stands for an ordinary user where tests run as root.
+// OrdinaryUID is the uid of the ordinary user when tests run as root.
 const OrdinaryUID = 12345
 
-// stageVariable says, in a test binary that was started again, for which caller.
+// stageVariable tells a test binary that was started again who the caller is.
 const stageVariable = "SUBSTRATE_TEST_NAMESPACE"
 
-// InNamespace runs body in a mount namespace of its own, as root or as an ordinary user who has made a user namespace
-// to get one. The mounts that it makes die with it. The test binary is started again for that,
-// with the name of the test, so what stands before the call runs twice. TMPDIR is a fresh directory on disk.
+// InNamespace runs body in a new mount namespace, as root or as an ordinary user with a user
+// namespace. The mounts that body makes end with it. It starts the test binary again with the name
+// of the test, so the code before the call runs twice. TMPDIR is a new directory on disk.
 //
-// The ordinary user's capabilities are put away; see [WithCapabilities].
+// The ordinary user starts without capabilities; see [WithCapabilities].
 func InNamespace(t *testing.T, user bool, body func(t *testing.T)) {
 	t.Helper()
 	caller := "root"
@@ -65,7 +65,7 @@ func InNamespace(t *testing.T, user bool, body func(t *testing.T)) {
 	}
 }
 
-// fuseForAll shows, in a mount namespace of the caller's own, a /dev/fuse that everybody may use, as on most machines.
+// fuseForAll makes a /dev/fuse for everybody in this mount namespace, as most machines have.
 func fuseForAll(t *testing.T, dir string) {
 	t.Helper()
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
@@ -76,12 +76,12 @@ func fuseForAll(t *testing.T, dir string) {
 		t.Fatalf("make a device: %v", err)
 	}
 	err := errors.Join(unix.Chmod(node, 0o666), unix.Mount(node, "/dev/fuse", "", unix.MS_BIND, ""), os.Remove(node))
-	if err != nil && !errors.Is(err, unix.ENOENT) { // without a /dev/fuse there is none
+	if err != nil && !errors.Is(err, unix.ENOENT) { // the machine may have no /dev/fuse
 		t.Fatalf("show a device: %v", err)
 	}
 }
 
-// namespaceOf says what the test binary is started in.
+// namespaceOf returns the attributes with which the test binary is started.
 func namespaceOf(user bool) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
 	if user {
@@ -94,11 +94,11 @@ func namespaceOf(user bool) *syscall.SysProcAttr {
 	return attr
 }
 
-// restart runs this test again in another process and takes over its outcome.
+// restart runs this test in another process and takes over its result.
 func restart(t *testing.T, stage, tmp string, attr *syscall.SysProcAttr) {
 	t.Helper()
 	name := "^" + strings.ReplaceAll(t.Name(), "/", "$/^") + "$"
-	timeout := time.Duration(0) // none
+	timeout := time.Duration(0) // no limit
 	if end, limited := t.Deadline(); limited {
 		timeout = max(time.Until(end), time.Second)
 	}
@@ -106,7 +106,7 @@ func restart(t *testing.T, stage, tmp string, attr *syscall.SysProcAttr) {
 	cmd.Env = append(os.Environ(), stageVariable+"="+stage, "TMPDIR="+tmp, "HOME="+tmp)
 	cmd.SysProcAttr = attr
 	out, err := cmd.CombinedOutput()
-	// Marked, so that nobody takes the lines of the inner test for those of this one.
+	// Marked, so that the lines of the inner test are not taken for those of this one.
 	marked := "| " + strings.ReplaceAll(strings.TrimSpace(string(out)), "\n", "\n| ")
 	switch {
 	case err != nil:
@@ -118,7 +118,7 @@ func restart(t *testing.T, stage, tmp string, attr *syscall.SysProcAttr) {
 	}
 }
 
-// Skip is t.Skip, but fails where nothing may be skipped.
+// Skip skips the test. It fails if tests must not be skipped.
 func Skip(t testing.TB, reason string) {
 	t.Helper()
 	if os.Getenv("SUBSTRATE_NO_SKIP") == "1" {
@@ -127,7 +127,7 @@ func Skip(t testing.TB, reason string) {
 	t.Skip(reason)
 }
 
-// enter makes the mounts private before there are any of ours.
+// enter makes all mounts private before the test makes its own.
 func enter(t *testing.T, user bool) {
 	t.Helper()
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
@@ -141,8 +141,9 @@ func enter(t *testing.T, user bool) {
 	}
 }
 
-// WithCapabilities calls f with the capabilities that the ordinary user has in the user namespace. Without them, a test
-// meets the same refusals as the user's commands and the process that computes the diff. For root it only calls f.
+// WithCapabilities calls f with the capabilities that the ordinary user has in the user namespace.
+// Without them, a test is refused what the user's commands and the process that computes the diff
+// are refused. For root it only calls f.
 func WithCapabilities(t testing.TB, f func()) {
 	t.Helper()
 	if os.Geteuid() == 0 || !permitted() {
@@ -160,15 +161,15 @@ func WithCapabilities(t testing.TB, f func()) {
 	f()
 }
 
-// permitted says whether this process may have capabilities at all.
+// permitted reports whether this process may have capabilities.
 func permitted() bool {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
 	return unix.Capget(&header, &data[0]) == nil && data[0].Permitted != 0
 }
 
-// setEffective switches the effective capabilities of all threads on and off, and makes sure that programs do not get
-// them. The permitted ones stay.
+// setEffective switches the effective capabilities of all threads on or off. Programs do not
+// inherit them. The permitted ones stay.
 func setEffective(on bool) error {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
@@ -181,7 +182,7 @@ func setEffective(on bool) error {
 			data[i].Effective = data[i].Permitted
 		}
 	}
-	// The call changes one thread; Go may move the test to another at any time.
+	// capset changes one thread, and Go may move the test to another thread at any time.
 	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])), 0)
 	if errno != 0 {
 		return os.NewSyscallError("capset", errno)
@@ -189,7 +190,8 @@ func setEffective(on bool) error {
 	return nil
 }
 
-// removeAll is os.RemoveAll for trees with directories of mode 000, as an overlay's work directory.
+// removeAll is os.RemoveAll for trees with directories of mode 000, such as the work directory of
+// an overlay.
 func removeAll(t *testing.T, path string) {
 	t.Helper()
 	if os.RemoveAll(path) == nil {

@@ -15,13 +15,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The variables of RunRandom.
+// The variables that RunRandom reads.
 const (
-	seedsVariable = "SUBSTRATE_SEEDS" // how many seeds, or "FIRST+COUNT"
-	seedVariable  = "SUBSTRATE_SEED"  // a single one, which prints what it does
+	seedsVariable = "SUBSTRATE_SEEDS" // the number of seeds, or "FIRST+COUNT"
+	seedVariable  = "SUBSTRATE_SEED"  // one seed, whose steps are printed
 )
 
-// seeds returns which seeds to run: of RunRandom's caller, or as the variables say.
+// seeds returns the seeds to run, from the variables or else n.
 func seeds(n uint64) (first, count uint64, verbose bool) {
 	if one, err := strconv.ParseUint(os.Getenv(seedVariable), 10, 64); err == nil {
 		return one, 1, true
@@ -38,9 +38,10 @@ func seeds(n uint64) (first, count uint64, verbose bool) {
 	return first, count, false
 }
 
-// RunRandom runs n histories, or as many as SUBSTRATE_SEEDS says. Each makes a small tree, covers it, and does
-// some forty random things to it; the view must then say what the oracle sees. Every 32nd seed works in
-// the last of the strategy's directories. SUBSTRATE_SEED=N runs one seed and prints what it does.
+// RunRandom runs n histories, or as many as SUBSTRATE_SEEDS says. A history makes a small tree,
+// covers it, and does about forty random steps. The view must then report what the oracle sees.
+// Every 32nd seed runs in the last of the strategy's directories. SUBSTRATE_SEED=N runs one seed
+// and prints its steps.
 func RunRandom(t *testing.T, s Strategy, n uint64) {
 	t.Helper()
 	first, n, verbose := seeds(n)
@@ -60,7 +61,7 @@ func RunRandom(t *testing.T, s Strategy, n uint64) {
 	}
 }
 
-// runSeed runs one history, and says whether the view survived it.
+// runSeed runs one history, and reports whether the view survived it.
 func runSeed(t *testing.T, s Strategy, seed uint64, dir string, verbose bool) bool {
 	t.Helper()
 	work := newDir(t, dir, fmt.Sprintf("seed-%d", seed))
@@ -91,7 +92,7 @@ func runSeed(t *testing.T, s Strategy, seed uint64, dir string, verbose bool) bo
 	return true
 }
 
-// history does random things below a directory. What fails, fails: a command would go on as well.
+// history does random steps below a directory. Steps may fail: a command would go on as well.
 type history struct {
 	r    *rand.Rand
 	root string
@@ -102,7 +103,7 @@ type history struct {
 	without []string
 }
 
-// randomNames are few, so that things meet under the same name.
+// randomNames are few, so that steps often use the same name.
 var randomNames = []string{"a", "b", "c", "d", "e", "f", "new\nline", "-n", "😀", "bad\xff", ".wh.a", ".wh..wh..opq", strings.Repeat("n", 255)}
 
 func (h *history) name() string {
@@ -116,7 +117,7 @@ func (h *history) name() string {
 	return name
 }
 
-// any returns a path that exists: the root's are as likely as all below.
+// any returns an existing path. It prefers entries of the root.
 func (h *history) any() string {
 	path := h.root
 	for {
@@ -132,7 +133,7 @@ func (h *history) any() string {
 	}
 }
 
-// dir returns a directory that exists.
+// dir returns an existing directory.
 func (h *history) dir() string {
 	path := h.any()
 	if info, err := os.Lstat(path); err != nil || !info.IsDir() {
@@ -144,7 +145,7 @@ func (h *history) dir() string {
 	return path
 }
 
-// fresh returns a path that may or may not exist.
+// fresh returns a path that may not exist yet.
 func (h *history) fresh() string { return filepath.Join(h.dir(), h.name()) }
 
 // file returns the path of a regular file, or "".
@@ -166,10 +167,10 @@ func (h *history) bytes() []byte {
 	return b
 }
 
-// old is a time of few, so that some are equal; no clock shows it.
+// old returns one of a few old times, so that some are equal.
 func (h *history) old() time.Time { return time.Unix(1e9+int64(h.r.IntN(2)), int64(h.r.IntN(2))) }
 
-// populate makes what is there before.
+// populate makes the files before the change.
 func (h *history) populate() {
 	for range h.r.IntN(60) {
 		path := h.fresh()
@@ -182,7 +183,7 @@ func (h *history) populate() {
 			_ = unix.Mknod(path, []uint32{unix.S_IFIFO, unix.S_IFSOCK}[h.r.IntN(2)]|0o644, 0)
 		case 6:
 			if f := h.file(); f != "" && !slices.Contains(h.without, "link") {
-				// Half of the links are beside the file, where the diff finds them.
+				// Half of the links are in the same directory, where the diff finds them.
 				if h.r.IntN(2) == 0 {
 					path = filepath.Join(filepath.Dir(f), h.name())
 				}
@@ -208,13 +209,13 @@ func (h *history) setTime(path string, when time.Time) {
 	_ = unix.UtimesNanoAt(unix.AT_FDCWD, path, []unix.Timespec{ts, ts}, unix.AT_SYMLINK_NOFOLLOW)
 }
 
-// randomStep is something that a history may do; those that are more likely stand in the list more than once.
+// randomStep is a step of a history. Likely steps are in the list more than once.
 type randomStep struct {
 	name string // for Strategy.Without
 	do   func(*history) (what string, err error)
 }
 
-// randomSteps are in no order that matters, but a seed means something else when it changes.
+// randomSteps may have any order, but another order changes the meaning of a seed.
 var randomSteps = []randomStep{
 	{"create", (*history).create},
 	{"create", (*history).create},
@@ -256,7 +257,7 @@ var randomSteps = []randomStep{
 	{"chown", (*history).chown},
 }
 
-// step does one thing.
+// step does one random step.
 func (h *history) step() {
 	s := randomSteps[h.r.IntN(len(randomSteps))]
 	if slices.Contains(h.without, s.name) {
@@ -371,7 +372,7 @@ func (h *history) exchange() (string, error) {
 	return fmt.Sprintf("exchange %q %q", from, to), unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_EXCHANGE)
 }
 
-// exchangeDirs puts two directories in each other's place, so that what is there now and what was there before are both merged.
+// exchangeDirs exchanges two directories, so that the new and the old one are both merged.
 func (h *history) exchangeDirs() (string, error) {
 	from, to, between := h.dir(), h.dir(), filepath.Join(h.root, "between")
 	if from == h.root || to == h.root {
@@ -438,7 +439,7 @@ func (h *history) special() (string, error) {
 	return fmt.Sprintf("mknod %o %q", mode, path), unix.Mknod(path, mode|0o644, 0)
 }
 
-// remake deletes a directory and makes it anew, perhaps with something of what it had.
+// remake deletes a directory and makes it again, perhaps with some of its files.
 func (h *history) remake() (string, error) {
 	path := h.dir()
 	if path == h.root {
@@ -454,7 +455,7 @@ func (h *history) remake() (string, error) {
 	return fmt.Sprintf("remake %q", path), err
 }
 
-// swap makes something of another type of a path.
+// swap replaces a path by something of another type.
 func (h *history) swap() (string, error) {
 	path := h.any()
 	if path == h.root {
@@ -476,7 +477,7 @@ func (h *history) swap() (string, error) {
 	return fmt.Sprintf("swap %q", path), err
 }
 
-// replace writes beside a file and renames, as editors do.
+// replace writes a new file and renames it over the old one, as editors do.
 func (h *history) replace() (string, error) {
 	path := h.file()
 	if path == "" {

@@ -1,9 +1,10 @@
-// Package viewtest is the suite that every file view must pass: a table of cases, and
-// random histories judged by an oracle.
+// Package viewtest is the suite that every file view must pass: a table of cases, and random
+// histories compared with an oracle.
 //
-// A view covers a directory copy-on-write and says afterwards what was changed through it. The suite makes the
-// directory, changes it through the view, and compares the answer with what the case wants and
-// with a full walk before and after (package oracle). How a view is mounted is left to the caller.
+// A view covers a directory copy-on-write and reports afterwards what was changed through it. The
+// suite makes the directory, changes it through the view, and compares the report with what the
+// case expects and with a full walk before and after (package oracle). The caller says how a view
+// is mounted.
 package viewtest
 
 import (
@@ -27,13 +28,14 @@ import (
 
 // View is a directory seen through a strategy.
 type View interface {
-	Root() string                // where the covered directory is to be changed
+	Root() string                // where the suite changes the covered directory
 	Diff() (*fsdiff.Diff, error) // what was changed, with Root as its root; called once, at the end
-	Notes() []string             // what Diff had to say beside that
-	Close() error                // gives everything back
+	Notes() []string             // the notes of Diff
+	Close() error                // releases everything
 }
 
-// Reopener is a View that can be left and entered again, so that what it shows is what it kept and not what it remembers.
+// Reopener is a View that can be closed and opened again. Then it shows what it stored, not what it
+// has in memory.
 type Reopener interface {
 	View
 	Reopen() error
@@ -42,46 +44,48 @@ type Reopener interface {
 // Strategy makes views.
 type Strategy struct {
 	Open     func(lower, scratch string) (View, error) // covers lower; scratch is an empty directory on the wanted file system
-	Dirs     []string                                  // directories to work in, on different file systems
-	Hides    string                                    // names that begin so cannot be seen in a view; "" for none
-	Avoid    func(name string) bool                    // names that random histories leave out, because cases show what comes of them; nil for none
-	Without  []string                                  // steps that random histories leave out, by the names in randomSteps; the strategy says why
-	Reopen   bool                                      // views are Reopeners, and the oracle looks after they were opened again
-	MayBreak int                                       // of 100 random histories, how many the view itself need not survive, because what serves it crashes
-	User     bool                                      // the caller is an ordinary user: cases that need more are left out
-	// Deviations says, by the name of the case, what this strategy gives instead. The entries must be true: a case that
-	// passes as the others do fails.
+	Dirs     []string                                  // directories to work in, on several file systems
+	Hides    string                                    // prefix of names that a view hides; "" for none
+	Avoid    func(name string) bool                    // names that random histories leave out because cases cover them; nil for none
+	Without  []string                                  // steps that random histories leave out, by their names in randomSteps
+	Reopen   bool                                      // views are Reopeners, and are opened again before the oracle looks
+	MayBreak int                                       // how many of 100 random histories may fail because the server of the view crashes
+	User     bool                                      // the caller is an ordinary user; cases that need root are left out
+	// Deviations says by the name of a case how this strategy differs. If the case passes without
+	// it, the test fails.
 	Deviations map[string]Deviation
 
-	// Impossible says of which cases the directory cannot even be made in Dirs, and why. That must be true as well.
+	// Impossible says why the directory of a case cannot be made in Dirs. If it can be made, the
+	// test fails.
 	Impossible map[string]string
 
-	// Unseen says of which cases the oracle has not the rights to look at the outcome, and why. That must be true as well. The list is
-	// compared all the same.
+	// Unseen says why the oracle has no right to see the result of a case. If it can see it, the
+	// test fails. The list of changes is compared all the same.
 	Unseen map[string]string
 }
 
 // Deviation is a known difference of a strategy.
 type Deviation struct {
 	Want []string // as in Case
-	// Wrong says that the list is not what the oracle sees. Otherwise the command itself met something else in the view, and the
-	// list is right.
+	// Wrong is set if the list differs from what the oracle sees. Otherwise the command itself got
+	// another result in the view, and the list is right.
 	Wrong bool
-	// Fails is a part of the error that the command itself meets in the view; "" for none. What it had done by then is looked at all the same.
+	// Fails is a part of the error that the command gets in the view; "" for none. The changes up
+	// to then are compared all the same.
 	Fails string
-	// Dies says that the view itself ends on the case, and that its Diff fails.
+	// Dies is set if the view itself ends during the case, so that Diff fails.
 	Dies bool
 }
 
 // Case is one row of the table.
 type Case struct {
-	Name   string                  // begins with the requirement it proves
+	Name   string                  // begins with the id of the requirement
 	Root   bool                    // needs root
-	Before string                  // bash, in the directory, before it is covered
+	Before string                  // bash, in the directory before it is covered
 	Do     string                  // bash, in the view
 	Also   func(root string) error // after Do, in the view
 	First  func(root string) error // after Before, in the directory
-	Want   []string                // the lines of a report, without the two spaces
+	Want   []string                // the lines of a report, without their indentation
 }
 
 // Run runs all cases.
@@ -147,7 +151,7 @@ func runCase(t *testing.T, s Strategy, c Case, dir string) {
 	}
 }
 
-// runDying runs a case that a view does not survive.
+// runDying runs a case during which the view dies.
 func runDying(t *testing.T, s Strategy, c Case, lower, scratch string) {
 	t.Helper()
 	var v View
@@ -170,7 +174,7 @@ func runDying(t *testing.T, s Strategy, c Case, lower, scratch string) {
 	})
 }
 
-// linesOf returns the diff as a case writes it.
+// linesOf returns the diff in the form of Case.Want.
 func linesOf(d *fsdiff.Diff) []string {
 	lines := []string{}
 	for i := range d.Entries {
@@ -183,14 +187,15 @@ func linesOf(d *fsdiff.Diff) []string {
 	return sorted(lines)
 }
 
-// sorted orders lines by their paths.
+// sorted sorts lines by path.
 func sorted(lines []string) []string {
 	lines = append([]string{}, lines...)
 	slices.SortFunc(lines, func(a, b string) int { return strings.Compare(a[2:], b[2:]) })
 	return lines
 }
 
-// observe covers lower, changes it, and returns what the view and what the oracle saw. There is no diff of a view that broke and may.
+// observe covers lower, changes it, and returns what the view and the oracle saw. It returns no
+// diff if the view broke and that is allowed.
 func observe(t *testing.T, s Strategy, unseen bool, lower, scratch string, change func(root string)) (*fsdiff.Diff, []oracle.Change, []string) {
 	t.Helper()
 	var v View
@@ -232,7 +237,7 @@ func observe(t *testing.T, s Strategy, unseen bool, lower, scratch string, chang
 	return d, oracle.Compare(before, after), v.Notes()
 }
 
-// checkKept compares the covered directory with what the view showed at the start.
+// checkKept checks that the covered directory is what the view showed at the start.
 func checkKept(t *testing.T, s Strategy, before, lower oracle.Tree) {
 	t.Helper()
 	for _, c := range oracle.Compare(before, lower) {
@@ -255,7 +260,7 @@ func look(t *testing.T, root string) oracle.Tree {
 	return tree
 }
 
-// run runs the script and the function of one side of a case.
+// run runs a script and a function of the case.
 func (c *Case) run(dir, script string, f func(string) error) error {
 	if script != "" {
 		cmd := exec.Command("/bin/bash", "-e", "-c", script)
@@ -271,7 +276,7 @@ func (c *Case) run(dir, script string, f func(string) error) error {
 	return nil
 }
 
-// age sets all times to long ago, so that a change shows even if the clock is coarse.
+// age sets old times, so that a change is seen even if the clock is coarse.
 func age(t *testing.T, root string) {
 	t.Helper()
 	old := unix.NsecToTimespec(time.Date(2001, 2, 3, 4, 5, 6, 123456789, time.UTC).UnixNano())
@@ -286,7 +291,7 @@ func age(t *testing.T, root string) {
 	}
 }
 
-// makeDir makes a fresh directory.
+// makeDir makes a new directory and removes it after the test.
 func makeDir(t *testing.T, parent, name string) string {
 	t.Helper()
 	dir := newDir(t, parent, name)
@@ -294,7 +299,7 @@ func makeDir(t *testing.T, parent, name string) string {
 	return dir
 }
 
-// newDir is makeDir for a caller that removes the directory itself.
+// newDir is makeDir for callers that remove the directory themselves.
 func newDir(t *testing.T, parent, name string) string {
 	t.Helper()
 	dir, err := os.MkdirTemp(parent, name+"-")

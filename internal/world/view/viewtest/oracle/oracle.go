@@ -1,8 +1,7 @@
-// Package oracle finds out what changed in a tree by looking at all of it, before and
-// after.
+// Package oracle finds out what changed in a tree by reading all of it, before and after.
 //
-// It is slow and simple on purpose, and shares no code with package fsdiff and the packages of a diff, whose
-// answers it judges. It knows nothing of overlays: it only sees what a command would see.
+// It is slow and simple on purpose. It shares no code with the packages that it checks: fsdiff,
+// tree, upper and snapshot. It knows nothing of overlays and sees only what a command would see.
 package oracle
 
 import (
@@ -33,10 +32,10 @@ type File struct {
 	Rdev    uint64
 	Content [sha256.Size]byte
 	Xattrs  string
-	Links   uint64 // names of the file; no part of its state
+	Links   uint64 // number of names; not part of the state
 }
 
-// Tree is all paths below a directory, by their name relative to it; "." is the directory.
+// Tree is all paths below a directory, relative to it. "." is the directory itself.
 type Tree map[string]File
 
 // Look reads a whole tree.
@@ -52,7 +51,7 @@ func Look(root string) (Tree, error) {
 		}
 		f, err := look(path)
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil // listed, but cannot be reached: a command cannot see it either
+			return nil // listed but not reachable: a command cannot see it either
 		}
 		t[rel] = f
 		return err
@@ -94,7 +93,7 @@ func look(path string) (File, error) {
 	return f, err
 }
 
-// attributes lists extended attributes.
+// attributes returns the extended attributes.
 func attributes(path string) (string, error) {
 	list := make([]byte, 8192)
 	n, err := unix.Llistxattr(path, list)
@@ -128,7 +127,8 @@ type Change struct {
 	After  *File  // nil for a delete
 }
 
-// Compare lists what differs between two trees, sorted by path. The time of a directory does not count.
+// Compare returns the differences between two trees, sorted by path. The time of a directory does
+// not count.
 func Compare(before, after Tree) []Change {
 	paths := maps.Clone(before)
 	maps.Copy(paths, after)
