@@ -52,7 +52,6 @@ var wideComments = map[string]bool{
 	".":                      true,
 	"cmd/substrate":          true,
 	"internal/config":        true,
-	"internal/doctor":        true,
 	"internal/prestart":      true,
 	"internal/procstate":     true,
 	"internal/record":        true,

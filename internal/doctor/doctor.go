@@ -1,11 +1,10 @@
-// Package doctor tells what this host can do for worlds, by trying, and what would
-// help where it cannot.
+// Package doctor reports what this host supports for worlds, by trying, and how to fix what it does
+// not support.
 //
-// A [Report] is a set of facts and a table of rows. Each row is an answer with its
-// remedy; all checks run at the same time, and none is waited for longer than it
-// may take, because a dead mount can hold whoever looks at it. Which strategy a replay
-// would get is asked of package world, from the very checks that choose it. The report
-// is printed by the caller.
+// A [Report] holds facts and a table of rows; a row is the answer to one check, with its remedy.
+// All checks run at the same time. Each has a time limit, because a process that looks at a dead
+// mount can hang. The packages below world know how things are checked, and package world chooses
+// the strategy. The caller prints the report.
 package doctor
 
 import (
@@ -43,7 +42,7 @@ type Row struct {
 	Fix    string `json:"fix,omitempty"` // one hint; "" if nothing is wrong or nothing helps
 }
 
-// Host says for whom and where the checks are made.
+// Host is the user for whom, and the directories where, the checks are made.
 type Host struct {
 	Dirs world.Dirs
 	Root bool   // the caller has a root's capabilities
@@ -94,7 +93,7 @@ type Rejected struct {
 	Remedy   string `json:"remedy"`
 }
 
-// Fuse is what the strategy fuse needs.
+// Fuse describes what the strategy fuse needs.
 type Fuse struct {
 	Device  string `json:"device"`  // ok, missing, or what is wrong with /dev/fuse
 	Program string `json:"program"` // path of fuse-overlayfs; "" without it
@@ -102,41 +101,41 @@ type Fuse struct {
 	MountOK bool   `json:"mount_ok"`
 }
 
-// Cgroup is what there is of cgroup v2.
+// Cgroup describes cgroup v2.
 type Cgroup struct {
 	Mount   string   `json:"mount"`   // "" if it is not mounted
 	Parent  string   `json:"parent"`  // where the groups of worlds lie; "" if none can be made
 	Missing []string `json:"missing"` // controllers that worlds would do without
 }
 
-// Nft is what there is of nf_tables. The program is of use to people alone.
+// Nft describes nf_tables. Worlds do not use the program.
 type Nft struct {
 	Present bool   `json:"present"` // the program nft
 	Version string `json:"version"`
 	Kernel  bool   `json:"kernel"` // rules were installed in a world
 }
 
-// finding is what one check found out.
+// finding is the result of one check.
 type finding struct {
 	rows []Row
 	set  func(*Report) // fills in the facts; may be nil
 }
 
-// check is one question, or several that must be asked one after the other.
+// check asks one question, or several in a fixed order.
 type check struct {
 	name  string
 	limit time.Duration
 	ask   func(Host) finding
 }
 
-// quick bounds a look at files and directories, slow what starts programs or makes worlds. On a machine that is well, all of it takes a
-// small part of a second; the bounds leave room for one that is overloaded or emulated.
+// quick limits checks of files and directories, slow those that start programs or make worlds. A
+// healthy machine needs a small part of a second for all; an overloaded or emulated one needs more.
 const (
 	quick = 3 * time.Second
 	slow  = 30 * time.Second
 )
 
-// checks are all of them, in the order of the table.
+// checks are all checks, in the order of the table.
 var checks = []check{
 	{"kernel", quick, askKernel},
 	{"capabilities", quick, askCapabilities},
@@ -151,7 +150,7 @@ var checks = []check{
 	{"directories", quick, askPlaces},
 }
 
-// newReport is a report before any check has answered.
+// newReport returns a report that no check has filled in yet.
 func newReport(h Host) *Report {
 	return &Report{
 		Version: SchemaVersion, Rejected: []Rejected{}, DmesgRestrict: -1, NfLogAllNetns: -1,
@@ -171,8 +170,8 @@ func Run(h Host) *Report {
 	return r
 }
 
-// runAll makes the checks at the same time and returns what they found, in their order. As soon as one has given no
-// answer, the others get only as long as a quick one: what is dead for one is so for those that make worlds.
+// runAll makes the checks at the same time and returns their results in order. Once a check has
+// given no answer, the others get only the time of a quick one, because they probably hang as well.
 func runAll(h Host, checks []check) []finding {
 	answers := make([]<-chan finding, len(checks))
 	for i, c := range checks {
@@ -195,14 +194,14 @@ func runAll(h Host, checks []check) []finding {
 	return found
 }
 
-// begin starts a check. One that never ends is left behind and ends with the process.
+// begin starts a check. If it hangs it ends with the process.
 func begin(h Host, c check) <-chan finding {
 	answer := make(chan finding, 1)
 	go func() { answer <- c.ask(h) }()
 	return answer
 }
 
-// wait takes the answer of a check, or says that there is none.
+// wait returns the answer of a check, and reports whether there is one in time.
 func wait(c check, answer <-chan finding) (f finding, answered bool) {
 	timer := time.NewTimer(c.limit)
 	defer timer.Stop()
@@ -216,7 +215,7 @@ func wait(c check, answer <-chan finding) (f finding, answered bool) {
 	}
 }
 
-// Text lays the report out as a table for people: each row begins with its status and has its fix behind it.
+// Text is the report as a table: each row begins with its status and ends with its fix.
 func (r *Report) Text() string {
 	width := 0
 	for _, row := range r.Checks {
@@ -233,7 +232,7 @@ func (r *Report) Text() string {
 	return b.String()
 }
 
-// oneLine keeps what the host says from breaking the table.
+// oneLine replaces control characters, which would break the table.
 func oneLine(s string) string {
 	return strings.Map(func(c rune) rune {
 		if c < ' ' || c == 0x7f {

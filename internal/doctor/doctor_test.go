@@ -16,7 +16,7 @@ import (
 	"substrate/internal/world"
 )
 
-// here is the caller's own host, with all that worlds keep in a directory of the test's.
+// here is this host, with the state of worlds in a directory of the test.
 func here(t *testing.T) Host {
 	t.Helper()
 	dir := testenv.TempDir(t)
@@ -26,7 +26,7 @@ func here(t *testing.T) Host {
 	}
 }
 
-// row is the row of that name.
+// row returns the row with this name.
 func row(t *testing.T, r *Report, name string) Row {
 	t.Helper()
 	for _, row := range r.Checks {
@@ -38,7 +38,8 @@ func row(t *testing.T, r *Report, name string) Row {
 	return Row{}
 }
 
-// DOC1, DOC2: the report has the fields that scripts depend on, of the right types, and a table whose rows begin with their status.
+// DOC1, DOC2: the report has the fields that scripts depend on, with the right types, and a table
+// whose rows begin with their status.
 func TestReport(t *testing.T) {
 	testenv.Leaks(t)
 	r := Run(here(t))
@@ -76,7 +77,7 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// DOC1, WLD3: what the doctor says of a strategy is what a world gets.
+// DOC1, WLD3: a world gets the strategy that the doctor names.
 func TestStrategyIsTheOneOfWorlds(t *testing.T) {
 	h := here(t)
 	r := Run(h)
@@ -102,7 +103,7 @@ func TestStrategyIsTheOneOfWorlds(t *testing.T) {
 	}
 }
 
-// DOC3: a mount that never answers costs its row, not the report.
+// DOC3: a mount that never answers fails its row, not the report.
 func TestDeadMount(t *testing.T) {
 	testenv.InRoot(t, func(t *testing.T) {
 		fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
@@ -135,7 +136,8 @@ func TestDeadMount(t *testing.T) {
 	})
 }
 
-// DOC1: places are named with their file system, free space, and why the ones before them were not taken.
+// DOC1: each directory is named with its file system and free space, and with the reasons against
+// those before it.
 func TestPlaces(t *testing.T) {
 	dir := testenv.TempDir(t)
 	file := filepath.Join(dir, "file")
@@ -158,7 +160,7 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
-// DOC1: versions are found in what programs say.
+// DOC1: versions are found in the output of programs.
 func TestWordAfter(t *testing.T) {
 	for _, test := range []struct{ said, mark, want string }{
 		{"fuse-overlayfs: version 1.10\nFUSE library version 3.14.0\n", "fuse-overlayfs: version ", "1.10"},

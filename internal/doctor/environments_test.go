@@ -15,7 +15,7 @@ import (
 
 var update = flag.Bool("update", false, "write what the doctor says in each environment into docs/doctor.md")
 
-// page is where the reports of the environments stand.
+// page holds the reports of the environments.
 const page = "../../docs/doctor.md"
 
 // environments are those of docs/doctor.md.
@@ -30,14 +30,15 @@ var environments = []struct {
 	{"nothing", testenv.Host{User: true, WithoutUserns: true, WithoutMounts: true, WithoutFuse: true, WithoutLandlock: true}},
 }
 
-// decided are the rows that an environment decides, whatever the machine is. Of the others only the name is compared. Whether
-// a user may open /dev/fuse, where it is, depends on the machine.
+// decided are the rows that depend on the environment alone. Of the others only the name is
+// compared. Whether a user may open /dev/fuse depends on the machine.
 var decided = []string{"capabilities", "userns", "/dev/fuse", "fuse-overlayfs", "overlay", "fuse", "copy-diff", "strategy", "network", "nf_tables", "nflog"}
 
-// reportFile names the variable with the file in which the child leaves its report.
+// reportFile is the variable that names the file for the report of the child.
 const reportFile = "SUBSTRATE_TEST_DOCTOR_REPORT"
 
-// DOC1, WLD12: in each environment the doctor names cause and remedy, in the words of docs/doctor.md, and nothing is left behind.
+// DOC1, WLD12: in each environment the doctor names cause and remedy in the words of
+// docs/doctor.md, and leaves nothing behind.
 func TestEnvironments(t *testing.T) {
 	for _, env := range environments {
 		t.Run(env.name, func(t *testing.T) {
@@ -71,7 +72,7 @@ func TestEnvironments(t *testing.T) {
 	}
 }
 
-// openFile makes a file that every account can write.
+// openFile makes a file that every user can write.
 func openFile(t *testing.T) string {
 	t.Helper()
 	f, err := os.CreateTemp("/tmp", "substrate-doctor-report-")
@@ -86,7 +87,7 @@ func openFile(t *testing.T) string {
 	return f.Name()
 }
 
-// varying is what differs between machines within the rows that are compared.
+// varying is what differs between machines in the compared rows.
 var varying = []struct{ from, to string }{
 	{`(kernel +)Linux \S+`, "${1}Linux 6.18"},
 	{`/usr/\S*bin/fuse-overlayfs( [0-9]\S*)?`, "/usr/bin/fuse-overlayfs 1.10"}, // a slow machine may not tell the version in time
@@ -95,7 +96,7 @@ var varying = []struct{ from, to string }{
 	{`substrate-probe-[0-9]+`, "substrate-probe-1"},
 }
 
-// normal makes a report the same on every machine, as far as can be.
+// normal removes what differs between machines from a report.
 func normal(text string, dirs world.Dirs) string {
 	text = strings.ReplaceAll(text, dirs.Run[0], "/run/substrate")
 	text = strings.ReplaceAll(text, dirs.Overlay[0], "/var/lib/substrate/overlay")
@@ -105,7 +106,7 @@ func normal(text string, dirs world.Dirs) string {
 	return text
 }
 
-// compare holds the report against the block of that name in the page, or writes it there.
+// compare compares the report with the block of that name in the page, or writes it there.
 func compare(t *testing.T, name, file string, rows []string) {
 	t.Helper()
 	got, err := os.ReadFile(file)
@@ -133,7 +134,7 @@ func compare(t *testing.T, name, file string, rows []string) {
 	}
 }
 
-// comparable keeps of a table what an environment decides.
+// comparable keeps what depends on the environment alone.
 func comparable(table string, rows []string) string {
 	var lines []string
 	for line := range strings.Lines(table) {

@@ -13,7 +13,7 @@ import (
 	"substrate/internal/world/view"
 )
 
-// askUserns tries to make a user namespace. Root's worlds need none.
+// askUserns tries to make a user namespace. The worlds of root need none.
 func askUserns(h Host) finding {
 	c := probe.TryUserns()
 	row := Row{Name: "userns", Status: Pass, Detail: "user namespaces work"}
@@ -36,7 +36,7 @@ func askUserns(h Host) finding {
 	return finding{rows: []Row{row}, set: func(r *Report) { r.Userns = state }}
 }
 
-// askFuse looks at the device, and at the program that is the one optional helper (WLD12).
+// askFuse checks the device and the program, which is the only optional helper (WLD12).
 func askFuse(Host) finding {
 	f := Fuse{Device: fuseDevice()}
 	row := Row{"/dev/fuse", Pass, "can be opened", ""}
@@ -78,7 +78,7 @@ func fuseDeviceFix(what string) string {
 // programTime bounds a program that prints its version.
 const programTime = 10 * time.Second
 
-// version is what the program at path says of its version; "" if it cannot be asked.
+// version is the output of the program at path for --version; "" if it fails.
 func version(path string) string {
 	ctx, cancel := context.WithTimeout(context.Background(), programTime)
 	defer cancel()
@@ -91,7 +91,7 @@ func version(path string) string {
 	return string(out)
 }
 
-// wordAfter is the word that follows mark in what a program said; "" if mark is not there.
+// wordAfter is the word after mark in the output of a program; "" if mark is not there.
 func wordAfter(said, mark string) string {
 	_, rest, _ := strings.Cut(said, mark)
 	words := strings.Fields(rest)
@@ -101,7 +101,7 @@ func wordAfter(said, mark string) string {
 	return strings.TrimPrefix(words[0], "v")
 }
 
-// askNft looks for the program nft, which people use to look at rules. Worlds do without.
+// askNft looks for the program nft, with which people look at rules. Worlds do not need it.
 func askNft(Host) finding {
 	n := Nft{}
 	row := Row{"nft program", Pass, "not installed; worlds do not need it, you need it to look at their rules: " + install("nftables"), ""}
@@ -115,7 +115,8 @@ func askNft(Host) finding {
 	return finding{rows: []Row{row}, set: func(r *Report) { r.Nft.Present, r.Nft.Version = n.Present, n.Version }}
 }
 
-// askCgroup says where cgroup v2 is and whether groups can be made there. What a group has is seen in a world.
+// askCgroup finds cgroup v2, and whether groups can be made there. Their controllers are seen in a
+// world, by [askStrategies].
 func askCgroup(h Host) finding {
 	mount, err := cgroup.Mount()
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"substrate/internal/world/state"
 )
 
-// askPlaces says where worlds keep what they have on the host, and why there (WLD7).
+// askPlaces finds the directories where worlds keep their state and files, and why there (WLD7).
 func askPlaces(h Host) finding {
 	run, runDir := placeRow("state of worlds", state.RunPlaces(h.Dirs))
 	upper, upperDir := placeRow("uppers", state.UpperPlaces(h.Dirs, h.Root))
@@ -28,10 +28,11 @@ func askPlaces(h Host) finding {
 	}}
 }
 
-// tight is the free space below which a directory is worth a warning.
+// tight is the free space, in bytes, below which there is a warning.
 const tight = 256 << 20
 
-// placeRow is the first place that can be used, and why those before it cannot. The last of places is that, if any is.
+// placeRow describes the place that is used, and why those before it cannot be. Only the last of
+// places can be used, if any.
 func placeRow(name string, places []state.Place) (Row, string) {
 	row := Row{Name: name, Status: Warn}
 	dir, reasons := "", ""
@@ -59,7 +60,7 @@ func placeRow(name string, places []state.Place) (Row, string) {
 	return row, dir
 }
 
-// fileSystems are the names of those that roots are usually on.
+// fileSystems are the names of usual file systems.
 //
 // Source: statfs(2).
 var fileSystems = map[int64]string{
@@ -68,7 +69,7 @@ var fileSystems = map[int64]string{
 	0x2fc12fc1: "zfs", 0xca451a4e: "bcachefs",
 }
 
-// space is the file system of a directory and how many bytes the caller may still write.
+// space returns the file system of a directory and how many bytes the caller can still write.
 func space(dir string) (name string, free int64, err error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
@@ -81,7 +82,7 @@ func space(dir string) (name string, free int64, err error) {
 	return name, int64(st.Bavail) * st.Bsize, nil
 }
 
-// size writes a number of bytes for people.
+// size is a number of bytes with a unit.
 func size(n int64) string {
 	const kib = 1 << 10
 	for _, unit := range []string{"KiB", "MiB", "GiB"} {

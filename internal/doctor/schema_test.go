@@ -8,7 +8,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// refusal is what the schema has against a JSON text; nil for nothing.
+// refusal is the error of the schema for a JSON text; nil if it fits.
 func refusal(t *testing.T, text []byte) error {
 	t.Helper()
 	c := jsonschema.NewCompiler()
@@ -30,7 +30,7 @@ func refusal(t *testing.T, text []byte) error {
 	return s.Validate(report)
 }
 
-// fits holds the JSON of a report against the schema.
+// fits checks the JSON of a report with the schema.
 func fits(t *testing.T, r *Report) {
 	t.Helper()
 	text, err := json.Marshal(r)
@@ -42,7 +42,7 @@ func fits(t *testing.T, r *Report) {
 	}
 }
 
-// DOC2: a report in which no check gave an answer fits the schema too, and the schema can say no.
+// DOC2: a report without any answer fits the schema, and the schema refuses wrong reports.
 func TestSchema(t *testing.T) {
 	r := newReport(Host{})
 	for _, c := range checks {

@@ -7,7 +7,7 @@ import (
 	"substrate/internal/world/landlock"
 )
 
-// askSecurity looks at the security modules.
+// askSecurity checks the security modules.
 func askSecurity(Host) finding {
 	selinux, apparmor := selinuxState(), appArmorState()
 	abi, landlockErr := landlock.Version()
@@ -33,7 +33,8 @@ func askSecurity(Host) finding {
 	}}
 }
 
-// selinuxState is enforcing, permissive, disabled or disabled-in-container, where the host has it and does not show it.
+// selinuxState is enforcing, permissive, disabled, or disabled-in-container if the host has SELinux
+// and hides it.
 //
 // Source: selinux(8); selinuxfs.
 func selinuxState() string {
@@ -64,8 +65,8 @@ func appArmorState() string {
 	return "disabled"
 }
 
-// appArmorProfile is the profile of this process; "" without AppArmor. Where another security module answers, its word is not
-// a profile.
+// appArmorProfile is the profile of this process; "" without AppArmor. attr/current may be that of
+// another security module.
 func appArmorProfile() string {
 	if profile := readLine("/proc/self/attr/apparmor/current"); profile != "" {
 		return profile

@@ -14,11 +14,11 @@ import (
 	"substrate/internal/world/cgroup"
 )
 
-// direct is the strategy that is no isolation.
+// direct is the strategy without isolation.
 const direct = "direct"
 
-// askStrategies asks package world for each strategy, which makes worlds to find out, and looks at what else a world
-// with the best of them has.
+// askStrategies tries each strategy with package world, which makes worlds to find out. It then
+// looks at network and limits in a world with the best one.
 func askStrategies(h Host) finding {
 	answers := world.Ask(world.Host{Dirs: h.Dirs, Root: h.Root})
 	choice := world.Choose(answers)
@@ -46,7 +46,7 @@ func askStrategies(h Host) finding {
 	}}
 }
 
-// strategyRow says whether a strategy can be had.
+// strategyRow reports whether a strategy works.
 func strategyRow(a *world.Answer) Row {
 	if a.OK() {
 		return Row{a.Strategy, Pass, "works: wrote a file in a world and found it among the changes", ""}
@@ -59,7 +59,7 @@ func strategyRow(a *world.Answer) Row {
 	return Row{a.Strategy, status, x.Reason, x.Remedy}
 }
 
-// choiceRow says what a replay would get, and why nothing better.
+// choiceRow is the strategy that a replay would get, and why none of the better ones.
 func choiceRow(c world.Choice) Row {
 	row := Row{"strategy", Pass, "worlds use " + c.Strategy, ""}
 	var missing []string
@@ -85,7 +85,7 @@ func choiceRow(c world.Choice) Row {
 	return row
 }
 
-// trial is what was seen in a world with the strategy that a replay would get.
+// trial is a world with the strategy that a replay would get, and what was seen in it.
 type trial struct {
 	strategy    string
 	err         error // why there was no world
@@ -95,18 +95,18 @@ type trial struct {
 	groupRemedy string   // if it has none
 }
 
-// callOut tries to reach an address that nobody has, if it finds itself in the network of a world.
+// callOut sends to an address that nobody has, but only from within the network of a world.
 //
 // Source: RFC 5737 for the address.
 const callOut = `[[ $(</proc/net/fib_trie) == *10.250.0.1* ]] || exit 9; exec 3<>/dev/udp/192.0.2.1/9; echo >&3; exit 0`
 
 const unreachable = "192.0.2.1:9/udp"
 
-// trialTime bounds the command of the trial.
+// trialTime limits the command of the trial.
 const trialTime = 10 * time.Second
 
-// newTrial makes a world, lets a command in it call out, and removes it. There is none for direct: the call would leave the
-// machine.
+// newTrial makes a world, runs callOut in it, and removes it. It makes none for direct, where the
+// packet would leave the machine.
 func newTrial(h Host, strategy string) *trial {
 	t := &trial{strategy: strategy, steps: map[string]world.Step{}}
 	if strategy == direct {
@@ -151,10 +151,10 @@ func (t *trial) run(h Host) (err error) {
 	return nil
 }
 
-// ok says whether a step of the trial went well.
+// ok reports whether a step of the trial succeeded.
 func (t *trial) ok(step string) bool { return t.err == nil && t.steps[step].OK }
 
-// rows tells what the trial showed.
+// rows are the results of the trial.
 func (t *trial) rows() []Row {
 	if t.err != nil {
 		return []Row{{"network", Warn, "not tried: " + t.err.Error(), ""}, {"limits", Warn, "not tried: " + t.err.Error(), ""}}
@@ -182,7 +182,7 @@ func (t *trial) network() Row {
 	return Row{"network", Warn, "a world shares the network of the host" + t.because("netns"), "allow user namespaces, or run as root with CAP_NET_ADMIN"}
 }
 
-// limits says whether a world is measured and can be limited.
+// limits reports whether worlds are measured and can be limited.
 func (t *trial) limits() Row {
 	switch {
 	case !t.ok("cgroup"):
@@ -196,7 +196,7 @@ func (t *trial) limits() Row {
 	return Row{"limits", Pass, "the cgroup of a world has the controllers pids, cpu and memory", ""}
 }
 
-// because is the reason that a step gave, as the end of a sentence.
+// because is the reason why a step failed, as the end of a sentence.
 func (t *trial) because(step string) string {
 	if s, ok := t.steps[step]; ok && !s.OK {
 		return ": " + s.Detail
@@ -204,7 +204,7 @@ func (t *trial) because(step string) string {
 	return ""
 }
 
-// remedyOf is the hint that comes with an error; "" without one.
+// remedyOf is the remedy of an error; "" if it has none.
 func remedyOf(err error) string {
 	var known *probe.Error
 	if errors.As(err, &known) {

@@ -30,7 +30,7 @@ func readNumber(path string) int {
 	return n
 }
 
-// exists says whether there is something at path.
+// exists reports whether path exists.
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
@@ -64,7 +64,7 @@ func askKernel(Host) finding {
 	}
 }
 
-// osRelease reads what the distribution says of itself.
+// osRelease reads the description of the distribution.
 //
 // Source: os-release(5).
 func osRelease() map[string]string {
@@ -84,7 +84,7 @@ func osRelease() map[string]string {
 	return values
 }
 
-// containerKind names the container that this process is in, as far as it can be known.
+// containerKind is the kind of container that this process is in; "" if none is known.
 //
 // Source: systemd-detect-virt(1); podman and docker leave the files.
 func containerKind() string {
@@ -157,7 +157,7 @@ func effective() []string {
 	return names
 }
 
-// askCapabilities says whether the caller is what a world calls root.
+// askCapabilities reports whether package world takes the caller for root.
 func askCapabilities(h Host) finding {
 	names := effective()
 	row := Row{Name: "capabilities", Status: Pass}
@@ -177,7 +177,8 @@ func askCapabilities(h Host) finding {
 	return finding{rows: []Row{row}, set: func(r *Report) { r.Capabilities = names }}
 }
 
-// askKernelLog says whether LOG lines of a world can be read (NET3). Attempts are reported without them.
+// askKernelLog reports whether the LOG lines of a world can be read (NET3). Reports do not need
+// them.
 func askKernelLog(Host) finding {
 	restrict := readNumber("/proc/sys/kernel/dmesg_restrict")
 	all := readNumber("/proc/sys/net/netfilter/nf_log_all_netns")
@@ -197,7 +198,7 @@ func askKernelLog(Host) finding {
 	return finding{rows: rows, set: func(r *Report) { r.DmesgRestrict, r.NfLogAllNetns = restrict, all }}
 }
 
-// askIPv6 says whether worlds have IPv6.
+// askIPv6 reports whether worlds have IPv6.
 func askIPv6(Host) finding {
 	on := netns.V6Enabled()
 	row := Row{"ipv6", Pass, "enabled", ""}

@@ -8,7 +8,7 @@ import (
 	"substrate/internal/testenv"
 )
 
-// DOC1: with AppArmor on and off the doctor says which, and worlds can be had.
+// DOC1: the doctor reports whether AppArmor is on; worlds work with and without it.
 func TestAppArmor(t *testing.T) {
 	if !testenv.InVM() {
 		testenv.NeedVM(t, "it is started with apparmor=1 and apparmor=0")
@@ -24,7 +24,8 @@ func TestAppArmor(t *testing.T) {
 	}
 }
 
-// CGR1, DOC1: on a machine with cgroup v2 alone a world of root has all controllers, and its kernel log can be read.
+// CGR1, DOC1: on a machine with cgroup v2 alone, a world of root has all controllers, and the
+// kernel log can be read.
 func TestPlainMachine(t *testing.T) {
 	if !testenv.InVM() {
 		testenv.NeedVM(t, "a machine with cgroup v2 alone")
@@ -44,7 +45,8 @@ func TestPlainMachine(t *testing.T) {
 	}
 }
 
-// DOC1: where a setting keeps users from making user namespaces, the doctor names it, to users and to root.
+// DOC1: if a setting forbids users to make user namespaces, the doctor names it to users and to
+// root.
 func TestUsernsSettings(t *testing.T) {
 	testenv.NeedRoot(t)
 	if !testenv.InVM() {
