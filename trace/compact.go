@@ -15,48 +15,51 @@ import (
 	"time"
 )
 
-// ErrBusy is wrapped by the error of [Compact] if a file was removed or replaced while it was read. Nothing
-// is lost; it can be tried again.
+// ErrBusy is wrapped by the error of [Compact] if a file was removed or replaced meanwhile. Nothing
+// is lost, and the caller can try again.
 var ErrBusy = errors.New("was removed or replaced in the meantime")
 
-// ErrRotated is wrapped by the error of [Compact] for a name that rotation uses: the trace itself has to be named.
+// ErrRotated is wrapped by the error of [Compact] if the path is that of a rotated file. The caller
+// has to name the trace itself.
 var ErrRotated = errors.New("is a rotated file of a trace")
 
-// How long compaction tries to be alone: with a busy trace, and then, while writers of that wait, with a rotated file.
+// How long compaction waits for the exclusive lock: on the trace, and then, while writers wait, on
+// a rotated file.
 const (
 	aloneWait   = 30 * time.Second
 	rotatedWait = time.Second
 )
 
-// compactMark begins the last part of the name of a file that is being made.
+// compactMark begins the end of the name of a new file until it is complete.
 const compactMark = ".compact-"
 
 // CompactOptions says what [Compact] drops.
 type CompactOptions struct {
-	Before   time.Time             // lines that were written earlier are dropped; the zero time drops none
+	Before   time.Time             // drop lines written earlier; none for the zero time
 	DryRun   bool                  // only count
-	Progress func(done, all int64) // called now and then with the bytes that have been read; may be nil
+	Progress func(done, all int64) // called from time to time with the bytes read; may be nil
 }
 
-// Compacted is what became of one file.
+// Compacted is the result for one file.
 type Compacted struct {
 	File        string `json:"file"`
 	BytesBefore int64  `json:"bytes_before"`
 	BytesAfter  int64  `json:"bytes_after"`
-	LinesBefore int    `json:"lines_before"`  // blank ones among them
+	LinesBefore int    `json:"lines_before"`  // including blank ones
 	Started     int    `json:"dropped_start"` // start lines whose complete line is kept
 	Torn        int    `json:"dropped_torn"`
 	Old         int    `json:"dropped_old"`
 }
 
-// Dropped is the number of lines that were dropped.
+// Dropped returns the number of dropped lines.
 func (c Compacted) Dropped() int { return c.Started + c.Torn + c.Old }
 
-// Compact drops what is not needed from the trace at path and from its rotated files: start lines that have a complete
-// line, torn lines, and lines that are too old. All other bytes stay as they are. Each file is written anew beside the
-// old one and takes its name when it is finished; writers wait only for what was appended meanwhile to be
-// copied. If the error is not nil, files that are not in the result are as they were.
-// The error wraps ErrBusy, ErrLocked, ErrRotated, ErrNotRegular, [fs.ErrNotExist] or the cause that the system gave.
+// Compact drops lines that are not needed from the trace at path and from its rotated files: start
+// lines that have a complete line, torn lines, and lines that are too old. It changes no other
+// byte. It writes each file anew beside the old one and then renames it; writers wait only while it
+// copies what was appended meanwhile. After an error, files that are not in the result are
+// unchanged. The error wraps ErrBusy, ErrLocked, ErrRotated, ErrNotRegular, [fs.ErrNotExist] or the
+// cause from the system.
 func Compact(ctx context.Context, path string, opt CompactOptions) ([]Compacted, error) {
 	path = realPath(path)
 	if base, _, rotated := cutNumber(path); rotated {
@@ -76,7 +79,7 @@ func Compact(ctx context.Context, path string, opt CompactOptions) ([]Compacted,
 	return done, errors.Join(err, closeAll(sources))
 }
 
-// cutNumber takes the name of a rotated file apart.
+// cutNumber splits the name of a rotated file.
 func cutNumber(path string) (base string, n int, ok bool) {
 	ext := filepath.Ext(path)
 	n, err := strconv.Atoi(strings.TrimPrefix(ext, "."))
@@ -110,10 +113,10 @@ func (c *compaction) run(ctx context.Context, sources []source) (done []Compacte
 	return done, nil
 }
 
-// compactPlan is what is known of a file after it was read.
+// compactPlan is what to do with a file.
 type compactPlan struct {
 	src    source
-	size   int64 // bytes that were looked at: up to the end of the last whole line
+	size   int64 // bytes up to the end of the last whole line
 	result Compacted
 	drop   []piece // in the order of the file; those with an id only if the span has ended
 }
@@ -121,10 +124,11 @@ type compactPlan struct {
 // piece is a part of a file.
 type piece struct {
 	begin, end int64
-	start      string // id, if it is a start line
+	start      string // id of the span if it is a start line
 }
 
-// look reads a file and decides about each line, but for start lines, whose end may come in another file.
+// look reads a file and decides about each line except start lines, whose end may be in another
+// file.
 func (c *compaction) look(ctx context.Context, src source) (compactPlan, error) {
 	p := compactPlan{src: src, result: Compacted{File: src.Name(), BytesBefore: src.size}}
 	before := ""
@@ -164,7 +168,7 @@ func (c *compaction) look(ctx context.Context, src source) (compactPlan, error) 
 	}
 }
 
-// progress counts bytes, and tells whether to stop.
+// progress counts bytes read. The error is that of a cancelled ctx.
 func (c *compaction) progress(ctx context.Context, n int64) error {
 	const step = 1 << 20
 	before := c.read / step
@@ -178,10 +182,10 @@ func (c *compaction) progress(ctx context.Context, n int64) error {
 	return ctx.Err()
 }
 
-// lineFacts is what compaction has to know of a line.
+// lineFacts is what compaction needs to know about a line.
 type lineFacts struct {
 	id, ts      string
-	start, torn bool // torn: the beginning of an object; what never was one is kept
+	start, torn bool // torn: the beginning of an object. Lines that are no objects stay
 }
 
 func examineLine(text []byte) lineFacts {
@@ -201,7 +205,7 @@ func examineLine(text []byte) lineFacts {
 	return lineFacts{id: r.SpanID, ts: r.TS, start: r.EventType == EventStart}
 }
 
-// finish decides about the start lines, now that all files have been read.
+// finish decides about the start lines after all files have been read.
 func (p *compactPlan) finish(ended map[string]bool) Compacted {
 	p.drop = slices.DeleteFunc(p.drop, func(s piece) bool { return s.start != "" && !ended[s.start] })
 	p.result.BytesAfter = p.result.BytesBefore
@@ -214,7 +218,7 @@ func (p *compactPlan) finish(ended map[string]bool) Compacted {
 	return p.result
 }
 
-// rewrite writes the file anew and puts it in the place of the old one. It returns the new size.
+// rewrite writes the file anew and replaces the old one. It returns the new size.
 func (c *compaction) rewrite(ctx context.Context, p compactPlan) (size int64, err error) {
 	name := p.src.Name()
 	removeStale(name)
@@ -249,7 +253,8 @@ func (c *compaction) rewrite(ctx context.Context, p compactPlan) (size int64, er
 	return f.Seek(0, io.SeekCurrent)
 }
 
-// replace does the rest under the locks: that on the trace itself, which keeps names from changing, and that on this file.
+// replace copies the rest and renames f. It holds the lock on the trace, under which no name
+// changes, and the lock on this file.
 func (c *compaction) replace(ctx context.Context, p compactPlan, f *os.File) (renamed bool, err error) {
 	w := &Writer{path: c.path}
 	if _, err := w.acquire(true, aloneWait); err != nil {
@@ -281,11 +286,12 @@ func (c *compaction) replace(ctx context.Context, p compactPlan, f *os.File) (re
 	if err := os.Rename(f.Name(), name); err != nil {
 		return false, err
 	}
-	_ = os.Remove(name + indexSuffix) // it would not be used, and is made again if there is need
+	_ = os.Remove(name + indexSuffix) // it no longer fits; readers make another
 	return true, nil
 }
 
-// nameOf finds the name that a file of the trace at path has now; it may have been rotated since it was opened.
+// nameOf returns the current name of a file of the trace at path, which may have been rotated
+// since.
 func nameOf(id fileID, path string) (string, error) {
 	numbers, err := rotated(path)
 	if err != nil {
@@ -322,7 +328,8 @@ func copyPiece(ctx context.Context, f *os.File, src source, from, to int64) erro
 	return nil
 }
 
-// removeStale removes what compactions of this file left that were killed. One that is alive holds a lock.
+// removeStale removes files that killed compactions of this file left. A running compaction holds a
+// lock on its file.
 func removeStale(name string) {
 	left, err := filepath.Glob(globQuote(name) + compactMark + "*")
 	if err != nil {
@@ -331,14 +338,14 @@ func removeStale(name string) {
 	for _, path := range left {
 		if f, err := os.OpenFile(path, os.O_RDONLY|nonblock, 0); err == nil {
 			if tryLock(f) == nil {
-				_ = os.Remove(path) // if not, it stays for the next time
+				_ = os.Remove(path) // the next compaction tries again
 			}
 			_ = f.Close() // it was only read
 		}
 	}
 }
 
-// globQuote makes a name a pattern for itself.
+// globQuote returns the pattern that matches only name.
 func globQuote(name string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(name)
 }

@@ -14,8 +14,8 @@ import (
 // nonblock keeps a named pipe in the place of a trace from blocking a reader.
 const nonblock = syscall.O_NONBLOCK
 
-// file is an open trace. It is a bare descriptor: os.File would hand it to the
-// runtime's poller, which costs system calls and gives nothing for a regular file.
+// file is an open trace. It is a bare descriptor: an os.File would add it to the runtime's poller,
+// which costs system calls and is of no use for a regular file.
 type file struct {
 	fd   int
 	path string
@@ -24,10 +24,10 @@ type file struct {
 	lockless bool // its file system does not support locks
 }
 
-// fileID tells two files apart.
+// fileID identifies a file.
 type fileID struct{ dev, ino uint64 }
 
-// fileState is what a writer needs to know of a file.
+// fileState is what a writer needs to know about a file.
 type fileState struct {
 	id      fileID
 	size    int64 // bytes
@@ -35,8 +35,8 @@ type fileState struct {
 	linked  bool // has a name somewhere
 }
 
-// openFile opens path for appending. O_NONBLOCK keeps a named pipe from blocking us
-// and O_NOCTTY a terminal from becoming ours; neither means anything for a regular file.
+// openFile opens path for appending. O_NONBLOCK keeps a named pipe from blocking us and O_NOCTTY a
+// terminal from becoming ours; neither has a meaning for a regular file.
 func openFile(path string, create bool) (*file, error) {
 	flags := syscall.O_RDWR | syscall.O_APPEND | syscall.O_CLOEXEC | syscall.O_NONBLOCK | syscall.O_NOCTTY
 	if create {
@@ -55,9 +55,9 @@ func openFile(path string, create bool) (*file, error) {
 	return f, nil
 }
 
-// lock takes the lock and gives up with ErrLocked after wait. It polls, since flock has no time limit
-// of its own. Where the file system has no locks it goes on without one: then appending is
-// still safe and only rotation is not.
+// lock takes the lock, or fails with ErrLocked after wait. It polls, since flock has no timeout. If
+// the file system has no locks it succeeds without one: appending is still safe, only rotation is
+// not.
 func (f *file) lock(exclusive bool, wait time.Duration) error {
 	how := syscall.LOCK_SH | syscall.LOCK_NB
 	if exclusive {
@@ -128,7 +128,7 @@ func (f *file) byteAt(off int64) (byte, error) {
 	return b[0], nil
 }
 
-// write makes one write(2), and repeats it only if a signal came before the first byte.
+// write calls write(2) once, and repeats it only if a signal came before the first byte.
 func (f *file) write(b []byte) (int, error) {
 	n, err := retry(func() (int, error) { return syscall.Write(f.fd, b) })
 	if err != nil {
@@ -137,7 +137,7 @@ func (f *file) write(b []byte) (int, error) {
 	return n, nil
 }
 
-// position is where the last write ended: in append mode that is behind what it wrote.
+// position returns where the last write ended.
 func (f *file) position() (int64, error) { return syscall.Seek(f.fd, 0, io.SeekCurrent) }
 
 func (f *file) sync() error {
@@ -158,8 +158,8 @@ func (f *file) error(op string, err error) error {
 	return &fs.PathError{Op: op, Path: f.path, Err: err}
 }
 
-// openIndex opens the index of src. It counts only if it is a file that belongs to the owner of the trace and that
-// nobody else can write; one is made only by that owner.
+// openIndex opens the index of src, which must be a file of the owner of the trace that nobody else
+// can write. Only that owner makes one.
 func openIndex(src source, flags int) (*os.File, error) {
 	var trace, index syscall.Stat_t
 	if err := syscall.Fstat(int(src.Fd()), &trace); err != nil {
@@ -182,18 +182,18 @@ func openIndex(src source, flags int) (*os.File, error) {
 	return f, nil
 }
 
-// tryLock takes the exclusive lock on f, or gives up at once.
+// tryLock takes the exclusive lock on f, or fails at once.
 func tryLock(f *os.File) error {
 	_, err := retry(func() (int, error) { return 0, syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) })
 	return err
 }
 
-// lockFor takes the exclusive lock on f, or gives up after a while.
+// lockFor takes the exclusive lock on f, or fails after wait.
 func lockFor(f *os.File, wait time.Duration) error {
 	return (&file{fd: int(f.Fd()), path: f.Name()}).lock(true, wait)
 }
 
-// fileStateOf looks at an open file.
+// fileStateOf returns the state of an open file.
 func fileStateOf(f *os.File) (fileState, error) {
 	return (&file{fd: int(f.Fd()), path: f.Name()}).stat()
 }
@@ -208,7 +208,7 @@ func copyOwner(f, from *os.File) error {
 	return errors.Join(err, f.Chmod(fs.FileMode(old.Mode&0o777)))
 }
 
-// inodeOf tells a file from others on its file system.
+// inodeOf returns the inode number of a file.
 func inodeOf(f *os.File) (uint64, error) {
 	var st syscall.Stat_t
 	if err := syscall.Fstat(int(f.Fd()), &st); err != nil {

@@ -13,8 +13,8 @@ import (
 // nonblock has no meaning here.
 const nonblock = 0
 
-// file is an open trace on a system without flock(2). Lines are appended there as
-// everywhere; that a file was replaced is noticed only when it is opened again.
+// file is an open trace on a system without flock(2). There a writer notices that a file was
+// replaced only when it opens it again.
 type file struct {
 	*os.File
 	id fileID
@@ -22,10 +22,10 @@ type file struct {
 	lockless bool // always
 }
 
-// fileID cannot tell files apart here.
+// fileID is the same for all files here.
 type fileID struct{}
 
-// fileState is what a writer needs to know of a file.
+// fileState is what a writer needs to know about a file.
 type fileState struct {
 	id      fileID
 	size    int64 // bytes
@@ -45,7 +45,7 @@ func openFile(path string, create bool) (*file, error) {
 	return &file{File: f, lockless: true}, nil
 }
 
-// openIndex: there is no index here, because files cannot be told apart.
+// openIndex fails: without inode numbers there is no index.
 func openIndex(source, int) (*os.File, error) { return nil, errors.ErrUnsupported }
 
 func tryLock(*os.File) error { return errors.ErrUnsupported }

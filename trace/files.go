@@ -16,12 +16,12 @@ import (
 // source is one open file of a trace.
 type source struct {
 	*os.File
-	size int64 // bytes, when it was opened: what is appended later is not read
+	size int64 // bytes when it was opened; what is appended later is not read
 }
 
-// openAll opens the trace at path and its rotated files, newest first. They are
-// opened before any is read, so that a rotation in between hides no line. Only one
-// of them has to exist; if none does the error wraps [fs.ErrNotExist].
+// openAll opens the trace at path and its rotated files, newest first. It opens all before any is
+// read, so that a rotation hides no line. One of them has to exist; otherwise the error wraps
+// [fs.ErrNotExist].
 func openAll(path string) ([]source, error) {
 	path = realPath(path)
 	numbers, err := rotated(path)
@@ -32,7 +32,7 @@ func openAll(path string) ([]source, error) {
 	if _, err := o.add(path); err != nil {
 		return nil, errors.Join(err, closeAll(o.sources))
 	}
-	// A rotation in between moves files to higher numbers, so where a row of them ends is found out by trying.
+	// A rotation moves files to higher numbers meanwhile, so try where the numbers end.
 	tried := make(map[int]bool)
 	for _, n := range append([]int{1}, numbers...) {
 		for there := true; there && !tried[n]; n++ {
@@ -48,8 +48,8 @@ func openAll(path string) ([]source, error) {
 	return o.sources, nil
 }
 
-// Files lists the files of the trace at path that are there, the newest first. The error wraps [fs.ErrNotExist] if
-// there is none.
+// Files returns the existing files of the trace at path, newest first. The error wraps
+// [fs.ErrNotExist] if there are none.
 func Files(path string) ([]string, error) {
 	sources, err := openAll(path)
 	if err != nil {
@@ -62,8 +62,7 @@ func Files(path string) ([]string, error) {
 	return names, closeAll(sources)
 }
 
-// Beside lists what lies beside the trace at path and belongs to it: rotated files, and indexes. What cannot be
-// looked for is not there.
+// Beside returns the rotated files and indexes of the trace at path that it can find.
 func Beside(path string) []string {
 	path = realPath(path)
 	numbers, _ := rotated(path) // without the directory there is nothing
@@ -83,7 +82,7 @@ type opener struct {
 	missing error
 }
 
-// add opens one file more, and tells whether there is one of this name.
+// add opens a file and reports whether it exists.
 func (o *opener) add(name string) (there bool, err error) {
 	src, err := openSource(name)
 	switch {
@@ -99,7 +98,7 @@ func (o *opener) add(name string) (there bool, err error) {
 	return true, nil
 }
 
-// rotated gives the numbers of the rotated files beside path, smallest and so newest first.
+// rotated returns the numbers of the rotated files beside path, newest and so smallest first.
 func rotated(path string) ([]int, error) {
 	entries, err := os.ReadDir(filepath.Dir(path))
 	if err != nil {
@@ -119,7 +118,7 @@ func rotated(path string) ([]int, error) {
 	return numbers, nil
 }
 
-// openSource opens one file for reading. It never waits: a named pipe is an error.
+// openSource opens a file for reading. It never waits: a named pipe is an error.
 func openSource(name string) (source, error) {
 	f, err := os.OpenFile(name, os.O_RDONLY|nonblock, 0)
 	if err != nil {
@@ -149,10 +148,11 @@ func closeAll(sources []source) error {
 	return err
 }
 
-// The file of a writer that is in the middle of a line is looked at this often, a millisecond apart, before the line counts as torn.
+// growTries is how often a reader checks, a millisecond apart, whether a writer completes a last
+// line before the line counts as torn.
 const growTries = 20
 
-// grows reports whether something has been appended since the file was opened.
+// grows reports whether something was appended since the file was opened.
 func (s source) grows(tries int) bool {
 	for range cmp.Or(tries, growTries) {
 		fi, err := s.Stat()

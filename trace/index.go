@@ -13,14 +13,14 @@ import (
 	"sync"
 )
 
-// The index of a file lies beside it. It tells where the lines of a span are, so that a reader need not
-// go through a gigabyte for one of them.
+// The index of a file lies beside it and holds where the lines of spans are, so that a reader need
+// not read a gigabyte to find one.
 //
-// It is a convenience and never a source: readers make and extend it, writers do not know of it, and it
-// may be removed at any time. It counts only if it belongs to this very file, checksums and lengths fit and
-// every line that it leads to is the one that it names; else the file is read instead. A span that
-// it does not know, and the end of a span that it does not know, is looked for in the file as well.
-// It begins with a header, which names the file; segments follow, each for the lines after those of the one before:
+// Readers make and extend the index. Writers ignore it, and it may be removed at any time. A reader
+// uses it only if it belongs to this file, its checksums and lengths are right, and each line that
+// it leads to is the one that it names; otherwise it reads the file. It also reads the part of the
+// file that the index does not cover. The index begins with a header that identifies the file.
+// Segments follow, each for the lines after those of the segment before:
 //
 //	header:  magic, inode, number of first bytes, SHA-256 of those
 //	segment: offset of the first line, offset behind the last, number of lines, CRC-32C of these three and
@@ -39,10 +39,10 @@ const (
 	indexExtend = 1 << 20 // bytes without entries that are worth an extension
 )
 
-// errStale is why an index is not used further: a line is not what its entry says.
+// errStale is the error for an index that does not fit its file.
 var errStale = errors.New("index does not fit the trace")
 
-// castagnoli is made when it is needed: every start of a program that links this would pay for it.
+// castagnoli is made when needed, because making it at init would slow every start of the program.
 var castagnoli = sync.OnceValue(func() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) })
 
 // hit is one line that an index leads to.
@@ -51,15 +51,15 @@ type hit struct {
 	entry  entry
 }
 
-// lookup is what an index says to a question.
+// lookup is the result of searching an index.
 type lookup struct {
 	hits    []hit // in the order of the file
-	covered int64 // bytes of the trace that it knows; the rest has to be read
-	end     int64 // bytes of the index that are good
+	covered int64 // bytes of the trace that it covers
+	end     int64 // valid bytes of the index
 }
 
-// consult asks the index of a file, after bringing it up to date if that is worth while.
-// Without an index nothing is covered.
+// consult searches the index of a file, after it has extended it if that is worthwhile. Without an
+// index nothing is covered.
 func (r *Reader) consult(src source, m match) lookup {
 	if src.size < r.indexFrom() {
 		return lookup{}
@@ -74,7 +74,7 @@ func (r *Reader) consult(src source, m match) lookup {
 func (r *Reader) indexFrom() int64   { return cmp.Or(r.indexMin, indexFrom) }
 func (r *Reader) indexExtend() int64 { return min(r.indexFrom(), indexExtend) }
 
-// readIndex reads what is good of the index of src.
+// readIndex reads the valid part of the index of src.
 func readIndex(src source, m match) lookup {
 	f, err := openIndex(src, os.O_RDONLY)
 	if err != nil {
@@ -88,8 +88,8 @@ func readIndex(src source, m match) lookup {
 	return found
 }
 
-// scanIndex reads header and segments up to the first that is not good. The error is that of a header that is not
-// this file's, or of a last line that is not there.
+// scanIndex reads the header and the segments up to the first invalid one. The error is errStale if
+// the header is that of another file or the last line is not in the file.
 func scanIndex(f io.Reader, src source, m match) (found lookup, err error) {
 	var header [headerSize]byte
 	if _, err := io.ReadFull(f, header[:]); err != nil {
@@ -125,7 +125,7 @@ func scanIndex(f io.Reader, src source, m match) (found lookup, err error) {
 	return found, nil
 }
 
-// readSegment reads a segment that begins at the given offset of the trace. It reuses buf.
+// readSegment reads a segment that must begin at this offset of the trace. It reuses buf.
 func readSegment(f io.Reader, buf []byte, at int64) (segment []byte, lines int, err error) {
 	segment = grow(buf, segmentSize)
 	if _, err := io.ReadFull(f, segment); err != nil {
@@ -154,7 +154,7 @@ func segmentSum(segment []byte) uint32 {
 	return crc32.Update(crc32.Checksum(segment[:20], castagnoli()), castagnoli(), segment[segmentSize:])
 }
 
-// grow gives a slice of length n that begins with what buf holds.
+// grow returns a slice of length n that begins with the content of buf.
 func grow(buf []byte, n int) []byte {
 	if cap(buf) >= n {
 		return buf[:n]
@@ -162,7 +162,7 @@ func grow(buf []byte, n int) []byte {
 	return append(make([]byte, 0, n), buf...)[:n]
 }
 
-// read reads the line that an entry stands for, and checks that it is that line.
+// read reads the line of an entry and checks that it is that line.
 func (h hit) read(src source) (line, error) {
 	buf := make([]byte, h.entry.length()+1)
 	before := min(h.offset, 1) // the newline of the line before, if there is one
@@ -178,7 +178,7 @@ func (h hit) read(src source) (line, error) {
 	return line{text: body, offset: h.offset, whole: true}, nil
 }
 
-// header names the file that an index belongs to.
+// header returns the header of an index, which identifies its file.
 func header(src source) ([]byte, error) {
 	inode, err := inodeOf(src.File)
 	if err != nil {
@@ -209,8 +209,8 @@ func checkHeader(h []byte, src source) error {
 	return err
 }
 
-// extendIndex brings the index of src up to its size. It is made by one process at a time; another one
-// that comes meanwhile does without.
+// extendIndex extends the index of src to its size. Only one process does so at a time; for others
+// it fails.
 func extendIndex(src source) error {
 	f, err := openIndex(src, os.O_RDWR|os.O_CREATE)
 	if err != nil {
@@ -223,7 +223,7 @@ func extendIndex(src source) error {
 	return errors.Join(err, f.Close()) // this also unlocks it
 }
 
-// appendSegments keeps what is good of an index and appends what is missing.
+// appendSegments keeps the valid part of an index and appends the rest.
 func appendSegments(f *os.File, src source) error {
 	found, err := scanIndex(f, src, match{ids: []idPrefix{}})
 	if err != nil {

@@ -8,12 +8,12 @@ import (
 )
 
 const (
-	firstBlock = 32 << 10  // bytes that are read first from the end: the last span is often in them
-	blockSize  = 256 << 10 // bytes that are read at once
-	maxLine    = 1 << 30   // longest line that a reader takes into memory
+	firstBlock = 32 << 10  // bytes to read first from the end: they often hold the last span
+	blockSize  = 256 << 10 // bytes to read at once
+	maxLine    = 1 << 30   // longest line that a reader loads
 )
 
-// errLongLine ends the reading of a file that cannot be a trace.
+// errLongLine is the error for a file that cannot be a trace.
 var errLongLine = errors.New("line longer than 1 GiB")
 
 // line is one line of a file, without its newline. The text is valid until the next call.
@@ -27,7 +27,7 @@ type line struct {
 type forward struct {
 	src    source
 	offset int64  // in the file, of the first byte of rest
-	rest   []byte // read and not yet given out
+	rest   []byte // read and not yet returned
 	buf    []byte
 }
 
@@ -51,7 +51,7 @@ func (f *forward) next() (line, error) {
 	}
 }
 
-// last returns what stands after the last newline.
+// last returns what follows the last newline.
 func (f *forward) last() (line, error) {
 	if len(f.rest) == 0 {
 		return line{}, io.EOF
@@ -62,7 +62,7 @@ func (f *forward) last() (line, error) {
 	return l, nil
 }
 
-// fill reads one block more behind rest, in a larger buffer if rest fills half of it.
+// fill reads another block after rest, into a larger buffer if rest fills half of it.
 func (f *forward) fill() error {
 	if len(f.rest) > maxLine {
 		return fmt.Errorf("read %s at byte %d: %w", f.src.Name(), f.offset, errLongLine)
@@ -86,18 +86,18 @@ func (f *forward) fill() error {
 	return nil
 }
 
-// backward reads the lines of a file from the last to the first, so that the newest
-// spans of a large trace are found at once.
+// backward reads the lines of a file from the last to the first, so that a reader finds the newest
+// spans of a large trace at once.
 type backward struct {
 	src   source
 	low   int64  // where it ends: the offset of a line
 	start int64  // in the file, of the first byte of rest
-	rest  []byte // read and not yet given out
-	open  bool   // rest ends in the middle of a line: no newline follows it
+	rest  []byte // read and not yet returned
+	open  bool   // no newline follows rest
 	begun bool
 }
 
-// next returns the line before the one that was returned last, and io.EOF before the first.
+// next returns the line before the last one that it returned, and io.EOF before the first.
 func (b *backward) next() (line, error) {
 	if !b.begun {
 		if err := b.begin(); err != nil {
@@ -125,7 +125,7 @@ func (b *backward) next() (line, error) {
 	}
 }
 
-// begin starts at the end of the file, and drops the newline of its last line.
+// begin starts at the end of the file and drops the newline of the last line.
 func (b *backward) begin() error {
 	b.begun = true
 	b.start = b.src.size
@@ -143,14 +143,14 @@ func (b *backward) begin() error {
 	return nil
 }
 
-// cut gives out what begins at rest[from] and keeps what stands before rest[keep].
+// cut returns the line that begins at rest[from] and keeps what is before rest[keep].
 func (b *backward) cut(from, keep int) line {
 	l := line{text: b.rest[from:], offset: b.start + int64(from), whole: !b.open}
 	b.rest, b.open = b.rest[:keep:keep], false
 	return l
 }
 
-// fill reads the block before rest, larger the longer rest is, and returns its length.
+// fill reads the block before rest and returns its length. The block grows with rest.
 func (b *backward) fill() (int, error) {
 	if len(b.rest) > maxLine {
 		return 0, fmt.Errorf("read %s before byte %d: %w", b.src.Name(), b.start, errLongLine)

@@ -7,19 +7,19 @@ import (
 	"slices"
 )
 
-// ErrTorn is wrapped by the warning for a last line that a crash, a full disk or a
-// writer at this very moment left without its end.
+// ErrTorn is wrapped by the warning for a last line without its end: after a crash, on a full disk,
+// or while a writer writes it.
 var ErrTorn = errors.New("torn last line")
 
-// Warning is about a line that a reader skipped.
+// Warning describes a line that a reader skipped.
 type Warning struct {
 	File   string // the trace, or the rotated file
-	Line   int    // counted from 1; 0 if unknown, because the file was read from its end
+	Line   int    // counted from 1; 0 if unknown because the file was read from its end
 	Offset int64  // of the first byte of the line in the file
 	Err    error  // wraps ErrTorn or ErrForeign
 }
 
-// String gives the warning as one line of text.
+// String returns the warning as one line of text.
 func (w Warning) String() string {
 	if w.Line == 0 {
 		return fmt.Sprintf("%s: at byte %d: %v", w.File, w.Offset, w.Err)
@@ -27,15 +27,15 @@ func (w Warning) String() string {
 	return fmt.Sprintf("%s:%d: %v", w.File, w.Line, w.Err)
 }
 
-// Reader reads a trace and its rotated files. It takes no lock: writers go on meanwhile.
+// Reader reads a trace and its rotated files. It takes no lock, so writers need not wait.
 type Reader struct {
 	Path   string        // of the trace itself
 	Warn   func(Warning) // called for each line that is skipped; may be nil
-	Inside string        // id of the span that the caller runs in, if any; it is still running and never "last"
+	Inside string        // id of the span that the caller runs in, if any; that one is never "last"
 
-	indexMin int64       // bytes of a file that is worth an index; 0 for indexFrom
-	patience int         // how often to look at a file before its last line counts as torn; 0 for growTries
-	skipped  map[at]bool // lines that this look-up has skipped
+	indexMin int64       // size in bytes from which a file gets an index; 0 for indexFrom
+	patience int         // how often to check a file before its last line counts as torn; 0 for growTries
+	skipped  map[at]bool // lines that this search has skipped
 }
 
 // at is a place in a file.
@@ -49,9 +49,9 @@ func Scan(path string, fn func(*Record) error) error {
 	return (&Reader{Path: path}).Scan(fn)
 }
 
-// Scan calls fn for each line, oldest first, until fn returns an error, which it then
-// returns. Blank lines are skipped, and lines that cannot be understood with a warning.
-// The error wraps [fs.ErrNotExist] if there is no trace, and ErrNotRegular.
+// Scan calls fn for each line, oldest first, until fn returns an error, which Scan returns. It
+// skips blank lines, and lines that it cannot decode with a warning. The error wraps ErrNotRegular,
+// or [fs.ErrNotExist] if there is no trace.
 func (r *Reader) Scan(fn func(*Record) error) error {
 	sources, err := openAll(r.Path)
 	if err != nil {
@@ -83,13 +83,14 @@ func (r *Reader) scanFile(src source, fn func(*Record) error) error {
 	}
 }
 
-// search says how lines are looked for.
+// search is what to search for, and how.
 type search struct {
 	match
-	indexed bool // ask the indexes; the error may then wrap errStale
+	indexed bool // use the indexes; the error may then wrap errStale
 }
 
-// backwards calls fn for each line that fits s, and maybe for others, newest first, until it reports that it is done.
+// backwards calls fn for each line that matches s, and perhaps for others, newest first, until fn
+// reports that it is done.
 func (r *Reader) backwards(s search, fn func(src source, l line) (done bool)) error {
 	sources, err := openAll(r.Path)
 	if err != nil {
@@ -107,13 +108,14 @@ func (r *Reader) backwards(s search, fn func(src source, l line) (done bool)) er
 	return closeAll(sources)
 }
 
-// backwardsFile is backwards for one file: first what its index does not cover, then what that leads to.
+// backwardsFile is backwards for one file: first the part that its index does not cover, then the
+// lines that the index leads to.
 func (r *Reader) backwardsFile(src source, s search, fn func(src source, l line) (done bool)) (done bool, err error) {
 	var known lookup
 	if s.indexed {
 		known = r.consult(src, s.match)
 	}
-	src.size = max(src.size, known.covered) // another reader may have seen the file later
+	src.size = max(src.size, known.covered) // another reader may have opened the file later
 	lines := backward{src: src, low: known.covered}
 	for {
 		l, err := lines.next()
@@ -139,7 +141,7 @@ func (r *Reader) backwardsFile(src source, s search, fn func(src source, l line)
 	return false, nil
 }
 
-// decode returns nil for a line that holds no record, after a warning if it should have held one.
+// decode returns nil for a line without a record. It warns unless the line is blank.
 func (r *Reader) decode(src source, l line, number int) *Record {
 	if len(l.text) == 0 {
 		return nil
@@ -150,14 +152,14 @@ func (r *Reader) decode(src source, l line, number int) *Record {
 	}
 	place := at{src.Name(), l.offset}
 	if r.skipped[place] {
-		return nil // an earlier pass of the same look-up has dealt with it
+		return nil // an earlier pass of the same search has warned
 	}
 	if r.skipped != nil {
 		r.skipped[place] = true
 	}
 	if !l.whole {
 		if src.grows(r.patience) {
-			return nil // a writer was in the middle of it when the file was opened
+			return nil // a writer was writing it when the file was opened
 		}
 		err = ErrTorn
 	}

@@ -10,28 +10,28 @@ import (
 	"time"
 )
 
-// rotateWait is how long a writer tries to be alone with a file that is full. If it cannot, its line goes
-// to the full file, and the next writer tries again.
+// rotateWait is how long a writer waits for the exclusive lock on a full file. If it does not get
+// the lock, its line goes to the full file, and the next writer tries again.
 const rotateWait = 200 * time.Millisecond
 
-// errNoLocks is why a trace on some file systems is never rotated.
+// errNoLocks is why some traces are never rotated.
 var errNoLocks = errors.New("its file system does not support locks")
 
 // Rotation
 //
-// A file that has MaxBytes or more is full: the next writer renames it to NAME.1 and begins a new
-// one, before it writes its own line. So a file exceeds its limit by less than one line of each
-// writer, and whoever opened it a moment before finds it full.
+// A file of MaxBytes or more is full: the next writer renames it to NAME.1 and begins a new one
+// before it writes its line. So a file exceeds its limit by less than one line of each writer.
 //
-// Names change only under the exclusive lock on the file that is at the path itself: that of a
-// rotated file too. Writers hold the shared lock while they write, so a file is never moved in
-// the middle of a line, and look after they got it whether the file is still the right one.
+// Names change only under the exclusive lock on the file that is at the path of the trace. Writers
+// hold the shared lock while they write, so nobody moves a file in the middle of a line. When they
+// get the lock they check whether the file is still the right one.
 
 // full reports whether a file of that size has to be rotated before the next line.
 func (w *Writer) full(size int64) bool { return w.opt.MaxBytes > 0 && size >= w.opt.MaxBytes }
 
-// rotate is called with the shared lock on a full file. It returns with a lock on the file that the line
-// is to go to, and its size. That may be the full one: then the caller was told why.
+// rotate is called with the shared lock on a full file. It returns with a lock on the file for the
+// line, and its size. That may be the full file; rotate has then called Warn unless other writers
+// were writing.
 func (w *Writer) rotate(size int64) (int64, error) {
 	if w.file.lockless {
 		w.notice(errNoLocks)
@@ -61,7 +61,7 @@ func (w *Writer) rotate(size int64) (int64, error) {
 	return w.acquire(false, lockWait)
 }
 
-// notice tells the caller why a trace goes on growing.
+// notice calls Warn with the reason why a trace keeps growing.
 func (w *Writer) notice(err error) {
 	if w.opt.Warn != nil {
 		w.opt.Warn(fmt.Errorf("rotate the trace: %w", err))
@@ -74,9 +74,9 @@ func (w *Writer) observe(what string) {
 	}
 }
 
-// shift moves the file at path to path.1, path.1 to path.2 and so on up to the first number that
-// is free, and removes what has a number above keep. If it is interrupted a number is free, no line
-// is lost, and the next call begins there. The caller holds the exclusive lock.
+// shift moves the file at path to path.1, path.1 to path.2 and so on up to the first free number,
+// and removes files with numbers above keep. If it is interrupted a number is free, no line is
+// lost, and the next call begins there. The caller holds the exclusive lock.
 func shift(path string, keep int) error {
 	numbers, err := rotated(path)
 	if err != nil {
@@ -106,10 +106,10 @@ func shift(path string, keep int) error {
 	return renameFile(path, numbered(path, 1))
 }
 
-// numbered is the name of the nth rotated file.
+// numbered returns the name of the nth rotated file.
 func numbered(path string, n int) string { return path + "." + strconv.Itoa(n) }
 
-// renameFile renames a file of a trace and its index. An index that stays behind costs time, not more.
+// renameFile renames a file of a trace and its index. A wrong index does no harm.
 func renameFile(from, to string) error {
 	if err := os.Rename(from, to); err != nil {
 		return err
@@ -129,7 +129,8 @@ func removeFile(name string) error {
 	return nil
 }
 
-// realPath is path without symbolic links: rotated files lie beside the file and not beside a link to it.
+// realPath returns path without symbolic links: rotated files lie beside the file, not beside a
+// link.
 func realPath(path string) string {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		return real

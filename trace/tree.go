@@ -5,16 +5,17 @@ import (
 	"slices"
 )
 
-// Node is a span in its place in the tree of processes.
+// Node is a span and its place in the tree of processes.
 type Node struct {
 	Span   *Span
 	Depth  int  // 0 for a root
 	Orphan bool // a root whose parent is not among the spans
-	Cycle  bool // a root because its ancestors lead back to it, which no real command can do
+	Cycle  bool // a root that is its own ancestor, which no real command can be
 }
 
-// Tree puts spans in the order of a tree: a parent before its children, siblings as they began. What has no
-// parent here is a root. Of a cycle, the span that began first becomes a root.
+// Tree returns spans in the order of a tree: a parent before its children, siblings in the order in
+// which they began. A span without a parent among them is a root, and so is the first span of a
+// cycle.
 func Tree(spans []*Span) []Node {
 	t := newTree(spans)
 	for i := range t.spans {
@@ -22,7 +23,7 @@ func Tree(spans []*Span) []Node {
 			t.walk(i, Node{Orphan: t.spans[i].Last().ParentSpan != ""})
 		}
 	}
-	for i := range t.spans { // what no root leads to hangs on a cycle
+	for i := range t.spans { // those that no root leads to are below a cycle
 		if !t.placed[i] {
 			t.walk(t.cycleAbove(i), Node{Cycle: true})
 		}
@@ -30,7 +31,7 @@ func Tree(spans []*Span) []Node {
 	return t.nodes
 }
 
-// tree holds the spans in the order in which they began, and names them by their numbers in it.
+// tree holds the spans in the order in which they began, and refers to them by their index.
 type tree struct {
 	spans    []*Span
 	parents  []int // -1 for none
@@ -61,7 +62,8 @@ func newTree(spans []*Span) *tree {
 	return t
 }
 
-// walk places a root and all that is below it. It needs no recursion, because a hostile trace may be deep.
+// walk places a root and everything below it. It is not recursive, because a hostile trace may be
+// deep.
 func (t *tree) walk(root int, node Node) {
 	type step struct{ at, depth int }
 	stack := []step{{root, 0}}
@@ -81,7 +83,7 @@ func (t *tree) walk(root int, node Node) {
 	}
 }
 
-// cycleAbove finds the first span of the cycle that the ancestors of i lead into.
+// cycleAbove returns the first span of the cycle among the ancestors of i.
 func (t *tree) cycleAbove(i int) int {
 	seen := make(map[int]bool)
 	for !seen[i] {

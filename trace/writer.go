@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// ErrNotRegular is wrapped by the error for a trace that is a directory, a named pipe,
-// a device or a socket. A symbolic link to a file is fine.
+// ErrNotRegular is wrapped by the error for a trace that is a directory, a named pipe, a device or
+// a socket. A symbolic link to a file is allowed.
 var ErrNotRegular = errors.New("not a regular file")
 
-// ErrLocked is wrapped by the error for a trace that another process, which rotates
-// or compacts it, held locked for longer than a writer waits (five seconds).
+// ErrLocked is wrapped by the error for a trace that another process, which rotates or compacts it,
+// kept locked for longer than a writer waits (five seconds).
 var ErrLocked = errors.New("locked by another process")
 
 const (
@@ -26,25 +26,25 @@ const (
 	firstBufSize = 4096
 )
 
-// AppendOptions says how lines are written.
+// AppendOptions are the options for writing lines.
 type AppendOptions struct {
 	Fsync    bool  // SHIM_FSYNC=1: return only after the line is on the disk
 	MaxBytes int64 // a file of this size is rotated before the next line; 0 or less for never
 	Keep     int   // number of rotated files that are kept
 
-	Warn    func(error)       // told why a full file could not be rotated; the line is written all the same. May be nil
-	Observe func(what string) // told what happened to the file besides the line; may be nil
+	Warn    func(error)       // called if a full file cannot be rotated; the line is still written. May be nil
+	Observe func(what string) // called for what else happened to the file; may be nil
 }
 
-// Writer appends lines to one trace. It may be used by several goroutines, and any
-// number of processes may write to the same trace.
+// Writer appends lines to one trace. Several goroutines may use it, and any number of processes may
+// write to the same trace.
 type Writer struct {
 	path string
 	opt  AppendOptions
 
 	mu    sync.Mutex
 	file  *file  // nil before the first open and after Close
-	fresh bool   // file was opened a moment ago and has not been locked yet
+	fresh bool   // file has not been locked since it was opened
 	end   int64  // size of the file after our last line; -1 if unknown
 	buf   []byte // a newline, the line, a newline
 }
@@ -58,10 +58,9 @@ func Append(path string, r *Record, opt AppendOptions) error {
 	return errors.Join(w.Write(r), w.Close())
 }
 
-// Open opens the trace at path for appending. If there is none it makes the file with
-// mode 0600, and missing directories with mode 0700; what exists keeps its mode.
-// It never waits, whatever lies at path; what that is, Write looks at, under its lock.
-// The error wraps ErrNotRegular or the [fs.PathError] of the call that failed.
+// Open opens the trace at path for appending. It makes a missing file with mode 0600 and missing
+// directories with mode 0700. It never waits, whatever is at path: Write checks that, under its
+// lock. The error wraps ErrNotRegular or the [fs.PathError] of the call that failed.
 func Open(path string, opt AppendOptions) (*Writer, error) {
 	w := &Writer{path: path, opt: opt}
 	if err := w.open(); err != nil {
@@ -70,14 +69,14 @@ func Open(path string, opt AppendOptions) (*Writer, error) {
 	return w, nil
 }
 
-// Write appends r with a single write, so that lines of parallel writers never mix.
-// An empty TS is taken as now, and a version of 0 as SchemaVersion; r is not changed.
+// Write appends r with a single write, so that lines of parallel writers never mix. An empty TS
+// means now, and version 0 means SchemaVersion. Write does not change r.
 //
-// If a crash or a full disk tore the last line, the new one starts on a fresh line. If
-// the file was rotated, replaced or removed since the last call, the line goes to
-// the file that is at the path now. An error wraps ErrLocked, ErrNotRegular,
-// [io.ErrShortWrite] or the cause that the system gave, such as syscall.ENOSPC; the
-// line is then lost, or torn and mended by the next writer.
+// If a crash or a full disk tore the last line, the new line begins on a fresh one. If the file was
+// rotated, replaced or removed since the last call, the line goes to the file that is at the path
+// now. The error wraps ErrLocked, ErrNotRegular, [io.ErrShortWrite] or the cause from the system,
+// such as syscall.ENOSPC. After an error the line is lost, or torn, and the next writer begins a
+// fresh one.
 //
 // Source: write(2), O_APPEND; flock(2).
 func (w *Writer) Write(r *Record) error {
@@ -128,8 +127,8 @@ func (w *Writer) encode(r *Record) {
 	w.buf = append(AppendJSON(append(w.buf[:0], '\n'), &line), '\n')
 }
 
-// append locks the file, looks whether its last line is whole, and writes the line.
-// The lock is shared among writers. It keeps out only those who replace the file.
+// append locks the file, checks that its last line is whole, and writes the line. Writers share the
+// lock. It excludes only processes that replace the file.
 func (w *Writer) append() error {
 	size, err := w.acquire(false, lockWait)
 	if err == nil && w.full(size) {
@@ -158,7 +157,7 @@ func (w *Writer) append() error {
 	if err == nil && n < len(line) {
 		err = io.ErrShortWrite
 	}
-	w.end = size + int64(n) // if another process wrote meanwhile, the size differs and we look again
+	w.end = size + int64(n) // if another process writes, the size differs and we check again
 	if err != nil || size < 0 {
 		w.end = -1
 	}
@@ -168,18 +167,17 @@ func (w *Writer) append() error {
 	return errors.Join(err, w.file.unlock())
 }
 
-// glued tells whether the n bytes that were just written follow a part of a line. Between our look at the file, which
-// had this size then, and our writing another writer may have begun a line and been killed within it.
+// glued reports whether the n bytes that were just written follow a torn line. Another writer may
+// have begun a line after we saw the file with this size, and have been killed within it.
 func (w *Writer) glued(size int64, n int) bool {
 	end, err := w.file.position()
 	return err == nil && end-int64(n) != size && w.torn(end-int64(n))
 }
 
-// confirmTorn looks again at a last line that has no end, for it may be one that another
-// writer is just writing. Under the exclusive lock there is no other writer. On a busy trace
-// that lock may not be had, but then the end of the file soon is the end of a line at some
-// moment. If neither happens the line counts as torn: a blank line is the worst
-// that follows, and readers skip those.
+// confirmTorn checks again whether the last line is torn: another writer may be writing it at this
+// moment. Under the exclusive lock there is no other writer. On a busy trace that lock may not be
+// available, but then the file soon ends with a whole line at some moment. If neither happens the
+// line counts as torn. At worst that causes a blank line, which readers skip.
 func (w *Writer) confirmTorn() (size int64, torn bool, err error) {
 	for range confirmTries {
 		if err := w.file.unlock(); err != nil {
@@ -203,7 +201,7 @@ func (w *Writer) confirmTorn() (size int64, torn bool, err error) {
 	return size, true, nil
 }
 
-// acquire takes the lock on the file that is at the path now, and returns its size.
+// acquire locks the file that is at the path now, and returns its size.
 func (w *Writer) acquire(exclusive bool, wait time.Duration) (size int64, err error) {
 	for range reopenLimit {
 		if w.file == nil {
@@ -229,9 +227,10 @@ func (w *Writer) acquire(exclusive bool, wait time.Duration) (size int64, err er
 	return 0, fmt.Errorf("open trace: %s keeps being replaced", w.path)
 }
 
-// examine tells the size of the locked file, and whether it is still at its path. Right after
-// it was opened it is enough for a line that it was not removed: if it was renamed in this very moment the line
-// goes to the rotated file, where readers find it. That saves a system call for each command.
+// examine returns the size of the locked file and whether it is still at its path. Right after the
+// file was opened it suffices for a line that the file was not removed: if it was rotated in this
+// moment, the line goes to the rotated file, where readers find it. That saves a system call for
+// each command.
 func (w *Writer) examine(exclusive bool) (size int64, current bool, err error) {
 	if w.fresh {
 		w.fresh = false
@@ -254,7 +253,7 @@ func (w *Writer) examine(exclusive bool) (size int64, current bool, err error) {
 	return state.size, state.id == w.file.id, err
 }
 
-// torn reports whether the last byte of the file is no newline.
+// torn reports whether the file does not end with a newline.
 func (w *Writer) torn(size int64) bool {
 	if size == 0 {
 		return false
@@ -263,7 +262,7 @@ func (w *Writer) torn(size int64) bool {
 	return err == nil && last != '\n'
 }
 
-// open opens the file and makes it, and its directory, if there is none.
+// open opens the file. It makes the file and its directory if they are missing.
 func (w *Writer) open() error {
 	f, err := openFile(w.path, false)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -282,7 +281,7 @@ func (w *Writer) open() error {
 	return nil
 }
 
-// notRegular says what lies in the place of a trace.
+// notRegular is the error for what is at the path of a trace.
 func notRegular(path string) error {
 	kind := "something else"
 	if st, err := os.Stat(path); err == nil {
@@ -300,7 +299,7 @@ func notRegular(path string) error {
 	return fmt.Errorf("%s is %s: %w", path, kind, ErrNotRegular)
 }
 
-// makeDir makes dir and its missing parents, each with mode 0700 whatever the umask.
+// makeDir makes dir and its missing parents with mode 0700, whatever the umask is.
 func makeDir(dir string) error {
 	err := os.Mkdir(dir, 0o700)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -314,7 +313,7 @@ func makeDir(dir string) error {
 		err = os.Mkdir(dir, 0o700)
 	}
 	if errors.Is(err, fs.ErrExist) {
-		return nil // if it is no directory, opening the file says so
+		return nil // if it is no directory, opening the file fails
 	}
 	if err != nil {
 		return err
