@@ -16,7 +16,7 @@ func BenchmarkAppendJSON(b *testing.B) {
 	b.SetBytes(int64(len(buf)))
 }
 
-// BenchmarkAppend is what one command costs: one open and two lines.
+// BenchmarkAppend measures what one command costs: one open and two lines.
 func BenchmarkAppend(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "trace.jsonl")
 	start := testStart("make test")
@@ -46,7 +46,7 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
-// BenchmarkFind looks for the last and for the first span of a trace of 20,000 lines.
+// BenchmarkFind searches for the last and for the first span of a trace of 20,000 lines.
 func BenchmarkFind(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "trace.jsonl")
 	w, err := trace.Open(path, trace.AppendOptions{})

@@ -26,7 +26,8 @@ func compact(t *testing.T, path string, opt trace.CompactOptions) []trace.Compac
 	return done
 }
 
-// TRC8: start lines that have a complete line, torn lines and old ones go; all else stays byte for byte.
+// TRC8: Compact drops start lines that have a complete line, torn lines and old ones. Everything
+// else stays byte for byte.
 func TestCompact(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "trace.jsonl")
@@ -84,8 +85,8 @@ func wantFile(t *testing.T, path string, lines ...any) {
 	}
 }
 
-// TRC8, TRC2: 16 writers go on through rotations while the trace is compacted again and again. No complete line is
-// lost or doubled, and all is whole.
+// TRC8, TRC2: 16 writers write and rotate while the trace is compacted again and again. No complete
+// line is lost, doubled or torn.
 func TestCompactWhileWriting(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "trace.jsonl")
 	t.Setenv("TRACE_TEST_PAIRS", "1")
@@ -140,7 +141,7 @@ func TestCompactWhileWriting(t *testing.T) {
 	}
 }
 
-// TRC8: what cannot be done leaves everything as it was.
+// TRC8: a compaction that fails changes nothing.
 func TestCompactRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "trace.jsonl")
 	a := testStart("a")
@@ -167,7 +168,7 @@ func TestCompactRefused(t *testing.T) {
 	}
 }
 
-// TRC8: a writer that has the file open goes on in the new one.
+// TRC8: a writer that has the file open continues in the new one.
 func TestWriterFollowsCompaction(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "trace.jsonl")
 	w, err := trace.Open(path, trace.AppendOptions{})

@@ -11,7 +11,7 @@ import (
 	"substrate/trace"
 )
 
-// TRC10: older and foreign lines are understood as far as possible.
+// TRC10: Decode reads older and foreign lines as far as possible.
 func TestDecodeForeign(t *testing.T) {
 	complete := func(c trace.Completion) *trace.Completion { return &c }
 	for line, want := range map[string]trace.Record{
@@ -48,8 +48,7 @@ func TestDecodeForeign(t *testing.T) {
 	}
 }
 
-// FuzzDecode looks for lines that crash a reader, and for lines that are not the same
-// after they were written by us.
+// FuzzDecode searches for lines that crash a reader, and for lines that change when we write them.
 func FuzzDecode(f *testing.F) {
 	f.Add(trace.AppendJSON(nil, stamped(testStart("true"))))
 	f.Add(trace.AppendJSON(nil, fullRecord()))

@@ -17,7 +17,7 @@ import (
 )
 
 // REC9, TRC2: a full disk gives an error, and when there is room again the next line is whole.
-// The disk is a small tmpfs in a namespace of its own, which a second run of this test has.
+// The disk is a small tmpfs in a namespace, in which the test runs again.
 func TestFullDisk(t *testing.T) {
 	if os.Getenv("TRACE_TEST_DISK") == "" {
 		runInMountNamespace(t)
@@ -77,7 +77,7 @@ func runInMountNamespace(t *testing.T) {
 	}
 }
 
-// isFull reports whether err is what a full disk gives: some bytes written, or none.
+// isFull reports whether err is that of a full disk.
 func isFull(err error) bool {
 	return errors.Is(err, io.ErrShortWrite) || errors.Is(err, syscall.ENOSPC)
 }

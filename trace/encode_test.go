@@ -15,7 +15,7 @@ import (
 	"substrate/trace"
 )
 
-// fullRecord has something in every field.
+// fullRecord returns a record with all fields.
 func fullRecord() *trace.Record {
 	diff := fsdiff.New("/src", "overlay", 0)
 	diff.Add("/src/new <&>", fsdiff.Create, fsdiff.Meta{FileType: fsdiff.File, Mode: "0644", Size: 5}, nil)
@@ -47,7 +47,7 @@ func fullRecord() *trace.Record {
 	return r
 }
 
-// TRC4: a line that was written and read again is the same record, all bytes included.
+// TRC4: writing and reading a record changes no byte of it.
 func TestRoundTrip(t *testing.T) {
 	odd := testStart("echo \xff\xfe 'é'")
 	odd.TraceSchemaVersion, odd.TS = 1, trace.FormatTime(testTime)
@@ -80,7 +80,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// A field that AppendJSON forgets would be lost in every trace.
+// AppendJSON writes every field of a Record.
 func TestAppendJSONWritesEveryField(t *testing.T) {
 	type plain trace.Record // encoding/json by its tags
 	want, err := json.Marshal((*plain)(fullRecord()))
@@ -98,7 +98,7 @@ func TestAppendJSONWritesEveryField(t *testing.T) {
 	}
 }
 
-// TRC2: a line is one line for every program that reads it.
+// TRC2: every program reads a line as one line.
 func TestAppendJSONHasNoNewline(t *testing.T) {
 	r := testComplete(testStart("printf 'a\n\u2028b\r'"))
 	if line := trace.AppendJSON(nil, r); bytes.ContainsAny(line, "\n\r\u2028") {
@@ -106,7 +106,7 @@ func TestAppendJSONHasNoNewline(t *testing.T) {
 	}
 }
 
-// FuzzAppendJSON holds the hand-written encoder against encoding/json.
+// FuzzAppendJSON compares the hand-written encoder with encoding/json.
 func FuzzAppendJSON(f *testing.F) {
 	f.Add("echo hi", "/src", "PATH", "/bin", "scope", 3, int64(4), true)
 	f.Add("\xff\x00\u2028\"\\\r\n\t\x7f", "<&>", "é", "\xc3", "\ufffd", -1, int64(-1), false)
@@ -146,7 +146,7 @@ func FuzzAppendJSON(f *testing.F) {
 	})
 }
 
-// b64 is what stands in a B64 field: nothing for UTF-8.
+// b64 returns the value of a B64 field: "" for UTF-8.
 func b64(s string) string {
 	if strings.ToValidUTF8(s, "") == s {
 		return ""

@@ -13,7 +13,7 @@ import (
 	"substrate/trace"
 )
 
-// writeTrace writes lines: a Record as a Writer would, a string as it is.
+// writeTrace writes lines: a Record as a Writer does, a string as it is.
 func writeTrace(t *testing.T, path string, lines ...any) {
 	t.Helper()
 	var text []byte
@@ -39,7 +39,7 @@ func shimmed(r *trace.Record) *trace.Record {
 	return r
 }
 
-// TRC9, TRC3: a span is found by id, by prefix and by place, also in rotated files.
+// TRC9, TRC3: Find finds a span by id, by prefix and by place, also in rotated files.
 func TestFind(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "trace.jsonl")
 	a, b, c, d := named("a", "spn_aa00"), named("b", "spn_ab00"), named("c", "spn_b000"), named("d", "spn_d000")
@@ -73,7 +73,7 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// TRC9: a prefix that fits several spans names them; an id in full is never ambiguous.
+// TRC9: the error for an ambiguous prefix names the spans; a full id is never ambiguous.
 func TestFindAmbiguous(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "trace.jsonl")
 	writeTrace(t, path, named("a", "spn_a1"), named("b", "spn_a12"), named("c", "spn_a13"))
@@ -94,7 +94,7 @@ func TestFindAmbiguous(t *testing.T) {
 	}
 }
 
-// REC3: a span whose end is missing is found as such, and one without its start too (TRC8).
+// REC3, TRC8: Find finds a span without its end, and one without its start.
 func TestFindIncomplete(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "trace.jsonl")
 	killed, compacted := testStart("killed"), testStart("compacted")
@@ -107,7 +107,7 @@ func TestFindIncomplete(t *testing.T) {
 	}
 }
 
-// TRC9: a command that looks for the last one does not find itself, nor what it runs in.
+// TRC9: "last" is neither the command that asks nor a command that it runs in.
 func TestFindLastInsideACommand(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "trace.jsonl")
 	before, outer, inner, sibling := testStart("before"), testStart("outer"), shimmed(testStart("inner")), testStart("sibling")
@@ -138,7 +138,7 @@ func TestFindWithoutTrace(t *testing.T) {
 	}
 }
 
-// TRC2, TRC10: Scan gives the lines oldest first and warns of those that it skips.
+// TRC2, TRC10: Scan returns the lines oldest first and warns of those that it skips.
 func TestScan(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "trace.jsonl")
 	a, b, c := testStart("a"), testStart("b"), testStart("c")
@@ -173,7 +173,7 @@ func TestScan(t *testing.T) {
 	}
 }
 
-// TRC2: the warning for a torn line comes once, whatever way the span is looked up.
+// TRC2: a search warns of a torn line once, however it finds the span.
 func TestFindWarnsOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "trace.jsonl")
 	a := testStart("a")

@@ -11,14 +11,14 @@ import (
 	"substrate/trace"
 )
 
-// hostileLines are seeds for all that reads what it did not write.
+// hostileLines are seeds for everything that reads foreign lines.
 var hostileLines = []string{
 	"", "\n", "{", "{}\n{}\n", "not json\n{\"cmd\":\"x\"}\n{\"cmd\":\"to", "\xff\xfe\n", `{"span_id":"a","parent_span":"a","event_type":"command_start"}` + "\n",
 	`{"span_id":"a","exit":1}` + "\n" + `{"span_id":"a","event_type":"command_start"}` + "\n", `{"fs_diff":{"entries":[{}]},"exit":-1,"ts":5}` + "\n",
 	`{"trace_schema_version":1,"ts":"x","event_type":"command_start","session_id":"s","component":"shell","span_id":"spn_1"` + "\n",
 }
 
-// FuzzReader: a reader crashes on nothing and agrees with itself (TRC10).
+// FuzzReader: a reader never crashes, and all its ways of reading agree (TRC10).
 func FuzzReader(f *testing.F) {
 	for _, text := range hostileLines {
 		f.Add([]byte(text), "last")
@@ -44,7 +44,8 @@ func FuzzReader(f *testing.F) {
 	})
 }
 
-// FuzzCompact: what compaction keeps is what was there, in its order, and a second run finds nothing to do (TRC8).
+// FuzzCompact: compaction keeps lines unchanged and in order, and a second run drops nothing
+// (TRC8).
 func FuzzCompact(f *testing.F) {
 	for _, text := range hostileLines {
 		f.Add([]byte(text))
@@ -78,7 +79,7 @@ func FuzzCompact(f *testing.F) {
 	})
 }
 
-// cutLine finds a whole line and gives what stands before and after it.
+// cutLine finds a whole line and returns what is before and after it.
 func cutLine(text, line []byte) (before, after []byte, ok bool) {
 	padded := "\n" + string(text)
 	i := strings.Index(padded, "\n"+string(line))

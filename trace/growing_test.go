@@ -8,7 +8,7 @@ import (
 	"substrate/trace"
 )
 
-// TRC2: a line that a writer is in the middle of is no torn line. Readers of a busy trace must not warn of it.
+// TRC2: a line that a writer is writing is not torn. Readers of a busy trace must not warn of it.
 func TestLineBeingWritten(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "trace.jsonl")
 	whole := string(trace.AppendJSON(nil, stamped(testStart("true"))))

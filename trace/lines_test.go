@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// Both readers must see the same lines as bytes.Split, also where lines are longer than a
-// block, end with a block, or are empty.
+// Both readers see the same lines as bytes.Split, also if lines are longer than a block, end with a
+// block, or are empty.
 func TestForwardAndBackwardAgree(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	texts := []string{"", "\n", "\n\n", "a", "a\n", "\na\n", "a\nb", strings.Repeat("x", blockSize), strings.Repeat("x", blockSize-1) + "\nb\n"}

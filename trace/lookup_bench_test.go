@@ -13,8 +13,8 @@ import (
 	"substrate/trace"
 )
 
-// BenchmarkLookup looks for a span in the middle of a trace of TRACE_BENCH_MB (32) megabytes: with an index
-// that has to be made, with one that is there, and as grep and jq do.
+// BenchmarkLookup searches for a span in the middle of a trace of TRACE_BENCH_MB (32) megabytes:
+// with an index that must be made, with an existing one, and as grep and jq do.
 func BenchmarkLookup(b *testing.B) {
 	path, id := bigTrace(b, benchMB())
 	find := func(ref string) {
@@ -74,7 +74,7 @@ func removeIf(path string) error {
 	return err
 }
 
-// bigTrace writes a trace of so many megabytes and returns the id in its middle.
+// bigTrace writes a trace of mb megabytes and returns the id in its middle.
 func bigTrace(b *testing.B, mb int64) (path, id string) {
 	path = filepath.Join(b.TempDir(), "trace.jsonl")
 	f, err := os.Create(path)

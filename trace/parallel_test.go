@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// writeMany writes lines of very different lengths, and opens the file anew now and then.
+// writeMany writes lines of very different lengths, and sometimes opens the file anew.
 func writeMany(path, name string) error {
 	limit, _ := strconv.ParseInt(os.Getenv("TRACE_TEST_MAX"), 10, 64) // 0 without one
 	w, err := trace.Open(path, trace.AppendOptions{MaxBytes: limit, Keep: 10_000})
@@ -86,7 +86,7 @@ func startWriters(t *testing.T, path string) (wait func()) {
 	}
 }
 
-// checkAllThere looks for each line of each writer, exactly once, and none mixed or torn.
+// checkAllThere checks that each line of each writer is there exactly once, and none mixed or torn.
 func checkAllThere(t *testing.T, path string) {
 	t.Helper()
 	seen := make(map[string]int)
@@ -173,8 +173,9 @@ func rotate(path, to string, byCopy bool) error {
 	return os.Rename(path+".new", path)
 }
 
-// TRC2: writers are killed at random moments, also in the middle of a rotation. Each line that was reported as written is
-// there once, and nothing is mixed: at most a torn line for each that was killed.
+// TRC2: writers are killed at random moments, also in the middle of a rotation. Each line that was
+// reported as written is there once, and none is mixed. There is at most one torn line for each
+// killed writer.
 func TestKilledWriters(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "trace.jsonl")
 	t.Setenv("TRACE_TEST_MAX", fmt.Sprint(1<<17))
@@ -215,7 +216,8 @@ func TestKilledWriters(t *testing.T) {
 	t.Logf("%d lines reported, %d there, %d torn, %d files", len(want), len(seen), torn, numberOfFiles(t, path))
 }
 
-// killWriter kills a writer after it has reported so many lines, and returns all that it reported.
+// killWriter kills a writer after it has reported a number of lines, and returns all that it
+// reported.
 func killWriter(t *testing.T, path, name string, after int) (lines []string) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "TRACE_TEST_WRITER="+path, "TRACE_TEST_NAME="+name)
@@ -236,7 +238,7 @@ func killWriter(t *testing.T, path, name string, after int) (lines []string) {
 	return lines
 }
 
-// A trace that somebody keeps locked must not hang a command for ever.
+// A locked trace must not hang a command for ever.
 func TestWriteToLockedTrace(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {

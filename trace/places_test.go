@@ -35,7 +35,7 @@ func TestOpenModes(t *testing.T) {
 	}
 }
 
-// TRC1, REC9: what is no file gives an error at once; a symbolic link to a file is fine.
+// TRC1, REC9: anything but a file gives an error at once; a symbolic link to a file is allowed.
 func TestAppendToOddPlaces(t *testing.T) {
 	dir := t.TempDir()
 	fifo, sub, link, dangling := filepath.Join(dir, "fifo"), filepath.Join(dir, "dir"), filepath.Join(dir, "link"), filepath.Join(dir, "dangling")

@@ -23,8 +23,8 @@ func numberOfFiles(t *testing.T, path string) int {
 	return len(names)
 }
 
-// TRC2, TRC3: 16 writers go through more than 50 rotations. Each line is there once and whole, and a reader that
-// looks meanwhile never sees fewer lines than before.
+// TRC2, TRC3: 16 writers rotate the trace more than 50 times. Each line is there once and whole,
+// and a reader never sees fewer lines than before.
 func TestParallelWritersRotate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "trace.jsonl")
 	t.Setenv("TRACE_TEST_MAX", fmt.Sprint(1<<19))
@@ -60,7 +60,8 @@ func TestParallelWritersRotate(t *testing.T) {
 	}
 }
 
-// TRC3: so many rotated files are kept, the newest with the lowest number, and a smaller number takes effect at once.
+// TRC3: Keep files are kept, the newest with the lowest number, and a smaller Keep takes effect at
+// once.
 func TestRotationKeeps(t *testing.T) {
 	for _, keep := range []int{0, 1, 3} {
 		t.Run(fmt.Sprint(keep), func(t *testing.T) {
@@ -91,7 +92,7 @@ func TestRotationKeeps(t *testing.T) {
 	}
 }
 
-// TRC3: nothing is rotated below the limit, without a limit, or with one that is negative.
+// TRC3: a writer does not rotate below the limit, without a limit, or with a negative one.
 func TestNoRotation(t *testing.T) {
 	for _, limit := range []int64{0, -1, 1 << 40} {
 		path := filepath.Join(t.TempDir(), "trace.jsonl")
@@ -126,7 +127,7 @@ func TestRotationThroughLink(t *testing.T) {
 	}
 }
 
-// TRC3, REC9: where a file cannot be rotated the line is written all the same, and the writer says why.
+// TRC3, REC9: if a file cannot be rotated the line is still written, and the writer reports why.
 func TestRotationRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "trace.jsonl")
 	writeTrace(t, path, testStart("full"))
@@ -144,7 +145,7 @@ func TestRotationRefused(t *testing.T) {
 	}
 }
 
-// TRC3: a full file that others keep busy is written to, not waited for.
+// TRC3: a writer does not wait to rotate a full file that others keep busy; it writes to it.
 func TestRotationOfBusyFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "trace.jsonl")
 	writeTrace(t, path, testStart("full"))
@@ -159,7 +160,8 @@ func TestRotationOfBusyFile(t *testing.T) {
 	}
 }
 
-// TRC3: a rotation that was interrupted between two steps loses nothing, and the next one goes on with it.
+// TRC3: a rotation that is interrupted between two steps loses nothing, and the next one completes
+// it.
 func TestInterruptedRotation(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "trace.jsonl")
 	writeTrace(t, path+".2", testStart("1")) // path.1 has been moved, path not yet
@@ -172,7 +174,7 @@ func TestInterruptedRotation(t *testing.T) {
 	}
 }
 
-// WLD1: what belongs to a trace can be named, to be hidden from worlds.
+// WLD1: Beside names the files of a trace, which worlds must not see.
 func TestBeside(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "trace.jsonl")
 	for _, name := range []string{"", ".1", ".12", ".1.idx", ".bak", ".01"} {

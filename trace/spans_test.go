@@ -12,7 +12,7 @@ import (
 	"substrate/trace"
 )
 
-// spanCmds lists the commands that Spans gives, "!" for an incomplete one.
+// spanCmds returns the commands of Spans, with "!" for an incomplete one.
 func spanCmds(t *testing.T, path string, f trace.Filter, limit int) string {
 	t.Helper()
 	var cmds []string
@@ -27,7 +27,8 @@ func spanCmds(t *testing.T, path string, f trace.Filter, limit int) string {
 	return strings.Join(cmds, " ")
 }
 
-// TRC9, TRC3, REC3: spans come newest first, each once, from all files; what has no end is incomplete.
+// TRC9, TRC3, REC3: Spans yields each span of all files once, newest first; without its end it is
+// incomplete.
 func TestSpans(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "trace.jsonl")
 	a, b, c, d := testStart("a"), testStart("b"), testStart("c"), testStart("d")
@@ -72,7 +73,7 @@ func TestBegan(t *testing.T) {
 	}
 }
 
-// family gives spans from "id:parent" words.
+// family returns spans from "id:parent" words.
 func family(words string) (spans []*trace.Span) {
 	for i, word := range strings.Fields(words) {
 		r := testStart(word)
@@ -122,7 +123,7 @@ func TestTree(t *testing.T) {
 	}
 }
 
-// A chain, or a cycle, of a hundred thousand commands is no more than that.
+// Tree handles a chain, or a cycle, of a hundred thousand commands.
 func TestTreeOfHostileDepth(t *testing.T) {
 	var words strings.Builder
 	const n = 100_000

@@ -29,7 +29,7 @@ func testStart(cmd string) *trace.Record {
 
 var testTime = time.Date(2025, 9, 10, 2, 20, 33, 123456789, time.UTC)
 
-// stamped is r as a Writer would complete it.
+// stamped returns r as a Writer completes it.
 func stamped(r *trace.Record) *trace.Record {
 	r.TraceSchemaVersion, r.TS = trace.SchemaVersion, trace.FormatTime(testTime)
 	return r
