@@ -19,7 +19,7 @@ import (
 	"substrate/internal/version"
 )
 
-// Reasons why nothing can be deployed, for callers that know a remedy.
+// Reasons why shims cannot be deployed. Callers know remedies.
 var (
 	ErrNoHome      = errors.New("no home directory that PATH can name")
 	ErrNoProgram   = errors.New("the program that the links lead to cannot be executed")
@@ -27,7 +27,7 @@ var (
 	ErrInWorld     = errors.New("nothing is deployed inside a world")
 )
 
-// site is where shims are deployed, and what they shall be.
+// site is where shims are deployed, and which ones are wanted.
 type site struct {
 	base  string   // ~/.substrate, which holds the lock and the mark of a removal
 	dir   string   // of the links
@@ -37,9 +37,9 @@ type site struct {
 	path  string   // where to look for the real programs
 }
 
-// Ensure says whether the shims of cfg are to stand first on PATH for a command, and before that deploys
-// them if they are not there or have drifted, unless they are switched off or the user removed
-// them. It prints nothing: a command runs without shims as well, and [Look] finds the reason.
+// Ensure reports whether the shims of cfg go first on PATH for a command. It first deploys them if
+// they are missing or wrong, unless they are switched off or the user removed them. It reports no
+// error: a command runs without shims as well, and [Look] finds the reason.
 func Ensure(cfg config.Config, env []string) bool {
 	if Ready(cfg) {
 		return true
@@ -50,14 +50,13 @@ func Ensure(cfg config.Config, env []string) bool {
 	if err := deploy(cfg, env, false); err == nil {
 		return true
 	}
-	// Those of an earlier time are better than none, and if they lead nowhere a search along
-	// PATH passes over them.
+	// Old shims are better than none, and a search along PATH skips links that lead nowhere.
 	_, err := os.Stat(filepath.Join(cfg.ShimDir, metadataName))
 	return err == nil
 }
 
-// Deploy makes the shims of cfg what they shall be, also after [Remove]. It changes nothing if they
-// are. The error wraps one of the reasons of this package, or comes from the file system.
+// Deploy deploys the shims of cfg, also after [Remove]. It changes nothing if they are up to date.
+// The error wraps one of the reasons of this package, or comes from the file system.
 func Deploy(cfg config.Config, env []string) error {
 	if cfg.InWorld {
 		return ErrInWorld
@@ -65,17 +64,18 @@ func Deploy(cfg config.Config, env []string) error {
 	return deploy(cfg, env, true)
 }
 
-// Waiting times for the lock. A deployment takes milliseconds, or tenths of a second where many first commands start at once
-// on a busy machine. A command must not hang because somebody stopped one.
+// How long to wait for the lock. A deployment takes milliseconds, or tenths of a second if many
+// first commands start at once on a busy machine. A command must not hang because another one is
+// stopped.
 const (
 	silentWait = 2 * time.Second
 	askedWait  = 10 * time.Second
 )
 
-// errRemoved is why nothing is deployed unasked.
+// errRemoved is why a command does not deploy shims.
 var errRemoved = errors.New("the shims were removed by --shim-remove")
 
-// deploy is Deploy, and with asked false what the first command does.
+// deploy is Deploy if asked is true, and otherwise what a command does.
 func deploy(cfg config.Config, env []string, asked bool) error {
 	s, err := newSite(cfg, env)
 	if err != nil {
@@ -106,7 +106,7 @@ func deploy(cfg config.Config, env []string, asked bool) error {
 	return s.deploy()
 }
 
-// newSite finds out all that can be known without writing.
+// newSite collects everything about a site without writing.
 func newSite(cfg config.Config, env []string) (*site, error) {
 	if cfg.ShimDir == "" || strings.Contains(cfg.ShimDir, ":") {
 		return nil, ErrNoHome
@@ -136,7 +136,7 @@ func newSite(cfg config.Config, env []string) (*site, error) {
 	return s, nil
 }
 
-// errnoOf is the cause of err without the path that the message has already.
+// errnoOf returns the cause of err without the path, which the message already has.
 func errnoOf(err error) error {
 	var path *os.PathError
 	if errors.As(err, &path) {
@@ -145,8 +145,7 @@ func errnoOf(err error) error {
 	return err
 }
 
-// lock takes the lock that all who change the directory hold, and makes the directory above it. The
-// lock goes with its file descriptor, which no program inherits.
+// lock takes the lock under which the directory changes. It makes the directory above it.
 func (s *site) lock(wait time.Duration) (unlock func(), err error) {
 	if err := os.MkdirAll(s.base, 0o700); err != nil {
 		return nil, err
@@ -191,7 +190,7 @@ func (s *site) deploy() error {
 	return err
 }
 
-// linked says whether each command has its link and no link of ours is left over.
+// linked reports whether each command has its link and no other link is left over.
 func (s *site) linked() bool {
 	for _, name := range s.want {
 		if have, err := os.Readlink(filepath.Join(s.dir, name)); err != nil || have != s.bin.path {
@@ -201,9 +200,9 @@ func (s *site) linked() bool {
 	return len(s.leftOver()) == 0
 }
 
-// leftOver are the links to a shim that nobody wants.
+// leftOver returns the links to a shim that are not wanted.
 func (s *site) leftOver() (names []string) {
-	entries, _ := os.ReadDir(s.dir) // what cannot be read is found missing by others
+	entries, _ := os.ReadDir(s.dir) // others notice what cannot be read
 	for _, e := range entries {
 		name := e.Name()
 		if e.Type()&fs.ModeSymlink != 0 && name != stampName && !slices.Contains(s.want, name) && s.isOurs(s.dir, name) {
@@ -213,7 +212,7 @@ func (s *site) leftOver() (names []string) {
 	return names
 }
 
-// programs are the paths of the real programs, for shims that have no PATH to search.
+// programs returns the paths of the real programs, for shims that have no PATH to search.
 func (s *site) programs() map[string]string {
 	found := map[string]string{}
 	self, err := os.Stat(s.bin.path)
@@ -228,13 +227,13 @@ func (s *site) programs() map[string]string {
 	return found
 }
 
-// errNotBeside is why a deployment has to be made link by link.
+// errNotBeside is why shims are deployed link by link.
 var errNotBeside = errors.New("the directory cannot be built beside the old one and exchanged")
 
-// building is how the names of directories begin that are built, or were in use before.
+// building begins the names of directories that are being built, or were in use before.
 const building = ".shims-"
 
-// exchange builds the directory beside the old one and lets the two change names.
+// exchange builds the directory beside the old one and exchanges their names.
 //
 // Source: rename(2), RENAME_EXCHANGE.
 func (s *site) exchange(m metadata) error {
@@ -249,7 +248,7 @@ func (s *site) exchange(m metadata) error {
 	return errors.Join(err, s.retire(next))
 }
 
-// swap lets next take the name of dir, and what is there the name of next.
+// swap exchanges the names of next and dir. dir may be missing.
 func swap(next, dir string) error {
 	err := unix.Renameat2(unix.AT_FDCWD, next, unix.AT_FDCWD, dir, unix.RENAME_EXCHANGE)
 	if err == nil {
@@ -261,7 +260,7 @@ func swap(next, dir string) error {
 	return fmt.Errorf("%w: exchange %s and %s: %w", errNotBeside, next, dir, err)
 }
 
-// sweep removes what a deployment that was killed left beside the directory. What cannot be removed
+// sweep removes what a killed deployment left beside the directory. Errors are ignored: what stays
 // does no harm.
 func (s *site) sweep() {
 	entries, _ := os.ReadDir(s.base)
@@ -270,7 +269,7 @@ func (s *site) sweep() {
 		if !e.IsDir() || !strings.HasPrefix(e.Name(), building) {
 			continue
 		}
-		// The user's files in it wait until there is a directory to move them to.
+		// Files of the user in it stay until there is a directory to move them to.
 		if _, err := os.Stat(s.dir); err == nil || s.onlyOurs(old) {
 			_ = s.retire(old)
 		}

@@ -14,11 +14,12 @@ import (
 
 var errNotFound = errors.New("command not found")
 
-// find returns the program that a shim called name stands for: the first one on PATH as it was
-// before the shims were put in front, else on PATH as it is now, else the one that was there when the
-// shims were deployed. Below a recorded command PATH as it is now comes first: both are
-// equal there unless a script changed PATH since (as `nvm use` does behind the shims), and then
-// means what it says. The error is errNotFound, or wraps EACCES if all that there is cannot be executed.
+// find returns the program that a shim called name stands for. It searches PATH as it was before
+// the shims were put in front, then PATH as it is now, and then takes the program that was there
+// when the shims were deployed. Below a recorded command it searches PATH as it is now first: the
+// two are equal unless a script has changed PATH since (as `nvm use` does behind the shims), and
+// then the change counts. The error is errNotFound, or wraps EACCES if none of the files found may
+// be executed.
 func find(name string, cfg config.Config) (string, error) {
 	self, err := os.Stat("/proc/self/exe")
 	if err != nil {
@@ -31,8 +32,8 @@ func find(name string, cfg config.Config) (string, error) {
 	return along(name, []string{first, second, noted(cfg.ShimDir, name)}, cfg.ShimDir, self)
 }
 
-// along returns the first executable file called name in the directories of lists, each of the form
-// of PATH, that is no shim: not below shimDir, not self, not a link to one.
+// along returns the first executable file called name along lists, each in the form of PATH, that
+// is not a shim: not in shimDir, not self, not a link to one.
 func along(name string, lists []string, shimDir string, self os.FileInfo) (string, error) {
 	var denied error
 	for _, list := range lists {
@@ -52,8 +53,8 @@ func along(name string, lists []string, shimDir string, self os.FileInfo) (strin
 	return "", errNotFound
 }
 
-// acceptable returns nil if path is an executable file and no shim, EACCES if it may not
-// be executed.
+// acceptable returns nil if path is an executable file and no shim, and EACCES if it may not be
+// executed.
 func acceptable(path string, self os.FileInfo) error {
 	st, err := os.Stat(path)
 	if err != nil {
@@ -65,8 +66,8 @@ func acceptable(path string, self os.FileInfo) error {
 	return unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS)
 }
 
-// isShim says whether path is a link to a shim, also to one of another installation. If it
-// were taken for the program, the two could start each other for ever.
+// isShim reports whether path is a link to a shim, also to one of another installation. If we took
+// that for the program, the two could start each other for ever.
 func isShim(path string) bool {
 	if st, err := os.Lstat(path); err != nil || st.Mode()&os.ModeSymlink == 0 {
 		return false
@@ -75,7 +76,7 @@ func isShim(path string) bool {
 	return err == nil && filepath.Base(target) == program
 }
 
-// noted is the directory in which deploy saw the program; "" if it saw none.
+// noted returns the directory in which deploy found the program; "" if it found none.
 func noted(shimDir, name string) string {
 	if shimDir == "" {
 		return ""

@@ -15,13 +15,12 @@ import (
 	"substrate/internal/hostfile"
 )
 
-// draft is how the names of files begin that wait to be renamed to their places, as in
-// [hostfile.Replace].
+// draft begins the names of files before they are renamed, as in [hostfile.Replace].
 const draft = ".new-"
 
-// fill makes dir hold the links for s and what describes them, each step on its own good at every
-// moment: whoever looks for a program finds the old link or the new one. The metadata comes
-// after the links, and the stamp, by which a deployment counts, last.
+// fill makes the links of s in dir, then the metadata, and last the stamp, without which a
+// deployment does not count. At every moment a search for a program finds the old link or the new
+// one.
 func (s *site) fill(dir string, m metadata) error {
 	if err := removeIfThere(filepath.Join(dir, stampName)); err != nil {
 		return err
@@ -44,8 +43,8 @@ func (s *site) fill(dir string, m metadata) error {
 	return s.writeStamp(dir)
 }
 
-// link makes dir/name a link to the shim. What is there and is no link has content that is not
-// ours: it gets another name.
+// link makes dir/name a link to the shim. If something other than a link is there, it is the user's
+// and gets another name.
 func (s *site) link(dir, name string) error {
 	path := filepath.Join(dir, name)
 	if have, err := os.Readlink(path); err == nil && have == s.bin.path {
@@ -59,8 +58,8 @@ func (s *site) link(dir, name string) error {
 	return replaceLink(path, s.bin.path)
 }
 
-// writeStamp makes the hot path find the deployment. A path that is too long for a
-// symbolic link leaves it without: each command then looks at the metadata.
+// writeStamp writes the stamp, with which a command finds the deployment quickly. There is none if
+// the path is too long for a symbolic link: then each command reads the metadata.
 func (s *site) writeStamp(dir string) error {
 	err := replaceLink(filepath.Join(dir, stampName), s.bin.stamp())
 	if errors.Is(err, unix.ENAMETOOLONG) {
@@ -69,7 +68,7 @@ func (s *site) writeStamp(dir string) error {
 	return err
 }
 
-// removeStale removes links of ours that nobody wants any more.
+// removeStale removes links of ours that are no longer wanted.
 func (s *site) removeStale(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -87,9 +86,9 @@ func (s *site) removeStale(dir string) error {
 	return nil
 }
 
-// isOurs says whether dir/name was made by us and holds nothing but what can be made again: our own
-// files, links to a substrate-shim, and links with the name of a command that we deployed,
-// wherever somebody made them lead. All else belongs to the user.
+// isOurs reports whether we made dir/name and can make it again: our own files, links to a
+// substrate-shim, and links with the name of a command that we deployed, wherever they lead.
+// Everything else is the user's.
 func (s *site) isOurs(dir, name string) bool {
 	if name == metadataName || name == stampName || strings.HasPrefix(name, draft) {
 		return true
@@ -98,14 +97,14 @@ func (s *site) isOurs(dir, name string) bool {
 	return err == nil && (filepath.Base(target) == program || slices.Contains(s.known, name))
 }
 
-// onlyOurs says whether dir holds nothing of the user's.
+// onlyOurs reports whether dir holds nothing of the user's.
 func (s *site) onlyOurs(dir string) bool {
 	entries, err := os.ReadDir(dir)
 	return err == nil && !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return !s.isOurs(dir, e.Name()) })
 }
 
-// retire removes the directory old after its place was taken. What is the user's in
-// it moves to the new directory.
+// retire removes the directory old after another one replaced it. The user's files in it move to
+// the new directory.
 func (s *site) retire(old string) error {
 	entries, err := os.ReadDir(old)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -128,7 +127,7 @@ func (s *site) retire(old string) error {
 	return os.Remove(old)
 }
 
-// moveAside gives path a name in dir that nobody has: its own, NAME.orig, NAME.orig2 and so on.
+// moveAside renames path to a free name in dir: its own, NAME.orig, NAME.orig2 and so on.
 func moveAside(path, dir string) error {
 	base := filepath.Join(dir, filepath.Base(path))
 	for n := range 1000 {
@@ -151,7 +150,7 @@ func moveAside(path, dir string) error {
 	return fmt.Errorf("move %s aside: all names are taken", path)
 }
 
-// renameNew renames path to name, which must not exist: the error wraps fs.ErrExist if it does.
+// renameNew renames path to name. The error wraps fs.ErrExist if name exists.
 //
 // Source: rename(2), RENAME_NOREPLACE, which some file systems refuse with EINVAL.
 func renameNew(path, name string) error {
@@ -169,7 +168,7 @@ func renameNew(path, name string) error {
 	return nil
 }
 
-// replaceLink makes path a symbolic link to target, in one step.
+// replaceLink makes path a symbolic link to target in one step.
 func replaceLink(path, target string) error {
 	err := os.Symlink(target, path)
 	if !errors.Is(err, fs.ErrExist) {

@@ -25,7 +25,7 @@ var defaultCommands = []string{
 	"cargo", "deno", "docker", "kubectl", "rg", "fd", "bat", "codex",
 }
 
-// wanted is the list of commands that the settings ask for, each once.
+// wanted returns the commands of the settings, each once.
 func wanted(s config.ShimSettings) []string {
 	names := make([]string, 0, len(defaultCommands)+len(s.Add))
 	for _, name := range append(slices.Clone(defaultCommands), s.Add...) {
@@ -36,7 +36,7 @@ func wanted(s config.ShimSettings) []string {
 	return names
 }
 
-// metadata is the file .version: what was deployed.
+// metadata is the content of the file .version: what was deployed.
 //
 // Source: SHM3; SHM5 for Programs.
 type metadata struct {
@@ -48,14 +48,14 @@ type metadata struct {
 	Programs map[string]string `json:"programs"`
 }
 
-// errCorrupt is wrapped by the error for a .version that cannot be understood.
+// errCorrupt is wrapped by the error for an invalid .version.
 var errCorrupt = errors.New("not the metadata of a deployment")
 
-// maxMetadata is more than any honest .version has, in bytes.
+// maxMetadata is in bytes, and more than any real .version has.
 const maxMetadata = 1 << 20
 
-// readMetadata reads dir/.version. The error wraps fs.ErrNotExist if there is none, errCorrupt if it
-// makes no sense.
+// readMetadata reads dir/.version. The error wraps fs.ErrNotExist, or errCorrupt for an invalid
+// file.
 func readMetadata(dir string) (metadata, error) {
 	path := filepath.Join(dir, metadataName)
 	st, err := os.Stat(path)
@@ -79,19 +79,20 @@ func readMetadata(dir string) (metadata, error) {
 	return m, nil
 }
 
-// same says whether m was deployed by this version, from this file with this content, for this list.
+// same reports whether m was deployed by this version, from this file with this content, for this
+// list.
 func (m metadata) same(b binary, hash string, commands []string) bool {
 	return m.Version == version.Version && m.Target == strings.ToValidUTF8(b.path, "\ufffd") && m.Hash == hash &&
 		slices.Equal(m.Commands, commands)
 }
 
-// text is the file.
+// text returns the content of the file.
 func (m metadata) text() ([]byte, error) {
 	text, err := json.MarshalIndent(m, "", "  ")
 	return append(text, '\n'), err
 }
 
-// hash reads the file to its end.
+// hash returns the SHA-256 of the file.
 func (b binary) hash() (string, error) {
 	f, err := os.Open(b.path)
 	if err != nil {

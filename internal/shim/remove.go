@@ -10,8 +10,8 @@ import (
 	"substrate/internal/config"
 )
 
-// Remove takes the shims away; until [Deploy] none are deployed again. Files in the directory that are
-// not ours stay, and their names are returned. That there are no shims is no error.
+// Remove removes the shims. Only [Deploy] deploys them again. Files in the directory that are not
+// ours stay, and Remove returns their names. Without shims it does nothing and returns nil.
 func Remove(cfg config.Config) (kept []string, err error) {
 	if cfg.ShimDir == "" {
 		return nil, ErrNoHome
@@ -22,7 +22,7 @@ func Remove(cfg config.Config) (kept []string, err error) {
 		return nil, err
 	}
 	defer unlock()
-	// First the mark: if we are killed after it, nobody deploys again what is half there.
+	// First the mark: if we are killed after it, no command deploys the rest again.
 	if err := os.WriteFile(filepath.Join(s.base, removedName), nil, 0o600); err != nil {
 		return nil, err
 	}
@@ -33,7 +33,8 @@ func Remove(cfg config.Config) (kept []string, err error) {
 	return s.empty()
 }
 
-// empty removes what is ours from the directory, the stamp first, and the directory if it is empty then.
+// empty removes what is ours from the directory, the stamp first, and then the directory if it is
+// empty.
 func (s *site) empty() (kept []string, err error) {
 	for _, name := range []string{stampName, metadataName} {
 		if err := removeIfThere(filepath.Join(s.dir, name)); err != nil {

@@ -13,7 +13,7 @@ import (
 
 // Names in the directory of the shims and beside it.
 const (
-	program      = "substrate-shim" // what the links lead to
+	program      = "substrate-shim" // the links lead to it
 	stampName    = ".stamp"         // what was deployed, for the hot path
 	metadataName = ".version"       // what was deployed, in full
 	removedName  = "shims.removed"  // beside the directory: the user does not want it
@@ -26,7 +26,7 @@ type binary struct {
 	mtime          int64 // ns since 1970
 }
 
-// beside is the substrate-shim in the directory of the program that runs here.
+// beside returns the substrate-shim in the directory of the running program.
 func beside() (binary, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -41,14 +41,13 @@ func beside() (binary, error) {
 	return b, nil
 }
 
-// stamp is the text that the symbolic link .stamp holds while nothing has drifted:
+// stamp returns the text of the symbolic link .stamp while the deployment is up to date:
 //
 //	VERSION:DEV:INO:SIZE:MTIME_NS:TARGET
 //
-// in decimal numbers as stat(2) gives them, for the substrate-shim that the links lead to, whose path
-// is TARGET. To compare it costs one readlink and one stat; a link can neither be read half written nor
-// take a second block of the disk. TARGET is part of it because a directory of programs that was
-// moved keeps everything else.
+// in decimal numbers as in stat(2), for the substrate-shim that the links lead to, whose path is
+// TARGET. Comparing takes one readlink and one stat, and nobody can read half a link. TARGET is
+// part of it because moving a directory of programs changes nothing else.
 func (b binary) stamp() string {
 	var s strings.Builder
 	s.WriteString(version.Version)
@@ -59,8 +58,8 @@ func (b binary) stamp() string {
 	return s.String()
 }
 
-// Ready says whether the shims of cfg are to stand first on PATH: they are deployed and not switched
-// off. It is what stands in front of each command.
+// Ready reports whether the shims of cfg go first on PATH: they are deployed and not switched off.
+// Every command calls it.
 func Ready(cfg config.Config) bool {
 	if cfg.ShimDir == "" || cfg.NoShims || cfg.InWorld {
 		return false

@@ -24,7 +24,7 @@ const (
 	StateDisabled    = "disabled" // by SUBSTRATE_NO_SHIMS=1; nothing else is looked at
 )
 
-// Status is what is deployed, compared with what shall be. Its JSON is what --json prints.
+// Status is what is deployed, compared with what is wanted. --json prints its JSON.
 type Status struct {
 	State    string `json:"state"`
 	UpToDate bool   `json:"up_to_date"`
@@ -47,10 +47,10 @@ type Status struct {
 	Problem string `json:"problem"` // why a deployment would not succeed now; "" if nothing is known against it
 }
 
-// Good says whether there is nothing to do: what scripts ask for.
+// Good reports whether there is nothing to do. It decides the exit status.
 func (s Status) Good() bool { return s.UpToDate || s.State == StateDisabled }
 
-// Look finds out what is deployed. It changes nothing.
+// Look returns what is deployed. It changes nothing.
 func Look(cfg config.Config, env []string) Status {
 	s := Status{
 		State: StateNotDeployed, CurrentVersion: version.Version, Location: cfg.ShimDir,
@@ -75,8 +75,8 @@ func Look(cfg config.Config, env []string) Status {
 	return s
 }
 
-// brokenSite is a site where nothing can be deployed, but something may have been: what shall be is what was
-// deployed. It is nil without a directory.
+// brokenSite returns a site where nothing can be deployed but something may have been: what is
+// wanted is what was deployed. It is nil without a directory.
 func brokenSite(cfg config.Config) *site {
 	if cfg.ShimDir == "" {
 		return nil
@@ -88,7 +88,7 @@ func brokenSite(cfg config.Config) *site {
 	return s
 }
 
-// writable says why nothing can be written to dir, nil if it can or if dir is not there yet.
+// writable returns why dir cannot be written; nil if it can, or can be made.
 func writable(dir string) error {
 	err := unix.Access(dir, unix.W_OK)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -101,7 +101,7 @@ func writable(dir string) error {
 	return nil
 }
 
-// lookAtLinks compares what is in the directory with what shall be.
+// lookAtLinks compares the content of the directory with what is wanted.
 func (s *Status) lookAtLinks(site *site) {
 	m, err := readMetadata(site.dir)
 	if err == nil {
@@ -123,8 +123,8 @@ func (s *Status) lookAtLinks(site *site) {
 	s.UpToDate = !s.Drifted && len(s.Unwanted) == 0
 }
 
-// target is where the links shall lead as long as nothing is deployed anew: where the metadata says, or, if
-// that is not known, to the program beside this one.
+// target returns where the links should lead until the next deployment: the target in the metadata
+// or, if that is unknown, the program beside this one.
 func (s *site) target(m metadata) string {
 	if m.Target == "" || m.Target == strings.ToValidUTF8(s.bin.path, "\ufffd") {
 		return s.bin.path
@@ -132,8 +132,8 @@ func (s *site) target(m metadata) string {
 	return m.Target
 }
 
-// isSource says whether m was deployed from the program beside this one, as it is now. Without one nothing
-// speaks against m.
+// isSource reports whether m was deployed from the program beside this one, as it is now. It is
+// true if there is no such program.
 func (s *site) isSource(m metadata) bool {
 	if s.bin.path == "" {
 		return true
@@ -142,7 +142,7 @@ func (s *site) isSource(m metadata) bool {
 	return err == nil && m.same(s.bin, hash, m.Commands)
 }
 
-// compare looks at each link.
+// compare checks each link.
 func (s *Status) compare(site *site) {
 	runs := unix.Access(s.Target, unix.X_OK) == nil
 	for _, name := range s.Commands {
