@@ -17,19 +17,18 @@ const (
 // manyFields are the structs that may have more fields: options and records, whose fields are
 // independent of each other.
 var manyFields = map[string]bool{
-	"internal/config.Config":         true,
-	"internal/doctor.Report":         true,
-	"internal/prestart.environ":      true,
-	"internal/prestart.plan":         true,
-	"internal/replay.Report":         true,
-	"internal/tracecheck.schema":     true,
-	"internal/world.Result":          true,
-	"internal/world.Spec":            true,
-	"internal/world/boot.state":      true,
-	"internal/world/snapshot.copier": true,
-	"internal/world/view.Request":    true,
-	"trace.Completion":               true,
-	"trace.Record":                   true,
+	"internal/config.Config":      true,
+	"internal/doctor.Report":      true,
+	"internal/prestart.environ":   true,
+	"internal/prestart.plan":      true,
+	"internal/replay.Report":      true,
+	"internal/tracecheck.schema":  true,
+	"internal/world.Result":       true,
+	"internal/world.Spec":         true,
+	"internal/world/boot.state":   true,
+	"internal/world/view.Request": true,
+	"trace.Completion":            true,
+	"trace.Record":                true,
 }
 
 // methodsWithoutValues counts, for each package, the methods outside tests that neither take nor

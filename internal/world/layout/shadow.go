@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
 	"substrate/internal/world/tree"
 
 	"golang.org/x/sys/unix"

@@ -195,7 +195,8 @@ func (c *copier) placeholder(t *dirPair, e *entry, st *unix.Stat_t, mode uint32)
 
 // copy makes one entry of the copy. It only adds directories to the queue.
 func (c *copier) copy(t *dirPair, e *entry) {
-	if len(c.unasked) > 0 && c.unasked[t.rel+"/"+e.name] {
+	untouched, leave := c.leave[t.rel+"/"+e.name]
+	if untouched {
 		c.mount(t, e, &unix.Stat_t{Mode: unix.S_IFDIR | 0o755, Uid: uint32(c.uid), Gid: uint32(c.gid)})
 		return
 	}
@@ -210,7 +211,7 @@ func (c *copier) copy(t *dirPair, e *entry) {
 	}
 	format := st.Mode & unix.S_IFMT
 	switch {
-	case format == unix.S_IFDIR && c.skip[t.rel+"/"+e.name]:
+	case format == unix.S_IFDIR && leave:
 		c.placeholder(t, e, &st, st.Mode)
 		e.more().foreign = true
 	case format == unix.S_IFDIR:

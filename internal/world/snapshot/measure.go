@@ -99,7 +99,8 @@ func (m *measurer) look(t measureTask) {
 	defer tree.Release(d)
 	_ = d.Names(func(name string, _ uint64) {
 		m.entries.Add(1)
-		if len(m.c.unasked) > 0 && m.c.unasked[t.rel+"/"+name] {
+		untouched, leave := m.c.leave[t.rel+"/"+name]
+		if untouched {
 			return
 		}
 		var st unix.Stat_t
@@ -108,9 +109,9 @@ func (m *measurer) look(t measureTask) {
 		}
 		switch st.Mode & unix.S_IFMT {
 		case unix.S_IFDIR:
-			if rel := t.rel + "/" + name; !m.c.skip[rel] {
+			if !leave {
 				m.bytes.Add(st.Blocks * 512)
-				m.queue.Add(measureTask{d.Hold(), rel, name})
+				m.queue.Add(measureTask{d.Hold(), t.rel + "/" + name, name})
 			}
 		case unix.S_IFREG:
 			m.file(d, name, &st)

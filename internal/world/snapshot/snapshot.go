@@ -72,14 +72,14 @@ func Take(ctx context.Context, src, dst string, o Options) (*Snapshot, error) {
 	if o.Workers <= 0 {
 		o.Workers = runtime.GOMAXPROCS(0)
 	}
-	c := &copier{ctx: ctx, opts: o, src: src, dst: dst, uid: os.Geteuid(), gid: os.Getegid(), skip: make(map[string]bool), unasked: make(map[string]bool), links: make(map[tree.Inode]*linked)}
+	c := &copier{ctx: ctx, opts: o, src: src, dst: dst, uid: os.Geteuid(), gid: os.Getegid(), leave: make(map[string]bool), links: make(map[tree.Inode]*linked)}
 	c.queue = tree.NewQueue(o.Workers, 1, c.do)
 	base := strings.TrimRight(src, "/")
 	for _, path := range o.Skip {
-		c.skip[strings.TrimPrefix(strings.TrimRight(path, "/"), base)] = true
+		c.leave[strings.TrimPrefix(strings.TrimRight(path, "/"), base)] = false
 	}
 	for _, path := range o.Unasked {
-		c.unasked[strings.TrimPrefix(strings.TrimRight(path, "/"), base)] = true
+		c.leave[strings.TrimPrefix(strings.TrimRight(path, "/"), base)] = true
 	}
 	s, err := c.run()
 	if err != nil {
@@ -101,22 +101,23 @@ type copier struct {
 	opts     Options
 	src, dst string
 	uid, gid int
-	skip     map[string]bool // below src, with a slash in front
-	unasked  map[string]bool // likewise
+	leave    map[string]bool // paths below src, with a slash at the start, whose copies stay empty; true: do not touch
 	root     *tree.Dir       // src
 	beside   *tree.Dir       // the directory that dst is in
 	staging  *tree.Dir       // has a name for each file with several names; see link
-	total    int64
 	done     atomic.Int64
 	contents tree.Copier
 	queue    *tree.Queue[copyTask]
+	links    map[tree.Inode]*linked // guarded by mu
+	losses
+}
 
-	mu      sync.Mutex // guards what follows
-	links   map[tree.Inode]*linked
-	mounts  []string
-	lost    [lossKinds]loss
-	err     error
-	entries int
+// losses is what could not be copied.
+type losses struct {
+	mu     sync.Mutex // guards all
+	mounts []string
+	lost   [lossKinds]loss
+	err    error // ends the copy
 }
 
 // linked is a file with several names.
@@ -148,13 +149,12 @@ func (c *copier) run() (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.total = size.bytes
-	root, err := c.copyAll()
+	root, err := c.copyAll(size.bytes)
 	if err != nil {
 		return nil, err
 	}
 	s := &Snapshot{
-		Src: c.src, Dst: c.dst, Entries: c.entries, Bytes: size.bytes, Cloned: size.clones && !c.contents.NoClone.Load(),
+		Src: c.src, Dst: c.dst, Entries: root.rec.tidy(), Bytes: size.bytes, Cloned: size.clones && !c.contents.NoClone.Load(),
 		Mounts: c.mounts, src: c.root.Hold(), root: root, Notes: c.notes(),
 	}
 	if s.times, err = changesShow(c.beside, max(root.ctime, root.rec.newest())); err != nil {
@@ -163,8 +163,8 @@ func (c *copier) run() (*Snapshot, error) {
 	return s, nil
 }
 
-// copyAll copies everything and returns the entry of the root.
-func (c *copier) copyAll() (*entry, error) {
+// copyAll copies everything, total bytes, and returns the entry of the root.
+func (c *copier) copyAll(total int64) (*entry, error) {
 	top, err := c.begin()
 	defer func() { tree.Release(c.staging) }()
 	if err != nil {
@@ -175,7 +175,7 @@ func (c *copier) copyAll() (*entry, error) {
 		defer close(finished)
 		c.queue.Run()
 	}()
-	c.watch(finished)
+	c.watch(finished, total)
 	err = c.err
 	if err == nil {
 		err = c.ctx.Err()
@@ -186,12 +186,11 @@ func (c *copier) copyAll() (*entry, error) {
 	if err = errors.Join(err, removeStaging(c.dst+stagingSuffix)); err != nil {
 		return nil, err
 	}
-	c.entries = top.entry.rec.tidy()
 	return top.entry, nil
 }
 
 // watch calls Progress until finished is closed.
-func (c *copier) watch(finished <-chan struct{}) {
+func (c *copier) watch(finished <-chan struct{}, total int64) {
 	if c.opts.Progress == nil {
 		<-finished
 		return
@@ -201,10 +200,10 @@ func (c *copier) watch(finished <-chan struct{}) {
 	for {
 		select {
 		case <-finished:
-			c.opts.Progress(c.total, c.total)
+			c.opts.Progress(total, total)
 			return
 		case <-tick.C:
-			c.opts.Progress(min(c.done.Load(), c.total), c.total)
+			c.opts.Progress(min(c.done.Load(), total), total)
 		}
 	}
 }

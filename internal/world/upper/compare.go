@@ -69,24 +69,27 @@ func (w *walker) contentDiffers(j *job, v *view, now, before *tree.Node) bool {
 			return false
 		}
 	}
-	a, err := now.Open()
-	if err != nil {
-		w.unknown(j, "/"+before.Name, err)
-		return false
-	}
-	defer unix.Close(a)
-	b, err := before.Open()
-	if err != nil {
-		w.unknown(j, "/"+before.Name, err)
-		return false
-	}
-	defer unix.Close(b)
-	same, err := tree.SameContent(a, b, now.Stat.Size)
+	same, err := sameNodes(now, before)
 	if err != nil {
 		w.unknown(j, "/"+before.Name, err)
 		return false
 	}
 	return !same
+}
+
+// sameNodes reports whether two files of the same size have the same content.
+func sameNodes(a, b *tree.Node) (bool, error) {
+	fdA, err := a.Open()
+	if err != nil {
+		return false, err
+	}
+	defer unix.Close(fdA)
+	fdB, err := b.Open()
+	if err != nil {
+		return false, err
+	}
+	defer unix.Close(fdB)
+	return tree.SameContent(fdA, fdB, a.Stat.Size)
 }
 
 // data returns the file that holds the content of an entry of the upper. This is the entry itself,

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"time"
@@ -176,4 +177,20 @@ func (v *fuseView) Close() error {
 	}
 	closeLauncher(v.launcher)
 	return nil
+}
+
+// fuseName is the program that serves the mounts of the strategy fuse.
+const fuseName = "fuse-overlayfs"
+
+// FuseProgram looks for fuse-overlayfs in PATH and where distributions install it. The error wraps
+// [exec.ErrNotFound].
+func FuseProgram() (string, error) {
+	path, err := exec.LookPath(fuseName)
+	for _, dir := range []string{"/usr/bin/", "/usr/sbin/", "/usr/local/bin/", "/bin/"} {
+		if err == nil {
+			break
+		}
+		path, err = exec.LookPath(dir + fuseName)
+	}
+	return path, err
 }
