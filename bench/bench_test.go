@@ -18,11 +18,11 @@ var (
 	page   = flag.String("table", "", "file whose table is replaced; empty only prints")
 )
 
-// peer is what a world is measured against: the namespaces, and one bind mount.
+// peer is what a world is compared with: bwrap with the namespaces and one bind mount.
 var peer = strings.Fields("bwrap --unshare-all --bind / / --dev /dev --proc /proc true")
 
-// BenchmarkTable measures all groups once and prints the table; the number of its own
-// iterations means nothing. As root it measures as root and as a user, else as a user.
+// BenchmarkTable measures all groups once and prints the table; its own iterations mean nothing. As
+// root it measures as root and as a user, else as a user.
 func BenchmarkTable(b *testing.B) {
 	dir := workDir(b)
 	bin := build(b, dir)
@@ -92,7 +92,7 @@ func groups(a *account, small, large, shim string) []group {
 	}
 }
 
-// shimOf makes a link of that name to the shim, and lets it record once, so that there is a trace.
+// shimOf makes a link of that name to the shim, and records once, so that there is a trace.
 func shimOf(b *testing.B, a *account, name string) string {
 	b.Helper()
 	link := filepath.Join(workDir(b), name)
@@ -105,7 +105,7 @@ func shimOf(b *testing.B, a *account, name string) string {
 	return link
 }
 
-// workDir is a directory that every account can reach. The testing package's own are not.
+// workDir is a directory that every account can reach, unlike those of package testing.
 func workDir(b *testing.B) string {
 	b.Helper()
 	dir, err := os.MkdirTemp("/tmp", "substrate-bench-")
@@ -119,7 +119,7 @@ func workDir(b *testing.B) string {
 	return dir
 }
 
-// diffLine runs the benchmark that lives beside the walk of the upper.
+// diffLine runs the benchmark of package upper.
 func diffLine(b *testing.B) string {
 	b.Helper()
 	out, err := exec.Command("go", "test", "-run", "^$", "-bench", "^BenchmarkWalk10k$", "-count", "5", "../internal/world/upper").CombinedOutput()
@@ -143,7 +143,7 @@ func diffLine(b *testing.B) string {
 	return fmt.Sprintf("Diff of 10,000 changes: %.0f ms (wanted: at most 60 on the machine that the times above are from).\n", best/1e6)
 }
 
-// machine says where the figures are from.
+// machine describes where the figures are from.
 func machine() string {
 	var u syscall.Utsname
 	_ = syscall.Uname(&u)

@@ -12,13 +12,12 @@ import (
 // variant is one way to do the work of a group.
 type variant struct {
 	name   string
-	target float64       // highest ratio to the first variant that is wanted; 0 for none
-	adds   time.Duration // most time that it may take beyond the first variant; 0 for no such target
+	target float64       // highest accepted ratio to the first variant; 0 for none
+	adds   time.Duration // most that it may take beyond the first variant; 0 for no such target
 	run    func() error
 }
 
-// group is a set of variants that run alternately. The first is what the others are
-// measured against.
+// group is a set of variants that run in turns. The others are compared with the first.
 type group struct {
 	as       string // root or user
 	variants []variant
@@ -29,11 +28,11 @@ type row struct {
 	as, name, against string
 	ratio, target     float64
 	adds              time.Duration
-	quiet             float64 // ratio of the tenth percentiles: what is left of it when the machine is not disturbed
+	quiet             float64 // ratio of the tenth percentiles, which hold on a quiet machine
 	median, reference time.Duration
 }
 
-// measure runs each variant rounds times, in turns, after a few rounds that do not count.
+// measure runs each variant rounds times, in turns, after a few rounds to warm up.
 func (g group) measure(rounds int) ([]row, error) {
 	const warmup = 5
 	times := make([][]time.Duration, len(g.variants))
@@ -61,7 +60,7 @@ func (g group) measure(rounds int) ([]row, error) {
 	return rows, nil
 }
 
-// percentile is the time that p of a hundred runs stay below.
+// percentile is the time below which p percent of the runs stay.
 func percentile(times []time.Duration, p int) time.Duration {
 	slices.Sort(times)
 	return times[len(times)*p/100]
@@ -88,7 +87,7 @@ func table(rows []row) string {
 	return b.String()
 }
 
-// missed says whether there is a target and it is not met.
+// missed reports whether there is a target and it is not met.
 func (r row) missed() bool {
 	return r.target > 0 && r.ratio > r.target || r.adds > 0 && r.median-r.reference > r.adds
 }

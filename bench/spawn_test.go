@@ -11,10 +11,10 @@ import (
 	"testing"
 )
 
-// userID is the uid and gid of the ordinary user. No such account need exist.
+// userID is the uid and gid of the ordinary user. It needs no account.
 const userID = 12345
 
-// account starts programs as somebody, in a home of their own.
+// account starts programs as one user, in a home of their own.
 type account struct {
 	name string
 	bin  string // directory of the programs
@@ -22,8 +22,7 @@ type account struct {
 	cred *syscall.Credential // nil to stay who we are
 }
 
-// newAccount makes a home. The name "user" is a user without privilege; if we are one
-// ourselves, that is us.
+// newAccount makes a home. The name "user" is a user without privilege: the caller, if that is one.
 func newAccount(b *testing.B, name, bin string) *account {
 	b.Helper()
 	a := &account{name: name, bin: bin, home: workDir(b)}
@@ -40,9 +39,8 @@ func (a *account) env() []string {
 	return []string{"HOME=" + a.home, "PATH=" + a.bin + ":/usr/bin:/bin:/usr/sbin:/sbin", "SHELL=/bin/bash", "LANG=C.UTF-8"}
 }
 
-// command gives a function that runs a program once, in dir, as cheaply as Go can:
-// what starting it costs us is the same for all variants and would only bring the ratios
-// closer to one.
+// command returns a function that runs a program once, in dir, as cheaply as Go can: our own cost
+// is the same for all variants and would bring the ratios closer to one.
 func (a *account) command(dir, program string, args ...string) func() error {
 	path, err := lookPath(a.bin, program)
 	if err != nil {
@@ -77,7 +75,7 @@ func (a *account) command(dir, program string, args ...string) func() error {
 	}
 }
 
-// explain runs a command that ended badly once more, for its messages.
+// explain runs a command that failed once more, for its messages.
 func (a *account) explain(path string, argv []string, dir string, status int) error {
 	cmd := exec.Command(path)
 	cmd.Args, cmd.Dir, cmd.Env = argv, dir, a.env()
@@ -98,7 +96,7 @@ func fileExists(path string) bool {
 	return err == nil
 }
 
-// build writes the programs below dir as `make build` does, and gives their directory.
+// build writes the programs below dir as `make build` does, and returns their directory.
 func build(b *testing.B, dir string) string {
 	b.Helper()
 	bin := filepath.Join(dir, "bin")

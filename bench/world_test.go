@@ -8,8 +8,8 @@ import (
 	"substrate/internal/world"
 )
 
-// inProcess gives the variants that make a world without starting a program of ours. They
-// can only be what this process is.
+// inProcess returns the variants that make a world without starting a program of ours. They run as
+// the user of this process.
 func inProcess(a *account) []variant {
 	if a.cred != nil {
 		return nil
@@ -18,7 +18,7 @@ func inProcess(a *account) []variant {
 	if a.name == "root" {
 		target = 3.0 / 6.3
 	}
-	// The state of worlds is where it is without bench: root's in memory.
+	// The state of worlds is where it is without bench: in memory for root.
 	run := a.home + "/run"
 	if a.name == "root" {
 		run = runDir
@@ -30,7 +30,7 @@ func inProcess(a *account) []variant {
 	}
 }
 
-// runDir is the state of root's worlds that bench makes itself.
+// runDir holds the state of the worlds that bench makes as root.
 const runDir = "/run/substrate-bench"
 
 // world makes a world, runs true in it and removes it.

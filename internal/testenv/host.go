@@ -9,35 +9,35 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Host is a machine that has less than this one, as containers and hardened hosts have. The zero Host is root's, with all
-// that there is. Some fields are about root only and some take root to bring about; the comments say so.
+// Host is a machine that has less than this one, as containers and hardened hosts do. The zero Host
+// is this machine, for root. Some fields need root.
 type Host struct {
 	User bool // body runs as the ordinary user of [AsUser], else as root
 
-	// What the kernel refuses. A seccomp filter does it, so it holds for all programs that body starts.
-	WithoutUserns     bool // user namespaces: EPERM, and clone3(2) does not exist, as in Docker's default profile
-	WithoutClone3     bool // clone3(2): ENOSYS, as in an old kernel and in a world
-	WithoutCloseRange bool // close_range(2): EPERM, as in a container whose profile does not know it
-	WithoutMounts     bool // every system call that mounts: EPERM, as in Docker's default AppArmor profile
-	WithoutLandlock   bool // Landlock: ENOSYS, as in an old kernel
+	// A seccomp filter refuses these calls, to all programs that body starts.
+	WithoutUserns     bool // EPERM, and no clone3(2), as in Docker's default profile
+	WithoutClone3     bool // ENOSYS, as in an old kernel and in a world
+	WithoutCloseRange bool // EPERM, as in a container whose profile does not know it
+	WithoutMounts     bool // EPERM from every call that mounts, as with Docker's AppArmor profile
+	WithoutLandlock   bool // ENOSYS, as in an old kernel
 
 	WithoutCapabilities bool // uid 0 with nothing in the bounding set
 
-	// These take root.
+	// These need root.
 	WithoutFuse bool // no /dev/fuse
 	OpenFuse    bool // a /dev/fuse that everybody may use, as most machines have
-	Overlays    int  // overlays in a stack below "/"; 1 is a container's, and over 2 the kernel takes no other
+	Overlays    int  // overlays below "/": 1 as in a container; on 2 the kernel allows no other
 	FullTmp     bool // no room in /tmp; TMPDIR and HOME are elsewhere
 }
 
-// needsRoot says whether a Host cannot be brought about by an ordinary user.
+// needsRoot reports whether only root can set the Host up.
 func (h *Host) needsRoot() bool {
 	return !h.User || h.WithoutFuse || h.OpenFuse || h.Overlays > 0 || h.FullTmp
 }
 
-// In runs body on such a host: in a child process, and if it takes root in mount, pid, network, ipc and uts namespaces of its own, with
-// private mounts and a fresh /proc. It skips the test where the host cannot be had. The same test may use [InRoot]
-// and its kin only instead.
+// In runs body on such a host, in a child process. If the host needs root, the child has mount,
+// pid, network, ipc and uts namespaces of its own, private mounts and a fresh /proc. In skips the
+// test where this machine cannot set the host up. A test may not call [InRoot] or its like as well.
 func In(t *testing.T, h Host, body func(t *testing.T)) {
 	t.Helper()
 	attr := &syscall.SysProcAttr{}
@@ -54,20 +54,20 @@ func In(t *testing.T, h Host, body func(t *testing.T)) {
 				private(t)
 				h.arrange(t)
 			}
-			h.cripple(t)
+			h.restrict(t)
 			if h.User && os.Getuid() == 0 {
 				inner.Credential = &syscall.Credential{Uid: UID, Gid: UID}
 			}
 		}
 		second(t, inner, func(t *testing.T) {
-			h.settle(t)
+			h.places(t)
 			body(t)
 		})
 	})
 }
 
-// settle gives body a home and a place for temporary files.
-func (h *Host) settle(t *testing.T) {
+// places gives body a home and a place for temporary files.
+func (h *Host) places(t *testing.T) {
 	t.Helper()
 	if h.FullTmp {
 		dir, err := os.MkdirTemp("/var/tmp", "substrate-test-")
@@ -90,9 +90,9 @@ func setenv(t *testing.T, name, value string) {
 	}
 }
 
-// cripple takes from the calling thread, and so from what it starts, what the host shall not have. The thread is
-// never given back.
-func (h *Host) cripple(t *testing.T) {
+// restrict takes away from the calling thread, and from what it starts, what the host does not
+// have. The thread stays locked.
+func (h *Host) restrict(t *testing.T) {
 	t.Helper()
 	runtime.LockOSThread()
 	if refused := h.refused(); len(refused) > 0 {
@@ -110,7 +110,8 @@ func (h *Host) cripple(t *testing.T) {
 	}
 }
 
-// refusal is a system call that gives errno; with flags only if its first argument has one of them.
+// refusal is a system call that fails with errno. If flags is set, only calls whose first argument
+// has one of them fail.
 type refusal struct {
 	nr    uint32
 	flags uint32
@@ -143,7 +144,8 @@ func (h *Host) refused() []refusal {
 
 // refuse installs a filter on the calling thread.
 //
-// Source: seccomp(2), SECCOMP_SET_MODE_FILTER; the low half of an argument comes first on our architectures.
+// Source: seccomp(2), SECCOMP_SET_MODE_FILTER; on our architectures the low half of an argument
+// comes first.
 func refuse(all []refusal) error {
 	const nr, firstArg = 0, 16 // offsets in struct seccomp_data
 	load := func(at uint32) unix.SockFilter {

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// arrange makes the file system of the host. It runs as root, in a mount namespace of the test's own.
+// arrange makes the file system of the host. It runs as root, in a mount namespace of the test.
 func (h *Host) arrange(t *testing.T) {
 	t.Helper()
 	cwd, err := os.Getwd()
@@ -38,7 +38,7 @@ func (h *Host) arrange(t *testing.T) {
 		}
 	}
 	err = os.Chdir(cwd)
-	if errors.Is(err, os.ErrNotExist) { // the source is below /tmp, which is another one by now
+	if errors.Is(err, os.ErrNotExist) { // the source is below /tmp, which is covered now
 		err = os.Chdir("/")
 	}
 	if err != nil {
@@ -46,8 +46,9 @@ func (h *Host) arrange(t *testing.T) {
 	}
 }
 
-// coverRoot makes an overlay of "/" the new root, as that of a container is: with /sys and /dev of the machine, and a
-// /run of its own. What it takes lies in a /run that nobody sees afterwards, so nothing is left.
+// coverRoot makes an overlay of "/" the new root, as in a container: with /sys and /dev of the
+// machine, and a /run of its own. The upper lies in a /run that is hidden afterwards, so nothing
+// is left.
 func coverRoot() error {
 	if err := freshRun("/run"); err != nil {
 		return err

@@ -13,7 +13,7 @@ import (
 	"substrate/internal/testenv"
 )
 
-// tryUserns says whether a program may make a user namespace.
+// tryUserns reports whether a program may make a user namespace.
 func tryUserns(t *testing.T) error {
 	t.Helper()
 	out, err := exec.Command("unshare", "--user", "true").CombinedOutput()

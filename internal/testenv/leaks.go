@@ -14,14 +14,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// settle is how long Leaks waits for what the kernel frees in its own time, and for what
-// the tests of other packages have at the same moment. Whatever outlives it is a leak.
-const settle = 5 * time.Second
+// leakLimit is how long Leaks waits: the kernel frees some things late, and tests of other packages
+// may have some at the same moment. What is there afterwards is a leak.
+const leakLimit = 5 * time.Second
 
-// Leaks makes the test fail if anything that it does from here on leaves something behind: a mount, a named network
-// namespace, a cgroup below one named substrate, an entry of /run/substrate, /var/lib/substrate or one of dirs,
-// a process below this one, the network namespace of such a process, or an open file descriptor. The test's process
-// adopts orphans from here on, so none can hide. Call it before anything that registers clean-up of its own.
+// Leaks makes the test fail if it leaves something behind from here on: a mount, a named network
+// namespace, a cgroup below one named substrate, an entry of /run/substrate, /var/lib/substrate or
+// one of dirs, a process below this one, the network namespace of such a process, or an open file
+// descriptor. The test's process adopts orphans, so that none can hide. Call Leaks before anything
+// that registers clean-up.
 func Leaks(t testing.TB, dirs ...string) {
 	t.Helper()
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
@@ -31,7 +32,7 @@ func Leaks(t testing.TB, dirs ...string) {
 	before := takeSnapshot(dirs)
 	t.Cleanup(func() {
 		t.Helper()
-		for _, line := range waitForLeaks(before, dirs, settle) {
+		for _, line := range waitForLeaks(before, dirs, leakLimit) {
 			t.Errorf("left behind: %s", line)
 		}
 	})
@@ -40,8 +41,8 @@ func Leaks(t testing.TB, dirs ...string) {
 // snapshot is a set of things that exist, each named in one line.
 type snapshot map[string]bool
 
-// waitForLeaks returns what is there and was not there before, sorted. It returns as soon as there is nothing,
-// at the latest after limit.
+// waitForLeaks returns what is there and was not there before, sorted. It returns as soon as there
+// is nothing, or after limit.
 func waitForLeaks(before snapshot, dirs []string, limit time.Duration) []string {
 	var left snapshot
 	for deadline := time.Now().Add(limit); ; time.Sleep(10 * time.Millisecond) {
@@ -69,8 +70,8 @@ func (s snapshot) without(other snapshot) snapshot {
 	return rest
 }
 
-// stillIn returns what is in s and in later; a nil s holds everything. What comes and goes while
-// we wait belongs to somebody else.
+// stillIn returns what is in s and in later; a nil s holds everything. What comes and goes
+// meanwhile is not the test's.
 func (s snapshot) stillIn(later snapshot) snapshot {
 	if s == nil {
 		return later
@@ -146,8 +147,9 @@ func (s snapshot) cgroups() {
 	}
 }
 
-// processes adds every living process below this one and its network namespace. Zombies are left out: most are
-// orphans that this process adopted, and reaping them here could take a child from a test that runs in parallel.
+// processes adds every living process below this one and its network namespace, but no zombies:
+// most are orphans that this process adopted, and reaping them here could take a child from a test
+// that runs in parallel.
 func (s snapshot) processes() {
 	parents := map[int]int{}
 	states := map[int]string{}
@@ -170,7 +172,8 @@ func (s snapshot) processes() {
 	}
 }
 
-// readStat returns pid, parent and state from a stat file of proc(5); zero values if the process is gone.
+// readStat returns pid, parent and state from a stat file of proc(5), zero values if the process is
+// gone.
 func readStat(path string) (pid, parent int, state string) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -186,7 +189,7 @@ func readStat(path string) (pid, parent int, state string) {
 	return pid, parent, fields[0]
 }
 
-// below says whether ancestor is among the ancestors of pid.
+// below reports whether ancestor is among the ancestors of pid.
 func below(parents map[int]int, pid, ancestor int) bool {
 	for range len(parents) {
 		parent, known := parents[pid]
@@ -201,7 +204,8 @@ func below(parents map[int]int, pid, ancestor int) bool {
 	return false
 }
 
-// descriptors adds the open files of this process, but for those that the Go runtime opens when it likes.
+// descriptors adds the open files of this process, but not those that the Go runtime opens at any
+// time.
 func (s snapshot) descriptors() {
 	const dir = "/proc/self/fd"
 	d, err := os.Open(dir)

@@ -18,12 +18,13 @@ import (
 // sessionBus names the environment variable that hands the bus to the body of InSession.
 const sessionBus = "SUBSTRATE_TEST_BUS"
 
-// sessionPatience bounds the start of systemd and its end.
+// sessionPatience limits how long systemd may take to start and to end.
 const sessionPatience = time.Minute
 
-// InSession runs body as the ordinary user of [UID] in a login session as systemd makes it: a real systemd --user
-// listens at the D-Bus address bus and owns a cgroup, while the group that the session itself is in belongs to root, so that the
-// user can divide nothing there. It needs root, and the programs systemd and dbus-daemon.
+// InSession runs body as the ordinary user of [UID] in a login session as systemd makes it. A real
+// systemd --user listens at the D-Bus address bus and owns a cgroup. The group of the session
+// itself belongs to root, so the user cannot make groups in it. InSession needs root, and the
+// programs systemd and dbus-daemon.
 func InSession(t *testing.T, body func(t *testing.T, bus string)) {
 	t.Helper()
 	if !isChild(t) {
@@ -50,8 +51,8 @@ func InSession(t *testing.T, body func(t *testing.T, bus string)) {
 	})
 }
 
-// sessionGroups makes the cgroups of a session, mounts the hierarchy where systemd looks for it, and returns
-// the top group.
+// sessionGroups makes the cgroups of a session, mounts the hierarchy where systemd looks for it,
+// and returns the top group.
 func sessionGroups(t *testing.T) string {
 	t.Helper()
 	if err := unix.Mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0, ""); err != nil {
@@ -98,7 +99,7 @@ func endGroup(t *testing.T, top string) {
 // startSystemd starts the user's systemd with its run-time directory run.
 func startSystemd(t *testing.T, group, run string) {
 	t.Helper()
-	// systemd --user wants to see that a system manager was there.
+	// systemd --user checks that a system manager was there.
 	if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +128,7 @@ func startSystemd(t *testing.T, group, run string) {
 		_, err := os.Stat(run + "/bus")
 		return err == nil
 	})
-	// The first who connects has dbus-daemon started. It shall be there before a test looks what is there.
+	// The first connection starts dbus-daemon. It must run before a test looks for leaks.
 	if conn, err := net.Dial("unix", run+"/bus"); err != nil {
 		t.Fatal(err)
 	} else {
@@ -139,7 +140,7 @@ func startSystemd(t *testing.T, group, run string) {
 	})
 }
 
-// waitUntil waits for done, for which nothing can be waited for but by looking.
+// waitUntil calls done until it returns true.
 func waitUntil(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(sessionPatience); !done(); time.Sleep(10 * time.Millisecond) {
@@ -159,7 +160,8 @@ func openDir(t *testing.T, dir string) *os.File {
 	return f
 }
 
-// account gives the ordinary user an entry in this mount namespace's /etc/passwd, without which dbus-daemon does not start.
+// account gives the ordinary user an entry in this mount namespace's /etc/passwd; dbus-daemon needs
+// one.
 func account(t *testing.T, home string) {
 	t.Helper()
 	passwd, err := os.ReadFile("/etc/passwd")
@@ -177,7 +179,7 @@ func account(t *testing.T, home string) {
 	}
 }
 
-// passable gives dir, a directory of the test's own, to the ordinary user and lets them pass through those above it.
+// passable gives dir, a directory of the test, to the ordinary user and opens those above it.
 func passable(t *testing.T, dir string) {
 	t.Helper()
 	if err := os.Chown(dir, UID, UID); err != nil {

@@ -13,8 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TempDir returns t.TempDir for tests that mount in it. Before the directory is removed, every mount in
-// it is detached, the latest first, so that the removal cannot reach into one. Other users may enter it.
+// TempDir returns t.TempDir for tests that mount in it. Every mount in the directory is detached
+// before it is removed, the latest first, so that the removal cannot reach into one. Other users
+// may enter it.
 func TempDir(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -32,9 +33,9 @@ func TempDir(t testing.TB) string {
 	return dir
 }
 
-// Image returns a directory with a fresh file system of the given type: ext4, xfs or btrfs, 512 MB of it, in a file that only takes
-// what is written. It goes with the test; the caller must be in a mount namespace of [InRoot] or [In].
-// It skips the test where the kernel or the programs do not know the type.
+// Image returns a directory with a fresh file system of 512 MB, of type ext4, xfs or btrfs. It goes
+// with the test; the caller must be in a mount namespace of [InRoot] or [In]. Image skips the test
+// where the kernel or the programs do not know the type.
 func Image(t testing.TB, fsType string) string {
 	t.Helper()
 	NeedProgram(t, "mkfs."+fsType)
@@ -67,8 +68,9 @@ func detachBelow(dir string) error {
 		if point != dir && !strings.HasPrefix(point, dir+"/") {
 			continue
 		}
+		// A mount goes with its parent.
 		err := unix.Unmount(point, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
-		if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) { // gone with the one above it
+		if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
 			return err
 		}
 	}

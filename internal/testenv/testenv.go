@@ -1,10 +1,9 @@
-// Package testenv gives tests the privileges and namespaces that they need, and checks
-// that they leave nothing behind.
+// Package testenv gives tests the privileges and namespaces that they need, and checks that they
+// leave nothing behind.
 //
-// A test body that mounts, makes namespaces or needs another user runs in a child
-// process: the test binary again, told to run this one test. [InRoot], [InUserns] and
-// [AsUser] start it and take over its outcome; [Leaks] compares the machine before
-// and after. Only tests import this package.
+// A test body that mounts, makes namespaces or needs another user runs in a child process: the test
+// binary again, for this one test. [InRoot], [InUserns] and [AsUser] start it and report its
+// outcome; [Leaks] compares the machine before and after. Only tests import this package.
 package testenv
 
 import (
@@ -22,17 +21,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// UID is the user and group id of the ordinary user that [AsUser] and [InUserns] take when the tests run as root.
-// No account needs to exist.
+// UID is the user and group id of the ordinary user that [AsUser] and [InUserns] take when the
+// tests run as root. It needs no account.
 const UID = 12345
 
-// marker names the environment variable that tells a child which test it is.
+// marker names the environment variable that holds the level and the test of a child.
 const marker = "SUBSTRATE_TEST_CHILD"
 
 // isolated are the namespaces of InRoot, and with NEWUSER those of InUserns.
 const isolated = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
 
-// Skip skips the test for a reason that it prints. With SUBSTRATE_NO_SKIP=1 the test fails instead (PKG2).
+// Skip skips the test and prints the reason. With SUBSTRATE_NO_SKIP=1 the test fails instead
+// (PKG2).
 func Skip(t testing.TB, reason string) {
 	t.Helper()
 	if os.Getenv("SUBSTRATE_NO_SKIP") == "1" {
@@ -41,7 +41,7 @@ func Skip(t testing.TB, reason string) {
 	t.Skip(reason)
 }
 
-// NeedRoot skips the test unless it runs with the capabilities of root: uid 0, CAP_SYS_ADMIN and CAP_NET_ADMIN.
+// NeedRoot skips the test unless it runs as uid 0 with CAP_SYS_ADMIN and CAP_NET_ADMIN.
 func NeedRoot(t testing.TB) {
 	t.Helper()
 	if !hasRoot() {
@@ -49,7 +49,8 @@ func NeedRoot(t testing.TB) {
 	}
 }
 
-// NeedUserns skips the test unless the ordinary user of [AsUser] may make user namespaces and mount in them.
+// NeedUserns skips the test unless the ordinary user of [AsUser] may make user namespaces and mount
+// in them.
 func NeedUserns(t testing.TB) {
 	t.Helper()
 	if err := tryUserns(); err != nil {
@@ -67,7 +68,8 @@ func NeedProgram(t testing.TB, name string) string {
 	return path
 }
 
-// InRoot runs body as root in mount, pid, network, ipc and uts namespaces of its own; all mounts are private, /proc is fresh.
+// InRoot runs body as root in mount, pid, network, ipc and uts namespaces of its own, with private
+// mounts and a fresh /proc.
 func InRoot(t *testing.T, body func(t *testing.T)) {
 	t.Helper()
 	if !isChild(t) {
@@ -79,8 +81,9 @@ func InRoot(t *testing.T, body func(t *testing.T)) {
 	})
 }
 
-// InUserns runs body as an ordinary user with all capabilities in a user namespace that maps nothing but that
-// user, and in mount, pid, network, ipc and uts namespaces of its own; all mounts are private, /proc is fresh. HOME is a directory of the user's.
+// InUserns runs body as an ordinary user with all capabilities in a user namespace that maps only
+// that user, and in mount, pid, network, ipc and uts namespaces of its own, with private mounts and
+// a fresh /proc. HOME is a directory of the user.
 func InUserns(t *testing.T, body func(t *testing.T)) {
 	t.Helper()
 	AsUser(t, func(t *testing.T) {
@@ -97,8 +100,9 @@ func InUserns(t *testing.T, body func(t *testing.T)) {
 	})
 }
 
-// AsUser runs body as an ordinary user, in the namespaces of the caller. HOME is a directory of the user's. The user is
-// the caller if that is not root, else the one of [UID]. It skips where that user cannot make user namespaces.
+// AsUser runs body as an ordinary user, in the namespaces of the caller. HOME is a directory of the
+// user, which is the caller if that is not root, else [UID]. AsUser skips the test where that user
+// cannot make user namespaces.
 func AsUser(t *testing.T, body func(t *testing.T)) {
 	t.Helper()
 	if !isChild(t) {
@@ -117,8 +121,8 @@ func AsUser(t *testing.T, body func(t *testing.T)) {
 	})
 }
 
-// Child runs body in a child process with attr; the test passes, fails or is skipped as it does there. What the
-// test does before it calls Child happens in both processes.
+// Child runs body in a child process with attr; the test passes, fails or is skipped as it does
+// there. What the test does before it calls Child happens in both processes.
 func Child(t *testing.T, attr *syscall.SysProcAttr, body func(t *testing.T)) {
 	t.Helper()
 	child(t, "1", attr, body)
@@ -130,7 +134,7 @@ func second(t *testing.T, attr *syscall.SysProcAttr, body func(t *testing.T)) {
 	child(t, "2", attr, body)
 }
 
-// child runs body if this process is at the given level for this test, else hands the test to such a process.
+// child runs body if this process is at the given level for this test, else starts such a process.
 func child(t *testing.T, level string, attr *syscall.SysProcAttr, body func(t *testing.T)) {
 	t.Helper()
 	here := os.Getenv(marker)
@@ -174,17 +178,16 @@ func pattern(name string) string {
 	return strings.Join(parts, "/")
 }
 
-// InChild says whether this process is the child in which a body runs, of whatever test. What a test does outside of its body
-// happens in both.
+// InChild reports whether this process is the child in which the body of some test runs.
 func InChild() bool { return os.Getenv(marker) != "" }
 
-// isChild says whether this process was started to run this test.
+// isChild reports whether this process was started to run this test.
 func isChild(t *testing.T) bool {
 	_, name, found := strings.Cut(os.Getenv(marker), " ")
 	return found && name == t.Name()
 }
 
-// private keeps the mounts of the test's namespace from reaching the host, and mounts the proc of its pid namespace.
+// private makes all mounts private, so that none reaches the host, and mounts a fresh /proc.
 func private(t *testing.T) {
 	t.Helper()
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
@@ -195,7 +198,7 @@ func private(t *testing.T) {
 	}
 }
 
-// hasRoot says whether this process is what SPEC.md calls root.
+// hasRoot reports whether this process is root with the two capabilities.
 func hasRoot() bool {
 	caps := effectiveCapabilities()
 	return os.Getuid() == 0 && caps&(1<<unix.CAP_SYS_ADMIN) != 0 && caps&(1<<unix.CAP_NET_ADMIN) != 0
@@ -231,12 +234,12 @@ func allCapabilities() []uintptr {
 	return caps
 }
 
-// tryUserns starts an empty run of the test binary in a user namespace, as the ordinary user, and remembers the answer.
+// tryUserns lets the ordinary user make a user namespace, once.
 var tryUserns = sync.OnceValue(func() error {
 	if os.Getenv(marker) != "" {
 		return nil // the parent tried
 	}
-	// The namespace is made by the user itself, not by root for the user: distributions forbid the former only.
+	// The user makes the namespace, not root for the user: distributions only forbid the former.
 	cmd := exec.Command("unshare", "--user", "--map-root-user", "--mount", "true")
 	if os.Getuid() == 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: UID, Gid: UID}}

@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// NeedVM skips the test because of what this machine lacks, unless this is the virtual machine of `make test-vm`, where nothing
-// may lack and the test fails. Where that machine ran as well its pass counts; where it could not be had, the skip is
-// excused by the text that testsum looks for.
+// NeedVM skips the test because this machine lacks something. On the virtual machine of `make
+// test-vm` the test fails instead. If that machine did not run, testsum excuses the skip by its
+// text.
 func NeedVM(t testing.TB, lacks string) {
 	t.Helper()
 	if InVM() {
@@ -16,5 +16,6 @@ func NeedVM(t testing.TB, lacks string) {
 	t.Skip("waits for the machine of `make test-vm`: " + lacks)
 }
 
-// InVM says whether this is the virtual machine of `make test-vm`, on whose host settings a test may turn.
+// InVM reports whether this is the virtual machine of `make test-vm`, whose settings a test may
+// change.
 func InVM() bool { return os.Getenv("SUBSTRATE_TEST_VM") == "1" }

@@ -1,11 +1,10 @@
-// Testsum reads what `go test -json` prints and shows what a person wants to know of
-// it: a line for each package, the output of what failed, and the reason of each skip.
+// Testsum reads what `go test -json` prints and shows a line for each package, the output of failed
+// tests, and the reason of each skip.
 //
-// The tests of this project run twice, as root and as an ordinary user, and many can
-// run in only one of the two. So a pass is read with -as NAME and its results are
-// added to the file named by -results; -sum then reads that file and counts a test as
-// skipped only if it was skipped in every pass. With SUBSTRATE_NO_SKIP=1 such a test
-// is a failure.
+// The tests run in several passes, as root, as an ordinary user and in virtual machines, and many
+// can run in only one of them. With -as NAME testsum reads a pass and adds its results to the file
+// named by -results. With -sum it reads that file and counts a test as skipped only if every pass
+// skipped it. With SUBSTRATE_NO_SKIP=1 that is a failure.
 package main
 
 import (
@@ -77,7 +76,7 @@ func readPass(in io.Reader, out io.Writer, as, file string) error {
 	for lines.Scan() {
 		var e event
 		if json.Unmarshal(lines.Bytes(), &e) != nil {
-			fmt.Fprintln(out, lines.Text()) // what the go command itself says
+			fmt.Fprintln(out, lines.Text()) // output of the go command itself
 			continue
 		}
 		p.add(e)
@@ -161,7 +160,7 @@ func reason(output []string) string {
 	return said[len(said)-1]
 }
 
-// save adds the results to the file. The error says if a test failed.
+// save adds the results to the file. The error counts the tests that failed.
 func (p *pass) save(file string) error {
 	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
@@ -185,7 +184,8 @@ func (p *pass) save(file string) error {
 	return nil
 }
 
-// vmReason stands in the reason of a test that only the virtual machine can run: see testenv.NeedVM.
+// vmReason is part of the reason of a test that only the virtual machine can run: see
+// testenv.NeedVM.
 const vmReason = "make test-vm"
 
 // printSum ends with the line that CI reads: "N passed, N failed, N skipped". A test

@@ -1,11 +1,9 @@
 // Validate runs the recipes of the documentation and prints a table.
 //
-// A recipe is a fenced block of the info string "sh validate=NAME", which may add
-// "as=root" or "as=user"; without, it runs as both where the caller is root. It runs
-// with bash -e in an empty home, and must end with status 0. A block "text expect=NAME"
-// holds what it prints: its lines must appear in this order in the output of the recipe,
-// stdout and stderr together; other lines may stand between them, and … stands for any
-// text within a line. So what a reader of the documentation sees is what is printed.
+// A recipe is a fenced block with the info string "sh validate=NAME", which may add "as=root" or
+// "as=user"; without that, root runs it as both. It runs with bash -e in an empty home and must end
+// with status 0. A block "text expect=NAME" holds lines that the recipe must print in this order,
+// on stdout or stderr; other lines may stand between them, and … stands for any text within a line.
 package main
 
 import (
@@ -21,7 +19,7 @@ import (
 	"time"
 )
 
-// userID is the uid and gid of the ordinary user. No such account need exist.
+// userID is the uid and gid of the ordinary user. It needs no account.
 const userID = 12345
 
 func main() {
@@ -85,10 +83,10 @@ func run(bin, demo, only string, verbose bool, files []string) (bool, error) {
 	return failed == 0 && passed > 0, nil
 }
 
-// removeAll removes a directory. Should a world have left a mount in it, its files stay.
+// removeAll removes a directory, but not the files of a mount that a world left in it.
 func removeAll(dir string) { _ = exec.Command("rm", "-rf", "--one-file-system", "--", dir).Run() }
 
-// shareBin copies the programs to where every account can reach them.
+// shareBin copies the programs to a directory that every account can reach.
 func shareBin(bin, work string) (string, error) {
 	if err := os.Chmod(work, 0o755); err != nil {
 		return "", err
@@ -114,7 +112,7 @@ func share(from, to string) error {
 	return os.WriteFile(to, data, 0o755)
 }
 
-// accounts says as whom a recipe runs: root can be both, a user only a user.
+// accounts lists the accounts as which a recipe runs: root can be both, a user only a user.
 func accounts(as string) []string {
 	all := []string{"user"}
 	if os.Geteuid() == 0 {
@@ -205,8 +203,8 @@ func blocks(text string) []block {
 	return all
 }
 
-// run runs the recipe as an account and says what it printed. The error says how the
-// recipe did other than the documentation promises.
+// run runs the recipe as an account and returns its output. The error says how that differs from
+// what the documentation promises.
 func (r *recipe) run(account, bin string) (string, error) {
 	// Right below /tmp, as a home is below /home: see docs/known-limits.md.
 	home, err := os.MkdirTemp("/tmp", "substrate-validate-home-")
@@ -236,7 +234,7 @@ func (r *recipe) run(account, bin string) (string, error) {
 	return string(out), match(r.expect, string(out))
 }
 
-// match wants each line of expect in out, in this order.
+// match looks for each line of expect in out, in this order.
 func match(expect []string, out string) error {
 	lines := strings.Split(out, "\n")
 	at := 0

@@ -8,7 +8,7 @@ import (
 	"substrate/tools/vm/job"
 )
 
-// What a job prints is its own, whatever it is, and a job that the machine never ended has failed.
+// A job may print anything, and a job that the machine never ended has failed.
 func TestRead(t *testing.T) {
 	jobs := []job.Job{{Name: "a"}, {Name: "b"}, {Name: "c"}}
 	text := "noise of the start\n" + job.Begin + "0\nout\nend 0 0\n\n" + job.End + "0 3\nbetween\n" + job.Begin + "1\nhalf"
@@ -52,7 +52,8 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// Each entry of the archive begins at a multiple of four, and its header says how long name and data are.
+// Each entry of the archive begins at a multiple of four; its header holds the lengths of name and
+// data.
 func TestArchive(t *testing.T) {
 	var a archive
 	a.add("x", modeFile, []byte("abcde"), 0, 0)

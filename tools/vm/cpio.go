@@ -43,13 +43,13 @@ func (a *archive) pad() {
 	}
 }
 
-// initramfs writes the archive with the first process, its modules and its jobs.
+// initramfs writes the archive with the init process, its modules and its jobs.
 func initramfs(to, guest string, modules []string, jobs []job.Job) error {
 	var a archive
 	for _, dir := range []string{"dev", "proc", "modules", "disk"} {
 		a.add(dir, modeDir, nil, 0, 0)
 	}
-	// The kernel opens it as the first process's standard output before anything is mounted.
+	// The kernel opens it as standard output of the init process before anything is mounted.
 	a.add("dev/console", modeChar, nil, 5, 1)
 	program, err := os.ReadFile(guest)
 	if err != nil {

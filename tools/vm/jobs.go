@@ -27,7 +27,7 @@ var tests = []struct {
 	root, user bool
 	env        []string
 }{
-	{boot: "amd64", pkg: "internal/world/cgroup", run: "Test[^S].* TestScopeWithout", root: true}, // TestScope needs systemd
+	{boot: "amd64", pkg: "internal/world/cgroup", run: "Test[^S].* TestScopeWithout", root: true}, // no systemd here
 	{boot: "amd64", pkg: "internal/world/net/nft", run: ".*", root: true},
 	{boot: "amd64", pkg: "internal/world/net/netns", run: ".*", root: true},
 	{boot: "amd64", pkg: "internal/world/net/netlog", run: ".*", root: true},

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// wanted are the modules that a plain machine has loaded, or loads on demand, by the time that substrate runs. The guest
-// has no modprobe, so all of them are loaded at the start. What a kernel has built in is no file.
+// wanted are the modules that a plain machine has loaded, or loads on demand, when substrate runs.
+// The guest has no modprobe, so it loads all of them at the start. A built-in module has no file.
 var wanted = []string{
 	"virtio_pci", "virtio_blk", "ext4", // the disk
 	"virtio_console", // the line to the host
@@ -63,7 +63,7 @@ func moduleFiles(dir string) ([]string, error) {
 // canonical is the name by which modules know each other: files may have - where it has _.
 func canonical(name string) string { return strings.ReplaceAll(name, "-", "_") }
 
-// softNeeds are what a module asks for by name while it runs.
+// softNeeds are the modules that a module loads by name while it runs.
 var softNeeds = map[string][]string{"ext4": {"crc32c_generic", "crc32c_intel"}, "xfs": {"crc32c_generic"}}
 
 // dependencies reads what a module names as its needs.

@@ -1,9 +1,8 @@
 // Guest is the init process of the test machine: it loads modules, enters the disk, runs the jobs
 // and switches the machine off. See tools/vm.
 //
-// It begins in an initramfs that holds nothing but itself and the modules. Programs
-// can only be in a world if the root is a real file system: pivot_root(2) refuses
-// the initramfs.
+// It starts in an initramfs that holds only itself and the modules, and moves to a disk, because
+// worlds need pivot_root(2), which refuses an initramfs.
 package main
 
 import (
@@ -118,7 +117,8 @@ func loadModules(dir string) error {
 	return nil
 }
 
-// enterDisk makes the disk the root of everything and mounts what a Debian machine has there, with cgroup v2 alone.
+// enterDisk makes the disk the root and mounts what a Debian machine has there, with cgroup v2
+// alone.
 func enterDisk() error {
 	const disk = "/disk"
 	device, err := waitFor("/dev/vda")
@@ -155,7 +155,7 @@ func enterDisk() error {
 	if err != nil {
 		return err
 	}
-	// What systemd does on every machine: mounts propagate.
+	// As systemd does: mounts propagate.
 	if err := syscall.Mount("", "/", "", syscall.MS_SHARED|syscall.MS_REC, ""); err != nil {
 		return err
 	}
@@ -231,10 +231,11 @@ func loopbackUp() error {
 	return nil
 }
 
-// start runs one job and reaps everything that ends meanwhile. The result is its exit status, as a shell gives it.
+// start runs one job, reaps everything that ends meanwhile, and returns the exit status as a shell
+// gives it.
 //
-// What it prints goes through a pipe: a job that is killed may leave processes, and those must not write between the
-// lines of the next one.
+// The job prints to a pipe: a job that is killed may leave processes, and those must not write
+// between the lines of the next one.
 func start(j job.Job, line *os.File) (int, error) {
 	null, err := os.Open(os.DevNull)
 	if err != nil {

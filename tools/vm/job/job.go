@@ -1,8 +1,7 @@
-// Package job is what the host and the guest of the test machine tell each other.
+// Package job is the protocol between the host and the guest of the test machine.
 //
-// The host puts a [List] into the guest's initramfs. The guest runs it and writes
-// to its second serial line, between two marker lines for each job, what the job
-// prints.
+// The host puts a [List] into the guest's initramfs. The guest runs the jobs and writes what each
+// prints to a virtio port, between two marker lines.
 package job
 
 // ListPath is where the guest finds its list.
@@ -21,7 +20,7 @@ const UID = 12345
 // Job is one program.
 type Job struct {
 	Name string   `json:"name"` // package, or what the job is
-	Test bool     `json:"test"` // it is a test binary with -test.v=test2json; else its exit status counts
+	Test bool     `json:"test"` // a test binary with -test.v=test2json
 	User bool     `json:"user"` // run as the ordinary user
 	Boot string   `json:"boot"` // on which boot: "" for the first
 	Dir  string   `json:"dir"`
