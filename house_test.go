@@ -56,7 +56,6 @@ var wideComments = map[string]bool{
 	"internal/record":        true,
 	"internal/replay/corpus": true,
 	"internal/shim":          true,
-	"internal/testenv":       true,
 	"internal/world/boot":    true,
 	"trace":                  true,
 }
