@@ -79,11 +79,7 @@ func (a *app) replayMany(f replayFlags, args []string) error {
 	if err != nil {
 		return withRemedy(err)
 	}
-	if f.json {
-		err = a.printJSON(batch)
-	} else {
-		err = a.print(show.Batch(batch.Spans, show.TableWidth(a.stdout)))
-	}
+	err = a.printEither(f.json, batch, show.Batch(batch.Spans, show.TableWidth(a.stdout)))
 	bad := batch.Counts[replay.Different] + batch.Counts[replay.NotStable] + batch.Counts[replay.Failed]
 	switch {
 	case err != nil:

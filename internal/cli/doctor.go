@@ -34,12 +34,7 @@ The exit status is 1 only if neither overlay nor fuse works and SUBSTRATE_REPLAY
 // doctor prints the report and decides the exit status (DOC3).
 func (a *app) doctor(asJSON bool) error {
 	r := doctor.Run(doctor.Host{Dirs: rerun.Dirs(a.cfg), Root: a.cfg.Root, Bus: a.cfg.Bus})
-	var err error
-	if asJSON {
-		err = a.printJSON(r)
-	} else {
-		err = a.print(r.Text())
-	}
+	err := a.printEither(asJSON, r, r.Text())
 	if r.OK || err != nil {
 		return err
 	}

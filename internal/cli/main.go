@@ -7,9 +7,11 @@ package cli
 
 import (
 	"os"
+	"strings"
 
 	"substrate/internal/capture"
 	"substrate/internal/config"
+	"substrate/internal/logs"
 	"substrate/internal/rerun"
 )
 
@@ -23,8 +25,10 @@ func Main() int {
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		name: os.Args[0], args: os.Args[1:], env: env, cfg: config.Load(env),
 	}
-	if a.cfg.Log != "" {
-		a.startLogs()
+	if a.cfg.Log != "" { // PKG8
+		if err := logs.Setup(a.cfg.Log, stderrWriter{a.stderr}); err != nil {
+			a.warn("SUBSTRATE_LOG: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
+		}
 	}
 	if os.Args[0] == rerun.WorkerName {
 		if err := rerun.Work(a.cfg, env, os.Stdin, os.Stdout); err != nil {

@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"syscall"
 
@@ -101,21 +103,44 @@ func statusOf(err error) int {
 
 // message writes one line in a single write, so that what a command prints at the same moment
 // cannot come in between.
-//
-// It does not use os.File, which ends the program by SIGPIPE if nobody reads standard error any
-// more. The span of a running command must be completed even then.
 func message(f *os.File, kind, text string) {
-	writePast(f, []byte("substrate: "+kind+": "+text+"\n"))
+	_, _ = stderrWriter{f}.Write([]byte("substrate: " + kind + ": " + text + "\n")) // returns no error
 }
 
-// writePast makes one write without os.File.
-func writePast(f *os.File, line []byte) {
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return // closed: nobody can read it
+// stderrWriter writes without os.File, which ends the program by SIGPIPE if nobody reads standard
+// error any more. The span of a running command must be completed even then.
+type stderrWriter struct{ f *os.File }
+
+// Write makes one write and returns no error: a line that nobody reads is lost.
+func (w stderrWriter) Write(line []byte) (int, error) {
+	if raw, err := w.f.SyscallConn(); err == nil { // not closed
+		_ = raw.Write(func(fd uintptr) bool {
+			_, _ = syscall.Write(int(fd), line)
+			return true
+		})
 	}
-	_ = raw.Write(func(fd uintptr) bool {
-		_, _ = syscall.Write(int(fd), line) // lost if nobody reads
-		return true
-	})
+	return len(line), nil
+}
+
+// print writes a result to standard output.
+func (a *app) print(text string) error {
+	_, err := io.WriteString(a.stdout, text)
+	return failed(err)
+}
+
+// printEither prints v as one JSON object, or text.
+func (a *app) printEither(asJSON bool, v any, text string) error {
+	if asJSON {
+		return a.printJSON(v)
+	}
+	return a.print(text)
+}
+
+// printJSON prints one object and a newline.
+func (a *app) printJSON(v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return failed(fmt.Errorf("encode the result: %w", err))
+	}
+	return a.print(string(text) + "\n")
 }

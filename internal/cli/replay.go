@@ -2,7 +2,6 @@ package cli
 
 import (
 	"errors"
-	"io"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -142,10 +141,4 @@ func (a *app) introduce(plan replay.Plan, shown string, isolate bool) {
 	if !isolate {
 		a.verbose("isolation", "off, running on the host")
 	}
-}
-
-// print writes a result to standard output.
-func (a *app) print(text string) error {
-	_, err := io.WriteString(a.stdout, text)
-	return failed(err)
 }

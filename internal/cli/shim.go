@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -73,15 +72,7 @@ func (a *app) shimStatus(asJSON bool) error {
 	if !s.Good() {
 		a.status = 1
 	}
-	text := show.Shims(s)
-	if asJSON {
-		object, err := json.Marshal(s)
-		if err != nil {
-			return err
-		}
-		text = string(object) + "\n"
-	}
-	if err := a.print(text); err != nil {
+	if err := a.printEither(asJSON, s, show.Shims(s)); err != nil {
 		return err
 	}
 	if s.Problem != "" {
@@ -98,22 +89,15 @@ func (a *app) shimRemove(asJSON bool) error {
 	if err != nil {
 		return shimFailure("remove", err)
 	}
-	if asJSON {
-		object, err := json.Marshal(struct {
-			State    string   `json:"state"`
-			Location string   `json:"location"`
-			Kept     []string `json:"kept"`
-		}{shim.StateNotDeployed, a.cfg.ShimDir, append([]string{}, kept...)})
-		if err != nil {
-			return err
-		}
-		return a.print(string(object) + "\n")
-	}
 	text := "Shims: Removed\n"
 	if len(kept) > 0 {
 		text += "Kept: " + fsdiff.Escape(strings.Join(kept, ", ")) + " (not made by substrate, in " + fsdiff.Escape(a.cfg.ShimDir) + ")\n"
 	}
-	return a.print(text)
+	return a.printEither(asJSON, struct {
+		State    string   `json:"state"`
+		Location string   `json:"location"`
+		Kept     []string `json:"kept"`
+	}{shim.StateNotDeployed, a.cfg.ShimDir, append([]string{}, kept...)}, text)
 }
 
 // shimFailure adds the remedy to an error, if one is known.

@@ -69,11 +69,9 @@ func (a *app) compact(f *compactFlags, args []string) error {
 		return &failure{err: fmt.Errorf("there is no trace at %s", path)}
 	case err != nil:
 		return failed(err)
-	case f.json:
-		return a.printJSON(struct {
-			DryRun bool              `json:"dry_run"`
-			Files  []trace.Compacted `json:"files"`
-		}{f.dryRun, done})
 	}
-	return a.print(show.Compacted(done, f.dryRun))
+	return a.printEither(f.json, struct {
+		DryRun bool              `json:"dry_run"`
+		Files  []trace.Compacted `json:"files"`
+	}{f.dryRun, done}, show.Compacted(done, f.dryRun))
 }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -194,12 +193,9 @@ func worldListCommand(a *app) *cobra.Command {
 			if err != nil {
 				return withRemedy(fmt.Errorf("list worlds: %w", err))
 			}
-			if asJSON {
-				return a.printJSON(struct {
-					Worlds []state.Listed `json:"worlds"`
-				}{append([]state.Listed{}, states...)})
-			}
-			return a.print(show.Worlds(states, time.Now()))
+			return a.printEither(asJSON, struct {
+				Worlds []state.Listed `json:"worlds"`
+			}{append([]state.Listed{}, states...)}, show.Worlds(states, time.Now()))
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
@@ -215,7 +211,10 @@ func worldGCCommand(a *app) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			found, err := state.GC(rerun.Dirs(a.cfg), dryRun)
-			if printErr := a.printLeftovers(found, asJSON, dryRun); printErr != nil {
+			if printErr := a.printEither(asJSON, struct {
+				DryRun bool           `json:"dry_run"`
+				Worlds []state.Listed `json:"worlds"`
+			}{dryRun, append([]state.Listed{}, found...)}, show.Leftovers(found, dryRun)); printErr != nil {
 				return printErr
 			}
 			if err != nil {
@@ -227,17 +226,6 @@ func worldGCCommand(a *app) *cobra.Command {
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only print what would be removed")
 	return cmd
-}
-
-// printLeftovers prints what gc found and did.
-func (a *app) printLeftovers(found []state.Listed, asJSON, dryRun bool) error {
-	if asJSON {
-		return a.printJSON(struct {
-			DryRun bool           `json:"dry_run"`
-			Worlds []state.Listed `json:"worlds"`
-		}{dryRun, append([]state.Listed{}, found...)})
-	}
-	return a.print(show.Leftovers(found, dryRun))
 }
 
 // leftOver is the error if gc could not remove everything.
@@ -252,13 +240,4 @@ func leftOver(found []state.Listed, dryRun bool) error {
 		return nil
 	}
 	return failed(fmt.Errorf("%d left-over worlds could not be removed", kept))
-}
-
-// printJSON prints one object and a newline.
-func (a *app) printJSON(v any) error {
-	text, err := json.Marshal(v)
-	if err != nil {
-		return failed(fmt.Errorf("encode the result: %w", err))
-	}
-	return a.print(string(text) + "\n")
 }
