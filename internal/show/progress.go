@@ -35,7 +35,7 @@ func (p *Progress) Count(done, all, bad int) {
 	}
 	text := fmt.Sprintf("%s: %s %d of %d", p.what, bar(int64(done), int64(all)), done, all)
 	if bad > 0 {
-		text += fmt.Sprintf(", %d not the same", bad)
+		text += fmt.Sprintf(", %d different", bad)
 	}
 	p.drawn = true
 	_, _ = io.WriteString(p.w, "\r\x1b[K"+Cut(text, columns(p.w)-1)) // only for show

@@ -59,7 +59,7 @@ func completionText(b *strings.Builder, field func(name, value string), r *trace
 	}
 	field("exit", exit)
 	field("duration", (time.Duration(r.DurationMS) * time.Millisecond).String())
-	field("used", fmt.Sprintf("user %d ms, system %d ms, at most %d KiB", r.UserMS, r.SysMS, r.MaxRSSKB))
+	field("used", fmt.Sprintf("user %d ms, system %d ms, peak memory %d KiB", r.UserMS, r.SysMS, r.MaxRSSKB))
 	if c := r.Capture; c != nil {
 		field("stdout", printedText(c.Stdout))
 		field("stderr", printedText(c.Stderr))
@@ -92,7 +92,7 @@ func printedText(s trace.Stream) string {
 	switch {
 	case s.Path == "":
 	case s.Truncated:
-		text += ", begins as in " + s.Path
+		text += ", first part in " + s.Path
 	default:
 		text += ", in " + s.Path
 	}

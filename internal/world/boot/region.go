@@ -40,7 +40,7 @@ const partsAt = (unsafe.Sizeof(Region{}) + pageSize - 1) &^ (pageSize - 1)
 func reserve() (*Region, error) {
 	p, err := unix.MmapPtr(-1, 0, nil, regionSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
 	if err != nil {
-		return nil, fmt.Errorf("reserve memory for the first process: %w", err)
+		return nil, fmt.Errorf("reserve memory for the init process: %w", err)
 	}
 	return (*Region)(p), nil
 }

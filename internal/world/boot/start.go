@@ -20,7 +20,7 @@ type Process struct {
 }
 
 // ErrGone is returned by Receive when the processes of the world died without a last message.
-var ErrGone = errors.New("the first process of the world died")
+var ErrGone = errors.New("the init process of the world died")
 
 // Start starts a first process, with a user namespace of its own if user. It makes a network namespace, and waits
 // for [Process.Configure]. The calling goroutine is locked to its thread until it calls [Process.Reap].
