@@ -153,9 +153,6 @@ func (s *Span) Cmd() string { return s.record.Cmd }
 // ID is the id of the span.
 func (s *Span) ID() string { return s.record.SpanID }
 
-// SessionID is the id of the session that the span belongs to.
-func (s *Span) SessionID() string { return s.record.SessionID }
-
 // Elapsed is the time since the span began.
 func (s *Span) Elapsed() time.Duration { return time.Since(s.began) }
 

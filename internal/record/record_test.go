@@ -141,8 +141,8 @@ func TestSiblings(t *testing.T) { // REC8: the parent is never what ran before i
 	r := New(cfg, noWarning(t))
 	a := r.Begin(Command{Component: trace.ComponentShell, Cwd: "/"})
 	b := r.Begin(Command{Component: trace.ComponentShell, Cwd: "/"})
-	if a.ID() == b.ID() || a.SessionID() == b.SessionID() || a.SessionID() == "" {
-		t.Errorf("spans %s %s, sessions %s %s", a.ID(), b.ID(), a.SessionID(), b.SessionID())
+	if a.ID() == b.ID() || a.record.SessionID == b.record.SessionID || a.record.SessionID == "" {
+		t.Errorf("spans %s %s, sessions %s %s", a.ID(), b.ID(), a.record.SessionID, b.record.SessionID)
 	}
 	b.End(trace.Completion{})
 	a.End(trace.Completion{})
