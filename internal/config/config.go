@@ -1,16 +1,16 @@
 // Package config is the only reader of the environment and of the settings file.
 //
-// [Load] reads both once and returns a plain value; every path that substrate uses
-// on the host is decided here and nowhere else. Nothing is created by Load.
+// [Load] reads the environment once and returns a value, which also holds every path that substrate
+// uses on the host. It creates nothing. [Config.LoadSettings] reads the file.
 package config
 
-// Config is what the environment says. It is a value: nothing in it changes after Load.
+// Config is what the environment means. Nothing changes it after Load.
 type Config struct {
 	Home    string // the caller's home directory; "" if there is none
 	Dir     string // ~/.substrate; "" without a home and without SHIM_TRACE_LOG
-	Trace   string // the trace file: SHIM_TRACE_LOG or Dir/trace.jsonl; "" if there is no place for one
+	Trace   string // the trace file: SHIM_TRACE_LOG or Dir/trace.jsonl; "" without a place for one
 	ShimDir string // ~/.substrate/shims; "" without a home
-	NoShims bool   // SUBSTRATE_NO_SHIMS=1: none are deployed, and none are put first on PATH
+	NoShims bool   // SUBSTRATE_NO_SHIMS=1: do not deploy shims or put them first on PATH
 	Fsync   bool   // SHIM_FSYNC=1
 	MaxMB   int    // TRACE_LOG_MAX_MB, default 100
 	Keep    int    // TRACE_LOG_KEEP, default 3
@@ -27,10 +27,10 @@ type Config struct {
 	CallStack  []string // SHIM_CALL_STACK: the names of all commands above us, the outermost first, at most 8
 
 	Path         string // PATH
-	OriginalPath string // SHIM_ORIGINAL_PATH: PATH as it was before the shims were put in front; "" if they were not
+	OriginalPath string // SHIM_ORIGINAL_PATH: PATH before the shims were put in front; "" if they were not
 	Bypass       bool   // SHIM_BYPASS=1: a shim only executes its program
 
-	InWorld bool // SUBSTRATE_IN_WORLD=1: inside a world; commands run straight through, nothing is recorded
+	InWorld bool // SUBSTRATE_IN_WORLD=1: inside a world, where commands run without being recorded
 
 	UseWorld     bool   // SUBSTRATE_REPLAY_USE_WORLD=1
 	RequireWorld bool   // SUBSTRATE_REQUIRE_WORLD=1
@@ -49,7 +49,7 @@ type Config struct {
 
 	Log string // SUBSTRATE_LOG
 
-	Problems []Problem // settings whose values make no sense, for whoever prints; nil if there are none
+	Problems []Problem // invalid settings, for messages
 }
 
 // MaxCallStack is the number of names that CallStack holds at most.
