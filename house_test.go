@@ -25,7 +25,6 @@ var manyFields = map[string]bool{
 	"internal/tracecheck.schema":  true,
 	"internal/world.Result":       true,
 	"internal/world.Spec":         true,
-	"internal/world/boot.state":   true,
 	"internal/world/view.Request": true,
 	"trace.Completion":            true,
 	"trace.Record":                true,
@@ -41,7 +40,7 @@ var methodsWithoutValues = map[string]int{
 	"internal/shim":       1,
 	"internal/show":       1,
 	"internal/world":      1,
-	"internal/world/boot": 8,
+	"internal/world/boot": 1,
 	"trace":               1,
 }
 
@@ -55,16 +54,14 @@ var wideComments = map[string]bool{
 	"internal/record":        true,
 	"internal/replay/corpus": true,
 	"internal/shim":          true,
-	"internal/world/boot":    true,
 	"trace":                  true,
 }
 
 // largePackages may have more lines than maxPackageLines.
 var largePackages = map[string]bool{
 	"trace": true, "internal/world/layout": true, "internal/world": true, "internal/cli": true,
-	"internal/redact":     true, // its prefilter is a table
-	"internal/prestart":   true,
-	"internal/world/boot": true,
+	"internal/redact":   true, // its prefilter is a table
+	"internal/prestart": true,
 }
 
 // A struct is small enough to be seen as one thing.

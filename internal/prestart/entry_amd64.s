@@ -19,7 +19,7 @@
 //
 // Source: System V ABI, AMD64 supplement, 3.4.1 "Initial Stack and Register State".
 
-// substrate_entry asks which program this is: cmd/*/program.s says 0 for substrate and 1 for
+// prestart_entry asks which program this is: cmd/*/program.s says 0 for substrate and 1 for
 // substrate-shim. Then it calls the Go function that R12 points to, as compiled code calls a func value:
 // DX holds that pointer, AX, BX and CX the arguments, X15 is zero and R14 is the goroutine. There is no
 // goroutine; all that compiled functions want of it is how far the stack may grow, and zero
@@ -28,7 +28,7 @@
 // thread-local storage, which does not exist yet; so it gets two of them as func values.
 //
 // Source: Go's internal ABI specification, "amd64 architecture".
-TEXT substrate_entry(SB), NOSPLIT|NOFRAME, $0
+TEXT prestart_entry(SB), NOSPLIT|NOFRAME, $0
 	MOVQ	·shellMain(SB), R12	// the variable points to the function's address, as all func values do
 	CMPQ	substrate_program(SB), $0
 	JEQ	early

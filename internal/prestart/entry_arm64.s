@@ -17,14 +17,14 @@
 // The kernel has left the stack pointer at argc; the names of the arguments, the
 // environment and the auxiliary vector follow. R0 means something to the C library.
 
-// substrate_entry asks which program this is: cmd/*/program.s says 0 for substrate and 1 for
+// prestart_entry asks which program this is: cmd/*/program.s says 0 for substrate and 1 for
 // substrate-shim. Then it calls the Go function that R26 points to, as compiled code calls a func value:
 // R26 holds that pointer, R0, R1 and R2 the arguments, and R28 is the goroutine. There is no
 // goroutine; all that compiled functions want of it is how far the stack may grow, and zero
 // means that there is no end. The kernel lets it grow.
 //
 // Source: Go's internal ABI specification, "arm64 architecture".
-TEXT substrate_entry(SB), NOSPLIT|NOFRAME, $0
+TEXT prestart_entry(SB), NOSPLIT|NOFRAME, $0
 	MOVD	·shellMain(SB), R26	// the variable points to the function's address, as all func values do
 	MOVD	substrate_program(SB), R1
 	CBZ	R1, early

@@ -3,5 +3,5 @@
 #include "textflag.h"
 
 // The two programs begin here, and go on to the ordinary beginning at once.
-TEXT substrate_entry(SB), NOSPLIT|NOFRAME, $0
+TEXT prestart_entry(SB), NOSPLIT|NOFRAME, $0
 	JMP	inherited_entry(SB)

@@ -222,6 +222,9 @@ func (s snapshot) descriptors() {
 		if target == "anon_inode:[eventpoll]" || target == "anon_inode:[eventfd]" {
 			continue
 		}
+		if target == "/memfd:substrate (deleted)" {
+			continue // the copy of the test that package boot executes and keeps
+		}
 		s.add("file descriptor %s: %s", name, target)
 	}
 }

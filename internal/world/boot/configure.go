@@ -8,167 +8,177 @@ import (
 	"golang.org/x/sys/unix"
 
 	"substrate/internal/world/net/netlog"
+	"substrate/internal/world/ops"
 )
 
-// Configure gives the first process all but the file view. It makes the second, which waits for [Process.Execute] in the cgroup, fills the
-// network namespace, reports its descriptors with a MsgNet, and is pid 1 from then on.
+// Base is what a world needs before its file view is known.
+type Base struct {
+	UID, GID int // of the caller: mapped to themselves in a user namespace
+
+	Group   int   // descriptor of the cgroup's directory that the command process starts in; -1 for none
+	Keep    []int // descriptors that the init process holds to its end: the locks of the world
+	Network Network
+	Verbose bool // report each step at the moment it is done
+}
+
+// Network is what is done in the network namespace, as prepared netlink messages.
+type Network struct {
+	Links     []byte // lo up with addresses and default routes that lead nowhere
+	LinksOnly []byte // lo up alone, for a kernel without rules
+	Rules     []byte // the nft table, one transaction
+	Log       []byte // binds the NFLOG socket
+	DNS       []byte // raw sockaddr of the stub resolver, nil for none
+}
+
+// Configure gives the init process everything but the file view. The init process starts the
+// command process in the cgroup, where that waits for [Process.Execute]. Then it fills the network
+// namespace, reports its descriptors with a MsgNet, and is pid 1 from then on.
 func (pr *Process) Configure(b *Base) error {
 	p := pr.p
 	fds := slices.Clone(b.Keep)
 	for range b.Keep {
-		p.newReg()
+		p.NewReg()
 	}
-	group := Num(0)
+	group := ops.Num(0)
 	if b.Group >= 0 {
-		group = FromReg(p.newReg())
+		group = ops.FromReg(p.NewReg())
 		fds = append(fds, b.Group)
 	}
 	if pr.user {
 		b.userNS(p)
 	}
-	p.step("mntns")
-	p.call(unix.SYS_MOUNT, p.text("none"), p.text("/"), Num(0), Num(unix.MS_REC|unix.MS_PRIVATE), Num(0))
-	p.doneIf(b.Verbose)
-	// Nobody inside may look at the first process.
-	p.call(unix.SYS_PRCTL, Num(unix.PR_SET_DUMPABLE), Num(0))
-	pr.ready = p.callReg(unix.SYS_EVENTFD2, Num(0), Num(unix.EFD_CLOEXEC))
-	p.step("cgroup")
-	fork := Op{Kind: OpFork, Args: [6]uintptr{group.val}}
-	if group.ptr {
-		fork.Args[0], fork.RegMask = uintptr(group.reg), 1
-	}
-	at := p.add(fork)
-	pr.first(b, group)
-	p.ops[at].OnErr = int32(len(p.ops))
-	pr.second()
-	return p.send(pr.born, fds...)
+	p.Step("mntns")
+	p.Call(unix.SYS_MOUNT, p.Text("none"), p.Text("/"), ops.Num(0), ops.Num(unix.MS_REC|unix.MS_PRIVATE), ops.Num(0))
+	doneIf(p, b.Verbose)
+	// Nobody inside may look at the init process.
+	p.Call(unix.SYS_PRCTL, ops.Num(unix.PR_SET_DUMPABLE), ops.Num(0))
+	pr.ready = p.CallReg(unix.SYS_EVENTFD2, ops.Num(0), ops.Num(unix.EFD_CLOEXEC))
+	p.Step("cgroup")
+	fork := p.Len()
+	p.Add(ops.Fork, group)
+	pr.becomeInit(b, group)
+	p.At(fork).OnErr = p.Len()
+	pr.awaitView(p)
+	return pr.send(fds...)
 }
 
-// first is what remains to be done for the first process.
-func (pr *Process) first(b *Base, group Arg) {
+// becomeInit is what remains to be done for the init process.
+func (pr *Process) becomeInit(b *Base, group ops.Arg) {
 	p := pr.p
-	fds := pr.newFDs()
-	p.unless(RegNoNet, func() { b.network(p, fds) })
+	fds := newFDs(p)
+	p.Unless(regNoNet, func() { b.network(p, fds) })
 	if !pr.user {
-		p.set(fds[FDNet], RegNet)
-		p.try(unix.SYS_CLOSE, FromReg(RegNet))
+		set(p, fds[FDNet], regNet)
+		p.Try(unix.SYS_CLOSE, ops.FromReg(regNet))
 	}
-	p.step("start")
-	pr.sendFDs(MsgNet, fds[:netFDs])
+	p.Step("start")
+	sendFDs(p, MsgNet, fds[:netFDs])
 	for _, r := range fds {
-		p.try(unix.SYS_CLOSE, FromReg(r))
+		p.Try(unix.SYS_CLOSE, ops.FromReg(r))
 	}
-	// From here on the second may begin.
-	p.call(unix.SYS_WRITE, FromReg(pr.ready), p.data(binary.NativeEndian.AppendUint64(nil, 1)), Num(8))
-	p.try(unix.SYS_CLOSE, FromReg(pr.ready))
-	if group.ptr {
-		p.try(unix.SYS_CLOSE, group)
+	// From here on the command may start.
+	p.Call(unix.SYS_WRITE, ops.FromReg(pr.ready), p.Words(ops.Num(1)), ops.Num(8))
+	p.Try(unix.SYS_CLOSE, ops.FromReg(pr.ready))
+	if b.Group >= 0 {
+		p.Try(unix.SYS_CLOSE, group)
 	}
 	for i := range 3 {
-		p.try(unix.SYS_CLOSE, Num(i))
+		p.Try(unix.SYS_CLOSE, ops.Num(i))
 	}
-	p.step("capabilities")
+	p.Step("capabilities")
 	var keep uint64
 	if !pr.user {
 		keep = 1 << unix.CAP_KILL // at the end, of processes of any user
 	}
-	p.setCapabilities(keep)
-	p.call(unix.SYS_PRCTL, Num(unix.PR_SET_NO_NEW_PRIVS), Num(1))
-	dieWithSupervisor(p)
-	p.add(Op{Kind: OpInit})
+	setCapabilities(p, keep)
+	p.Call(unix.SYS_PRCTL, ops.Num(unix.PR_SET_NO_NEW_PRIVS), ops.Num(1))
+	p.Add(ops.Init)
 }
 
-// second is what the second process does while it waits: it gives up what no later step needs.
-func (pr *Process) second() {
-	p := pr.p
-	p.step("exec")
-	p.call(unix.SYS_SETSID)
+// awaitView makes the command process give up what no later step needs, and wait for the next part.
+func (pr *Process) awaitView(p *ops.Program) {
+	p.Step("exec")
+	p.Call(unix.SYS_SETSID)
 	limitPrivileges(p, pr.user)
-	p.step("start")
-	p.add(Op{Kind: OpPart, Args: [6]uintptr{uintptr(p.regs)}})
+	p.Step("start")
+	p.Add(ops.ReadPart, ops.Num(p.FreeReg()))
 }
 
-// doneIf is done if everything is to be reported.
-func (p *program) doneIf(verbose bool) {
+// doneIf reports the end of the step if everything is to be reported.
+func doneIf(p *ops.Program, verbose bool) {
 	if verbose {
-		p.done()
+		p.Add(ops.ReportDone)
 	}
-}
-
-// dieWithSupervisor ties the life of the first process to the supervisor's thread, and then looks whether
-// the supervisor was already gone: its end of the socket reads as empty while it lives and
-// as closed when not.
-func dieWithSupervisor(p *program) {
-	p.call(unix.SYS_PRCTL, Num(unix.PR_SET_PDEATHSIG), Num(int(unix.SIGKILL)))
-	p.add(Op{Kind: OpAlive})
 }
 
 // userNS maps the caller to itself.
 //
-// Source: user_namespaces(7), "Defining user and group ID mappings: writing to uid_map and gid_map".
-func (b *Base) userNS(p *program) {
-	p.step("userns")
-	p.writeFile("/proc/self/setgroups", "deny")
-	p.writeFile("/proc/self/uid_map", fmt.Sprintf("%d %d 1\n", b.UID, b.UID))
-	p.writeFile("/proc/self/gid_map", fmt.Sprintf("%d %d 1\n", b.GID, b.GID))
-	p.doneIf(b.Verbose)
+// Source: user_namespaces(7), "Defining user and group ID mappings: writing to uid_map and
+// gid_map".
+func (b *Base) userNS(p *ops.Program) {
+	p.Step("userns")
+	// A program that starts with ambient capabilities is not dumpable, and then its files in /proc
+	// belong to root.
+	p.Call(unix.SYS_PRCTL, ops.Num(unix.PR_SET_DUMPABLE), ops.Num(1))
+	writeFile(p, "/proc/self/setgroups", "deny")
+	writeFile(p, "/proc/self/uid_map", fmt.Sprintf("%d %d 1\n", b.UID, b.UID))
+	writeFile(p, "/proc/self/gid_map", fmt.Sprintf("%d %d 1\n", b.GID, b.GID))
+	doneIf(p, b.Verbose)
 }
 
-// atFDCWD is AT_FDCWD as a system call argument.
-const atFDCWD = ^uintptr(99)
-
-func (p *program) writeFile(path, text string) {
-	r := p.callReg(unix.SYS_OPENAT, Num(atFDCWD), p.text(path), Num(unix.O_WRONLY|unix.O_CLOEXEC), Num(0))
-	p.call(unix.SYS_WRITE, FromReg(r), p.text(text), Num(len(text)))
-	p.call(unix.SYS_CLOSE, FromReg(r))
+func writeFile(p *ops.Program, path, text string) {
+	r := p.CallReg(unix.SYS_OPENAT, ops.CWD, p.Text(path), ops.Num(unix.O_WRONLY|unix.O_CLOEXEC), ops.Num(0))
+	p.Call(unix.SYS_WRITE, ops.FromReg(r), p.Text(text), ops.Num(len(text)))
+	p.Call(unix.SYS_CLOSE, ops.FromReg(r))
 }
 
-// network fills the network namespace. The rules come before the routes, so that without rules there
-// are no routes and every connect fails at once with ENETUNREACH.
-func (b *Base) network(p *program, fds [max(netFDs, viewFDs)]Reg) {
-	p.step("nft")
+// network fills the network namespace. The rules come before the routes: without rules there are no
+// routes, and every connect fails at once with ENETUNREACH.
+func (b *Base) network(p *ops.Program, fds [maxFDs]ops.Reg) {
+	p.Step("nft")
 	n := &b.Network
-	p.alternative(func() {
-		nf := p.netlink(unix.NETLINK_NETFILTER)
-		size := p.data(binary.NativeEndian.AppendUint32(nil, netlog.ReceiveBuffer))
-		p.try(unix.SYS_SETSOCKOPT, FromReg(nf), Num(unix.SOL_SOCKET), Num(unix.SO_RCVBUFFORCE), size, Num(4))
-		p.request(nf, n.Rules)
-		p.request(nf, n.Log)
-		p.set(fds[FDLog], nf)
-		p.try(unix.SYS_CLOSE, FromReg(nf))
-		p.doneIf(b.Verbose)
-		p.step("netns")
-		p.links(n.Links)
-		p.doneIf(b.Verbose)
+	p.Alternative(func() {
+		nf := netlink(p, unix.NETLINK_NETFILTER)
+		size := p.Data(binary.NativeEndian.AppendUint32(nil, netlog.ReceiveBuffer))
+		p.Try(unix.SYS_SETSOCKOPT, ops.FromReg(nf), ops.Num(unix.SOL_SOCKET), ops.Num(unix.SO_RCVBUFFORCE), size, ops.Num(4))
+		request(p, nf, n.Rules)
+		request(p, nf, n.Log)
+		set(p, fds[FDLog], nf)
+		p.Try(unix.SYS_CLOSE, ops.FromReg(nf))
+		doneIf(p, b.Verbose)
+		p.Step("netns")
+		links(p, n.Links)
+		doneIf(p, b.Verbose)
 	}, func() {
-		p.step("nft")
-		p.degrade()
-		p.step("netns")
-		p.alternative(func() { p.links(n.LinksOnly) }, p.degrade)
+		p.Step("nft")
+		p.Add(ops.ReportDegrade)
+		p.Step("netns")
+		p.Alternative(func() { links(p, n.LinksOnly) }, func() { p.Add(ops.ReportDegrade) })
 	})
 	if n.DNS != nil {
-		dns := p.newReg()
-		o := newCall(unix.SYS_SOCKET, []Arg{Num(unix.AF_INET), Num(unix.SOCK_DGRAM | unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK), Num(0)})
-		o.Dst, o.OnErr = uint8(dns)+1, Next
-		p.add(o)
-		p.try(unix.SYS_BIND, FromReg(dns), p.data(n.DNS), Num(len(n.DNS)))
-		p.set(fds[FDDNS], dns)
-		p.try(unix.SYS_CLOSE, FromReg(dns))
+		dns := p.NewReg()
+		p.Try(unix.SYS_SOCKET, ops.Num(unix.AF_INET), ops.Num(unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK), ops.Num(0)).To(dns)
+		p.Try(unix.SYS_BIND, ops.FromReg(dns), p.Data(n.DNS), ops.Num(len(n.DNS)))
+		set(p, fds[FDDNS], dns)
+		p.Try(unix.SYS_CLOSE, ops.FromReg(dns))
 	}
 }
 
 // links sends a batch to the part of the kernel that knows interfaces, addresses and routes.
-func (p *program) links(batch []byte) {
-	route := p.netlink(unix.NETLINK_ROUTE)
-	p.request(route, batch)
-	p.try(unix.SYS_CLOSE, FromReg(route))
+func links(p *ops.Program, batch []byte) {
+	route := netlink(p, unix.NETLINK_ROUTE)
+	request(p, route, batch)
+	p.Try(unix.SYS_CLOSE, ops.FromReg(route))
 }
 
-func (p *program) netlink(family int) Reg {
-	return p.callReg(unix.SYS_SOCKET, Num(unix.AF_NETLINK), Num(unix.SOCK_RAW|unix.SOCK_CLOEXEC), Num(family))
+func netlink(p *ops.Program, family int) ops.Reg {
+	return p.CallReg(unix.SYS_SOCKET, ops.Num(unix.AF_NETLINK), ops.Num(unix.SOCK_RAW|unix.SOCK_CLOEXEC), ops.Num(family))
 }
 
-func (p *program) request(sock Reg, batch []byte) {
-	p.call(unix.SYS_SENDTO, FromReg(sock), p.data(batch), Num(len(batch)), Num(0), Num(0), Num(0))
-	p.ack(sock)
+// request sends a batch and checks the answers.
+//
+// Source: netlink(7), "NLMSG_ERROR"; the kernel answers a request before sendto(2) returns.
+func request(p *ops.Program, sock ops.Reg, batch []byte) {
+	p.Call(unix.SYS_SENDTO, ops.FromReg(sock), p.Data(batch), ops.Num(len(batch)), ops.Num(0), ops.Num(0), ops.Num(0))
+	p.Add(ops.Ack, ops.FromReg(sock))
 }

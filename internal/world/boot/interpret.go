@@ -5,22 +5,28 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"substrate/internal/world/ops"
 )
 
-// state is what the interpreter needs besides the ops. Each process has its own copy. Addresses are numbers: to store a pointer may be more than
-// to store it while the supervisor collects garbage.
+// state is what the interpreter needs besides the ops. Each process has its own. Addresses are
+// numbers: to store a pointer may take a write barrier, which needs the runtime.
 type state struct {
 	ops     uintptr
 	begin   int32   // index of the first op
 	inbox   uintptr // where the next part comes
-	room    uintptr // bytes from there to the end of the region
-	regs    [MaxRegs]uintptr
+	regs    [ops.MaxRegs]uintptr
 	lastErr int32
-	command uintptr   // pid of the command
-	socket  uintptr   // the report socket
-	second  uintptr   // state of the second process
-	clone   cloneArgs // with which the process is made
+	command uintptr // pid of the command
+	ended   bool    // the process exits with status
+	status  uintptr
 	msg     Message
+	clone   cloneArgs // with which the command process is made
+	results results
+}
+
+// results is memory for the results of system calls.
+type results struct {
 	info    [128]byte // siginfo_t
 	buf     [8192]byte
 	rusage  unix.Rusage
@@ -28,6 +34,13 @@ type state struct {
 	hdr     msghdr
 	control [256]byte
 }
+
+// The memory of the processes of a world, besides the parts.
+var (
+	threadLocal             [128]byte
+	initState, commandState state
+	commandStack            [16<<10 + 16]byte // for the frames of interpret and what it calls
+)
 
 // msghdr is struct msghdr.
 //
@@ -41,6 +54,18 @@ type msghdr struct {
 	flags       int32
 }
 
+// cloneArgs is struct clone_args.
+//
+// Source: clone(2), "clone3()"; the field cgroup is from Linux 5.7.
+type cloneArgs struct {
+	flags                 uint64
+	_, _, _               uint64 // pidfd, child_tid, parent_tid
+	exitSignal            uint64
+	stack, stackSize, tls uint64
+	_, _                  uint64 // set_tid, set_tid_size
+	cgroup                uint64
+}
+
 // pointer makes a pointer of an address.
 //
 //go:norace
@@ -48,19 +73,30 @@ type msghdr struct {
 //go:nocheckptr
 func pointer(address *uintptr) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(address)) }
 
-// interpret works through the ops. Neither it nor anything it calls may grow the stack, allocate, or return.
+// interpret is the life of a process: it works through the ops and exits. Neither it nor anything
+// it calls may grow the stack, allocate, or return.
+//
+//go:norace
+//go:nosplit
+func interpret(st *state) {
+	run(st)
+	for {
+		syscall.RawSyscall(unix.SYS_EXIT_GROUP, st.status, 0, 0)
+	}
+}
+
+// run works through the ops until the process is to exit.
 //
 //go:norace
 //go:nosplit
 //go:nocheckptr
-func interpret(st *state) {
-	pc := st.begin
-	for {
-		o := (*Op)(unsafe.Add(pointer(&st.ops), uintptr(pc)*unsafe.Sizeof(Op{})))
+func run(st *state) {
+	for pc := st.begin; !st.ended; {
+		o := (*ops.Op)(unsafe.Add(pointer(&st.ops), uintptr(pc)*unsafe.Sizeof(ops.Op{})))
 		var r uintptr
 		var e syscall.Errno
 		switch o.Kind {
-		case OpCall:
+		case ops.Call:
 			r, _, e = syscall.RawSyscall6(o.Nr, arg(st, o, 0), arg(st, o, 1), arg(st, o, 2), arg(st, o, 3), arg(st, o, 4), arg(st, o, 5))
 			if e != 0 && int32(e) == o.WantErr {
 				e = 0
@@ -69,21 +105,21 @@ func interpret(st *state) {
 					continue
 				}
 			}
-		case OpJump:
+		case ops.Jump:
 			pc = o.OnErr
 			continue
-		case OpUnless:
+		case ops.Unless:
 			if arg(st, o, 0) != 0 {
 				pc = o.OnErr
 				continue
 			}
-		case OpFork:
-			if st.command = forkInto(st, o); st.command == 0 {
-				pc = o.OnErr // we are the second, with a copy of everything
+		case ops.Fork:
+			if st.command = forkCommand(st, o); st.command == 0 {
+				pc = o.OnErr // this is the command process, with a copy of everything
 				continue
 			}
-		case OpPart:
-			readPart(st, o)
+		case ops.ReadPart:
+			readPart(st, o.Args[0])
 			pc = 0
 			continue
 		default:
@@ -91,15 +127,15 @@ func interpret(st *state) {
 		}
 		if e != 0 {
 			st.lastErr = int32(e)
-			if o.OnErr == Fatal {
-				fail(st, o, e)
+			if o.OnErr == ops.Fatal {
+				fail(st, o.Step, e)
 			}
 			if o.OnErr >= 0 {
 				pc = o.OnErr
 				continue
 			}
 		} else if o.Dst != 0 {
-			*(*uintptr)(unsafe.Add(unsafe.Pointer(&st.regs), uintptr(o.Dst-1)*unsafe.Sizeof(r))) = r
+			*reg(st, uintptr(o.Dst-1)) = r
 		}
 		if pc++; o.Next != 0 && e == 0 {
 			pc = o.Next
@@ -107,55 +143,59 @@ func interpret(st *state) {
 	}
 }
 
+// reg is a register.
+//
+//go:norace
+//go:nosplit
+//go:nocheckptr
+func reg(st *state, n uintptr) *uintptr {
+	return (*uintptr)(unsafe.Add(unsafe.Pointer(&st.regs), n%ops.MaxRegs*unsafe.Sizeof(n)))
+}
+
 // perform does what is neither a plain system call nor a jump.
 //
 //go:norace
 //go:nosplit
 //go:nocheckptr
-func perform(st *state, o *Op) syscall.Errno {
+func perform(st *state, o *ops.Op) syscall.Errno {
 	switch o.Kind {
-	case OpAlive:
-		n, _, e := syscall.RawSyscall6(unix.SYS_RECVFROM, st.socket, uintptr(unsafe.Pointer(&st.buf)), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
-		if e == 0 && n == 0 || e != 0 && e != syscall.EAGAIN {
-			exit(125) // the other end is closed: the supervisor is gone
-		}
-	case OpAck:
+	case ops.CheckAlive:
+		checkAlive(st)
+	case ops.Ack:
 		return acks(st, arg(st, o, 0))
-	case OpPoke:
+	case ops.Poke:
 		*(*int32)(target(o, 0)) = int32(arg(st, o, 1))
-	case OpUsage:
+	case ops.Usage:
 		m := (*Message)(target(o, 0))
-		syscall.RawSyscall(unix.SYS_GETRUSAGE, unix.RUSAGE_SELF, uintptr(unsafe.Pointer(&st.rusage)), 0)
-		m.Utime, m.Stime = micros(&st.rusage.Utime), micros(&st.rusage.Stime)
-	case OpBound:
+		usage := &st.results.rusage
+		syscall.RawSyscall(unix.SYS_GETRUSAGE, unix.RUSAGE_SELF, uintptr(unsafe.Pointer(usage)), 0)
+		m.Utime, m.Stime = micros(&usage.Utime), micros(&usage.Stime)
+	case ops.Bound:
 		for c := uintptr(0); c < lastCap; c++ {
 			if o.Args[0]&(1<<c) == 0 {
 				syscall.RawSyscall(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c, 0)
 			}
 		}
-	case OpStep:
-		report(st, MsgStep, o, 0)
-	case OpDegrade:
-		report(st, MsgDegrade, o, syscall.Errno(st.lastErr))
-	case OpExec:
-		report(st, MsgExec, o, execute(o))
-		exit(127)
-	case OpInit:
+	case ops.ReportDone:
+		report(st, MsgStep, o.Step, 0)
+	case ops.ReportDegrade:
+		report(st, MsgDegrade, o.Step, syscall.Errno(st.lastErr))
+	case ops.Exec:
+		report(st, MsgExec, o.Step, execute(o))
+		end(st, 127)
+	case ops.Init:
 		beInit(st)
 	}
 	return 0
 }
 
-// lastCap is above any capability that Linux has; dropping one that does not exist fails harmlessly.
-const lastCap = 45
-
 //go:norace
 //go:nosplit
 //go:nocheckptr
-func arg(st *state, o *Op, i uintptr) uintptr {
+func arg(st *state, o *ops.Op, i uintptr) uintptr {
 	v := *(*uintptr)(unsafe.Add(unsafe.Pointer(&o.Args), i*unsafe.Sizeof(uintptr(0))))
 	if o.RegMask&(1<<i) != 0 {
-		return *(*uintptr)(unsafe.Add(unsafe.Pointer(&st.regs), v*unsafe.Sizeof(uintptr(0))))
+		return *reg(st, v)
 	}
 	return v
 }
@@ -165,65 +205,81 @@ func arg(st *state, o *Op, i uintptr) uintptr {
 //go:norace
 //go:nosplit
 //go:nocheckptr
-func target(o *Op, i uintptr) unsafe.Pointer {
+func target(o *ops.Op, i uintptr) unsafe.Pointer {
 	return *(*unsafe.Pointer)(unsafe.Add(unsafe.Pointer(&o.Args), i*unsafe.Sizeof(uintptr(0))))
 }
 
+// end makes the process exit.
+//
 //go:norace
 //go:nosplit
-func exit(code uintptr) {
-	for {
-		syscall.RawSyscall(unix.SYS_EXIT_GROUP, code, 0, 0)
+func end(st *state, status uintptr) { st.ended, st.status = true, status }
+
+// checkAlive ends the process if the supervisor is gone: then the other end of the socket is
+// closed.
+//
+//go:norace
+//go:nosplit
+func checkAlive(st *state) {
+	n, _, e := syscall.RawSyscall6(unix.SYS_RECVFROM, *reg(st, uintptr(regSocket)), uintptr(unsafe.Pointer(&st.results.buf)), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
+	if e == 0 && n == 0 || e != 0 && e != syscall.EAGAIN {
+		end(st, 125)
 	}
 }
 
 //go:norace
 //go:nosplit
-func report(st *state, kind int32, o *Op, e syscall.Errno) {
-	st.msg.Kind, st.msg.Step, st.msg.Errno = kind, int32(o.Step), int32(e)
+func report(st *state, kind int32, step uint8, e syscall.Errno) {
+	st.msg.Kind, st.msg.Step, st.msg.Errno = kind, int32(step), int32(e)
 	send(st)
 }
 
 //go:norace
 //go:nosplit
 func send(st *state) {
-	syscall.RawSyscall6(unix.SYS_SENDTO, st.socket, uintptr(unsafe.Pointer(&st.msg)), unsafe.Sizeof(st.msg), unix.MSG_NOSIGNAL, 0, 0)
+	syscall.RawSyscall6(unix.SYS_SENDTO, *reg(st, uintptr(regSocket)), uintptr(unsafe.Pointer(&st.msg)), unsafe.Sizeof(st.msg), unix.MSG_NOSIGNAL, 0, 0)
 }
 
 //go:norace
 //go:nosplit
-func fail(st *state, o *Op, e syscall.Errno) {
-	report(st, MsgFail, o, e)
-	exit(125)
+func fail(st *state, step uint8, e syscall.Errno) {
+	report(st, MsgFail, step, e)
+	end(st, 125)
 }
 
-// forkInto makes the second process and returns its number. It shares our memory until it becomes the command, as after vfork(2), but we do
-// not wait for that; it has a state and a stack of its own. It is in the cgroup whose directory is open, and in ours if the kernel refuses that
-// for another reason than want of processes or memory, which are limited there. Where there is no clone3(2), it is a copy of us and goes on
-// where we do, with 0.
+// cloneInto is clone3(2). The child begins in interpret, on the stack that args names.
+//
+//go:noescape
+func cloneInto(args *cloneArgs, size uintptr, st *state) int
+
+// forkCommand makes the command process and returns its number. The two share their memory until
+// the new one becomes the command, as after vfork(2), but this one goes on; each has a state and a
+// stack of its own. The new one starts in the cgroup whose directory is open. It starts in ours if
+// the kernel refuses that for another reason than a lack of processes or memory, which the cgroup
+// limits. Where there is no clone3(2), it is a copy of this process and goes on where this one
+// does, with 0.
 //
 //go:norace
 //go:nosplit
 //go:nocheckptr
-func forkInto(st *state, o *Op) uintptr {
-	second := (*state)(pointer(&st.second))
-	second.ops, second.begin = st.ops, o.OnErr
-	second.inbox, second.room, second.socket = st.inbox, st.room, st.socket
-	for i := uintptr(0); i < MaxRegs; i++ {
-		off := i * unsafe.Sizeof(uintptr(0))
-		*(*uintptr)(unsafe.Add(unsafe.Pointer(&second.regs), off)) = *(*uintptr)(unsafe.Add(unsafe.Pointer(&st.regs), off))
+func forkCommand(st *state, o *ops.Op) uintptr {
+	other := &commandState
+	other.ops, other.begin, other.inbox = st.ops, o.OnErr, st.inbox
+	for i := uintptr(0); i < ops.MaxRegs; i++ {
+		*reg(other, i) = *reg(st, i)
 	}
-	args := &second.clone
+	args := &other.clone
 	args.flags, args.exitSignal = unix.CLONE_VM, uint64(syscall.SIGCHLD)
-	fd := arg(st, o, 0)
-	if fd != 0 {
-		args.flags, args.cgroup = args.flags|unix.CLONE_INTO_CGROUP, uint64(fd)
+	args.stack, args.stackSize = uint64(uintptr(unsafe.Pointer(&commandStack))+15)&^15, uint64(len(commandStack)-16)
+	group := arg(st, o, 0)
+	if group != 0 {
+		args.flags, args.cgroup = args.flags|unix.CLONE_INTO_CGROUP, uint64(group)
 	}
-	pid := forkOn(args, unsafe.Sizeof(*args), second)
-	if pid < 0 && fd != 0 && pid != -int(syscall.EAGAIN) && pid != -int(syscall.ENOMEM) {
-		report(st, MsgDegrade, o, syscall.Errno(-pid))
+	pid := cloneInto(args, unsafe.Sizeof(*args), other)
+	if pid < 0 && group != 0 && pid != -int(syscall.EAGAIN) && pid != -int(syscall.ENOMEM) {
+		report(st, MsgDegrade, o.Step, syscall.Errno(-pid))
 		args.flags, args.cgroup = unix.CLONE_VM, 0
-		pid = forkOn(args, unsafe.Sizeof(*args), second)
+		pid = cloneInto(args, unsafe.Sizeof(*args), other)
 	}
 	if pid == -int(syscall.ENOSYS) {
 		copied, _, e := syscall.RawSyscall6(unix.SYS_CLONE, uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
@@ -233,58 +289,58 @@ func forkInto(st *state, o *Op) uintptr {
 		}
 	}
 	if pid < 0 {
-		o.Step = StepStart
-		fail(st, o, syscall.Errno(-pid))
+		fail(st, StepStart, syscall.Errno(-pid))
 	}
 	return uintptr(pid)
 }
 
-// readPart waits for the next part. Its pointers are right where it is put, which is where the supervisor has written it. Without a
-// supervisor there is none, and nothing to live for.
+// readPart waits for the next part and puts its descriptors into the registers from first on. A
+// process whose supervisor is gone gets none and exits.
 //
 //go:norace
 //go:nosplit
 //go:nocheckptr
-func readPart(st *state, o *Op) {
-	part := (*Part)(pointer(&st.inbox))
+func readPart(st *state, first uintptr) {
+	head := (*ops.Head)(pointer(&st.inbox))
 	got, fds := uintptr(0), uintptr(0)
-	for got < unsafe.Sizeof(Part{}) || got < part.Size {
-		st.iov[0], st.iov[1] = st.inbox+got, st.room-got
-		st.hdr.iov, st.hdr.iovLen = uintptr(unsafe.Pointer(&st.iov)), 1
-		st.hdr.control, st.hdr.controlLen = uintptr(unsafe.Pointer(&st.control)), unsafe.Sizeof(st.control)
-		n, _, e := syscall.RawSyscall(unix.SYS_RECVMSG, st.socket, uintptr(unsafe.Pointer(&st.hdr)), unix.MSG_CMSG_CLOEXEC)
+	for got < unsafe.Sizeof(*head) || got < head.Size {
+		in := &st.results
+		in.iov[0], in.iov[1] = st.inbox+got, ops.Base+ops.Room-st.inbox-got
+		in.hdr.iov, in.hdr.iovLen = uintptr(unsafe.Pointer(&in.iov)), 1
+		in.hdr.control, in.hdr.controlLen = uintptr(unsafe.Pointer(&in.control)), unsafe.Sizeof(in.control)
+		n, _, e := syscall.RawSyscall(unix.SYS_RECVMSG, *reg(st, uintptr(regSocket)), uintptr(unsafe.Pointer(&in.hdr)), unix.MSG_CMSG_CLOEXEC)
 		if e == syscall.EINTR {
 			continue
 		}
 		if e != 0 || n == 0 {
-			exit(125)
+			end(st, 125)
+			return
 		}
 		got += n
-		fds += takeFDs(st, o.Args[0]+fds)
+		fds += takeFDs(st, first+fds)
 	}
-	if fds != part.FDs {
-		fail(st, o, syscall.EMFILE)
+	if fds != head.FDs {
+		fail(st, StepStart, syscall.EMFILE)
 	}
-	size := (part.Size + pageSize - 1) &^ (pageSize - 1)
-	st.ops, st.inbox, st.room = part.Ops, st.inbox+size, st.room-size
+	st.ops, st.inbox = head.Ops, st.inbox+ops.Align(head.Size)
 }
 
-// takeFDs puts the descriptors of a message into registers and says how many there are.
+// takeFDs puts the descriptors of a message into registers and returns how many there are.
 //
 // Source: unix(7), SCM_RIGHTS; cmsg(3).
 //
 //go:norace
 //go:nosplit
 //go:nocheckptr
-func takeFDs(st *state, reg uintptr) uintptr {
-	h := (*unix.Cmsghdr)(unsafe.Pointer(&st.control))
-	if st.hdr.controlLen < unsafe.Sizeof(*h) || h.Level != unix.SOL_SOCKET || h.Type != unix.SCM_RIGHTS {
+func takeFDs(st *state, first uintptr) uintptr {
+	in := &st.results
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&in.control))
+	if in.hdr.controlLen < unsafe.Sizeof(*h) || h.Level != unix.SOL_SOCKET || h.Type != unix.SCM_RIGHTS {
 		return 0
 	}
 	n := (uintptr(h.Len) - unsafe.Sizeof(*h)) / 4
-	for i := uintptr(0); i < n && reg+i < MaxRegs; i++ {
-		fd := *(*int32)(unsafe.Add(unsafe.Pointer(&st.control), unsafe.Sizeof(*h)+4*i))
-		*(*uintptr)(unsafe.Add(unsafe.Pointer(&st.regs), (reg+i)*unsafe.Sizeof(uintptr(0)))) = uintptr(fd)
+	for i := uintptr(0); i < n && first+i < ops.MaxRegs; i++ {
+		*reg(st, first+i) = uintptr(*(*int32)(unsafe.Add(unsafe.Pointer(h), unsafe.Sizeof(*h)+4*i)))
 	}
 	return n
 }
@@ -296,10 +352,10 @@ func takeFDs(st *state, reg uintptr) uintptr {
 //go:nosplit
 //go:nocheckptr
 func acks(st *state, fd uintptr) syscall.Errno {
-	base := unsafe.Pointer(&st.buf)
+	base := unsafe.Pointer(&st.results.buf)
 	none := syscall.ENODATA
 	for {
-		n, _, e := syscall.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(base), unsafe.Sizeof(st.buf), unix.MSG_DONTWAIT, 0, 0)
+		n, _, e := syscall.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(base), unsafe.Sizeof(st.results.buf), unix.MSG_DONTWAIT, 0, 0)
 		if e == syscall.EAGAIN {
 			return none
 		}
@@ -322,13 +378,13 @@ func acks(st *state, fd uintptr) syscall.Errno {
 	}
 }
 
-// execute tries the candidates in turn as execvp(3) does: a candidate that may not be
-// executed is passed over, but remembered. The op's arguments are the candidates, argv and the environment.
+// execute tries the candidates in turn as execvp(3) does: a candidate that may not be executed is
+// passed over, but remembered. The op's arguments are the candidates, argv and the environment.
 //
 //go:norace
 //go:nosplit
 //go:nocheckptr
-func execute(o *Op) syscall.Errno {
+func execute(o *ops.Op) syscall.Errno {
 	worst := syscall.ENOENT
 	for p := target(o, 0); ; p = unsafe.Add(p, unsafe.Sizeof(uintptr(0))) {
 		path := *(*uintptr)(p)

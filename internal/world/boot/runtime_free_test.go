@@ -7,33 +7,12 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"unsafe"
 
 	"substrate/internal/testenv"
 )
 
-// What the kernel writes to lies where nothing moves: on a stack that the runtime moves at the wrong moment the descriptor of the first process
-// would be lost, and somebody else's memory written to.
-func TestDescriptorDoesNotMove(t *testing.T) {
-	r, err := reserve()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.release()
-	r.begin(3, 4, true, 0)
-	if at := r.state[0].clone.pidFD - uint64(uintptr(unsafe.Pointer(r))); at >= uint64(partsAt) {
-		t.Errorf("the descriptor is put at %#x, outside of the region", r.state[0].clone.pidFD)
-	}
-	for i := range r.state {
-		args := &r.state[i].clone
-		if at := args.stack - uint64(uintptr(unsafe.Pointer(r))); at%16 != 0 || at+args.stackSize > uint64(partsAt) {
-			t.Errorf("a stack is at %#x of the region", at)
-		}
-	}
-}
-
-// The processes of a world have no runtime: interpret and what it calls use nothing of it, be it a write barrier while the supervisor collects
-// garbage.
+// The processes of a world have no runtime: interpret and what it calls use nothing of it, be it a
+// write barrier while the supervisor collects garbage.
 func TestNeedsNoRuntime(t *testing.T) {
 	testenv.NeedRoot(t) // who has the modules to build with
 	for _, arch := range []string{"amd64", "arm64"} {
@@ -62,7 +41,7 @@ func needNoRuntime(t *testing.T, bin string) {
 		blocks[strings.TrimPrefix(name, pkg)] = body
 	}
 	call := regexp.MustCompile(`\s(?:CALL|JMP|BL|B)\s+([a-z/][\w/.()*\x{b7}]*)\(SB\)`)
-	seen, next := map[string]bool{"interpret": true}, []string{"interpret"}
+	seen, next := map[string]bool{"initMain": true, "interpret": true}, []string{"initMain", "interpret"}
 	for ; len(next) > 0; next = next[1:] {
 		body, ok := blocks[next[0]]
 		if !ok {

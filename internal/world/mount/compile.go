@@ -5,65 +5,43 @@ import (
 	"fmt"
 	"path"
 	"strings"
-	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"substrate/internal/world/ops"
 )
 
-// Call is one prepared system call. Its pointers point into memory that the caller of [Compile]
-// keeps.
-type Call struct {
-	Trap   uintptr
-	Args   [6]uintptr
-	Mount  int           // which of the compiled mounts this call belongs to
-	KeepFD bool          // the result is a descriptor for the calls that follow
-	UseFD  bool          // put that descriptor into Args[0]
-	Ignore syscall.Errno // a failure that ends this mount well: EEXIST; 0 for none
-	Skip   int           // the call to go on with after that failure
-	Next   int           // the call to go on with after success
-	Fail   int           // the call to go on with after a failure; Stop to end with the error
-}
-
-// Stop as Call.Fail ends the program with an error.
-const Stop = -1
-
-// Compile prepares ms for a world whose root directory will be at root, an absolute path on the
-// host. It makes no system call. The calls point into zeroed pieces of memory that alloc returns. A
-// piece is aligned for any type and must stay until the calls have run. The error names the mount
-// that cannot be expressed.
-func Compile(root string, ms []Mount, alloc func(n int) []byte) ([]Call, error) {
+// Compile appends the calls of m to p, then those of its alternatives, and ties them together. The
+// root directory of the world will be at root, an absolute path on the host. fd is a register for a
+// descriptor. Compile makes no system call. An error means that m cannot be expressed.
+func (m *Mount) Compile(p *ops.Program, root string, fd ops.Reg) error {
 	if !path.IsAbs(root) {
-		return nil, fmt.Errorf("root of the world %s: not an absolute path", quote(root))
+		return fmt.Errorf("root of the world %s: not an absolute path", quote(root))
 	}
-	c := compiler{root: strings.TrimRight(root, "/"), made: make([]Call, 0, 2*len(ms)), alloc: alloc}
-	for i := range ms {
-		c.index = i
-		if err := c.mount(&ms[i]); err != nil {
-			return nil, fmt.Errorf("%s %s: %w", ms[i].Kind, quote(ms[i].Target), err)
-		}
+	c := compiler{p, strings.TrimRight(root, "/"), fd}
+	if err := c.mount(m); err != nil {
+		return fmt.Errorf("%s %s: %w", m.Kind, quote(m.Target), err)
 	}
-	return c.made, nil
+	return nil
 }
 
-// compiler is a list of calls under construction.
+// compiler is where the calls of a mount go.
 type compiler struct {
-	root  string // without a slash at the end
-	made  []Call
-	alloc func(n int) []byte
-	index int // of the mount that is being compiled
+	*ops.Program
+	root string // without a slash at the end
+	fd   ops.Reg
 }
 
-// mount adds the calls of m, then those of its alternatives, and ties them together.
-func (c *compiler) mount(m *Mount) error {
-	begin := len(c.made)
+func (c compiler) mount(m *Mount) error {
+	begin := c.Len()
 	if err := c.calls(m); err != nil {
 		return err
 	}
 	if m.MayVanish {
-		c.made[begin].Ignore = unix.ENOENT
+		c.At(begin).WantErr = int32(unix.ENOENT)
 	}
-	own := len(c.made)
+	own := c.Len()
 	for i := range m.Else {
 		other := m.Else[i]
 		other.Optional = other.Optional || m.Optional
@@ -71,31 +49,30 @@ func (c *compiler) mount(m *Mount) error {
 			return err
 		}
 	}
-	end := len(c.made)
+	end := c.Len()
 	for i := begin; i < own; i++ {
-		call := &c.made[i]
-		call.Skip = end
-		if call.Next == own {
-			call.Next = end
+		o := c.At(i)
+		o.Skip = end
+		if o.Next == own || o.Next == 0 && i == own-1 {
+			o.Next = end
 		}
-		if call.Fail != Stop {
-			continue
-		}
-		if len(m.Else) > 0 {
-			call.Fail = own
-		} else if m.Optional {
-			call.Fail = end
+		switch {
+		case o.OnErr != ops.Fatal:
+		case len(m.Else) > 0:
+			o.OnErr = own
+		case m.Optional:
+			o.OnErr = end
 		}
 	}
 	return nil
 }
 
 // calls adds the calls of m itself.
-func (c *compiler) calls(m *Mount) error {
+func (c compiler) calls(m *Mount) error {
 	if err := check(m); err != nil {
 		return err
 	}
-	target := c.str(c.root + m.Target)
+	target := c.Text(c.root + m.Target)
 	switch m.Kind {
 	case Overlay:
 		data, err := m.OverlayData()
@@ -112,7 +89,7 @@ func (c *compiler) calls(m *Mount) error {
 	case Proc, Sysfs, Devpts:
 		c.fs(m, m.Kind.String(), target, m.Data)
 	case Bind:
-		c.add(Call{Trap: unix.SYS_MOUNT, Args: [6]uintptr{c.source(m), target, 0, unix.MS_BIND}})
+		c.Call(unix.SYS_MOUNT, c.source(m), target, none, ops.Num(unix.MS_BIND))
 		c.restrict(m, target)
 	case RBind:
 		c.rbind(m, target)
@@ -121,17 +98,17 @@ func (c *compiler) calls(m *Mount) error {
 	case Fuse:
 		c.fuse(m, target)
 	case Mkdir:
-		c.add(Call{Trap: unix.SYS_MKDIRAT, Args: [6]uintptr{cwd, target, uintptr(m.Mode)}, Ignore: unix.EEXIST})
+		c.make(unix.SYS_MKDIRAT, ops.CWD, target, ops.Num(m.Mode))
 	case Symlink:
-		c.add(Call{Trap: unix.SYS_SYMLINKAT, Args: [6]uintptr{c.str(m.Source), cwd, target}, Ignore: unix.EEXIST})
+		c.make(unix.SYS_SYMLINKAT, c.Text(m.Source), ops.CWD, target)
 	case File:
 		mode := m.Mode
 		if mode&unix.S_IFMT == 0 {
 			mode |= unix.S_IFREG
 		}
-		c.add(Call{Trap: unix.SYS_MKNODAT, Args: [6]uintptr{cwd, target, uintptr(mode)}, Ignore: unix.EEXIST})
+		c.make(unix.SYS_MKNODAT, ops.CWD, target, ops.Num(mode))
 	case Device:
-		c.add(Call{Trap: unix.SYS_MKNODAT, Args: [6]uintptr{cwd, target, uintptr(m.Mode | unix.S_IFCHR), uintptr(m.Dev)}, Ignore: unix.EEXIST})
+		c.make(unix.SYS_MKNODAT, ops.CWD, target, ops.Num(m.Mode|unix.S_IFCHR), ops.Num(m.Dev))
 	default:
 		return errors.New("unknown kind of mount")
 	}
@@ -157,40 +134,30 @@ func check(m *Mount) error {
 	return nil
 }
 
-// cwd is AT_FDCWD as an argument; all paths are absolute.
-const cwd = ^uintptr(-unix.AT_FDCWD - 1)
+// none is a null pointer as an argument.
+var none = ops.Num(0)
 
-// add appends a call that belongs to the current mount and is followed by the next one.
-func (c *compiler) add(call Call) {
-	call.Mount = c.index
-	call.Next = len(c.made) + 1
-	call.Fail = Stop
-	c.made = append(c.made, call)
-}
-
-// str returns the address of s with a zero byte at its end.
-func (c *compiler) str(s string) uintptr {
-	b := c.alloc(len(s) + 1)
-	copy(b, s)
-	return uintptr(unsafe.Pointer(&b[0]))
+// make appends a call that makes a file; an existing one is good as well.
+func (c compiler) make(nr uintptr, args ...ops.Arg) {
+	c.Call(nr, args...).WantErr = int32(unix.EEXIST)
 }
 
 // source returns the address of the path that m binds.
-func (c *compiler) source(m *Mount) uintptr {
+func (c compiler) source(m *Mount) ops.Arg {
 	if m.Inside {
-		return c.str(c.root + m.Source)
+		return c.Text(c.root + m.Source)
 	}
-	return c.str(m.Source)
+	return c.Text(m.Source)
 }
 
 // fs adds the mount of a file system of its own.
-func (c *compiler) fs(m *Mount, fstype string, target uintptr, data string) {
-	name := c.str(fstype)
-	args := [6]uintptr{name, target, name, m.Flags.mountFlags(), 0}
+func (c compiler) fs(m *Mount, fstype string, target ops.Arg, data string) {
+	name := c.Text(fstype)
+	options := none
 	if data != "" {
-		args[4] = c.str(data)
+		options = c.Text(data)
 	}
-	c.add(Call{Trap: unix.SYS_MOUNT, Args: args})
+	c.Call(unix.SYS_MOUNT, name, target, name, ops.Num(m.Flags.mountFlags()), options)
 }
 
 // FuseFD is the number of the descriptor that a Fuse mount leaves open: far from all that a process
@@ -203,56 +170,55 @@ const FuseFD = 1000
 //
 // Source: Linux fs/fuse/inode.c, fuse_get_tree; Documentation/filesystems/fuse/fuse.rst, "Mount
 // options".
-func (c *compiler) fuse(m *Mount, target uintptr) {
-	c.add(Call{Trap: unix.SYS_OPENAT, Args: [6]uintptr{cwd, c.str("/dev/fuse"), unix.O_RDWR | unix.O_CLOEXEC}, KeepFD: true})
-	c.add(Call{Trap: unix.SYS_DUP3, Args: [6]uintptr{0, FuseFD, unix.O_CLOEXEC}, UseFD: true})
+func (c compiler) fuse(m *Mount, target ops.Arg) {
+	c.Call(unix.SYS_OPENAT, ops.CWD, c.Text("/dev/fuse"), ops.Num(unix.O_RDWR|unix.O_CLOEXEC)).To(c.fd)
+	c.Call(unix.SYS_DUP3, ops.FromReg(c.fd), ops.Num(FuseFD), ops.Num(unix.O_CLOEXEC))
 	data := fmt.Sprintf("fd=%d,rootmode=40000", FuseFD)
 	if m.Data != "" {
 		data += "," + m.Data
 	}
-	name := c.str("fuse-overlayfs")
-	c.add(Call{Trap: unix.SYS_MOUNT, Args: [6]uintptr{name, target, c.str("fuse"), m.Flags.mountFlags(), c.str(data)}})
+	name := c.Text("fuse-overlayfs")
+	c.Call(unix.SYS_MOUNT, name, target, c.Text("fuse"), ops.Num(m.Flags.mountFlags()), c.Text(data))
 }
 
 // restrict adds m.Flags to the mount at target. Kernels without mount_setattr (before Linux 5.12)
 // take a remount, which sets exactly the given flags; layout therefore names those of the source as
 // well.
-func (c *compiler) restrict(m *Mount, target uintptr) {
+func (c compiler) restrict(m *Mount, target ops.Arg) {
 	if m.Flags == 0 {
 		return
 	}
 	attr, size := c.attr(m.Flags)
-	c.add(Call{Trap: unix.SYS_MOUNT_SETATTR, Args: [6]uintptr{cwd, target, unix.AT_SYMLINK_NOFOLLOW, attr, size}})
-	setattr := &c.made[len(c.made)-1]
-	setattr.Fail, setattr.Next = setattr.Next, setattr.Next+1
-	c.add(Call{Trap: unix.SYS_MOUNT, Args: [6]uintptr{0, target, 0, unix.MS_REMOUNT | unix.MS_BIND | m.Flags.mountFlags()}})
+	remount := c.Len() + 1
+	setattr := c.Call(unix.SYS_MOUNT_SETATTR, ops.CWD, target, ops.Num(unix.AT_SYMLINK_NOFOLLOW), attr, size)
+	setattr.OnErr, setattr.Next = remount, remount+1
+	c.Call(unix.SYS_MOUNT, none, target, none, ops.Num(unix.MS_REMOUNT|unix.MS_BIND|m.Flags.mountFlags()))
 }
 
 // rbind adds a recursive bind. The copy is made and restricted before it is attached, so no moment
 // shows it writable. Neither the walk to the source nor the copy asks the file system itself
 // anything.
-func (c *compiler) rbind(m *Mount, target uintptr) {
+func (c compiler) rbind(m *Mount, target ops.Arg) {
 	open := unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC | unix.AT_RECURSIVE | unix.AT_NO_AUTOMOUNT
-	c.add(Call{Trap: unix.SYS_OPEN_TREE, Args: [6]uintptr{cwd, c.source(m), uintptr(open)}, KeepFD: true})
-	empty := c.str("")
+	c.Call(unix.SYS_OPEN_TREE, ops.CWD, c.source(m), ops.Num(open)).To(c.fd)
+	empty := c.Text("")
 	if m.Flags != 0 {
 		attr, size := c.attr(m.Flags)
 		how := unix.AT_EMPTY_PATH | unix.AT_RECURSIVE
-		c.add(Call{Trap: unix.SYS_MOUNT_SETATTR, Args: [6]uintptr{0, empty, uintptr(how), attr, size}, UseFD: true})
+		c.Call(unix.SYS_MOUNT_SETATTR, ops.FromReg(c.fd), empty, ops.Num(how), attr, size)
 	}
-	c.add(Call{Trap: unix.SYS_MOVE_MOUNT, Args: [6]uintptr{0, empty, cwd, target, unix.MOVE_MOUNT_F_EMPTY_PATH}, UseFD: true})
+	c.Call(unix.SYS_MOVE_MOUNT, ops.FromReg(c.fd), empty, ops.CWD, target, ops.Num(unix.MOVE_MOUNT_F_EMPTY_PATH))
 }
 
 // attr returns the address and size of a struct mount_attr that sets f.
-func (c *compiler) attr(f Flags) (uintptr, uintptr) {
-	b := c.alloc(int(unsafe.Sizeof(unix.MountAttr{})))
-	attr := (*unix.MountAttr)(unsafe.Pointer(&b[0]))
+func (c compiler) attr(f Flags) (address, size ops.Arg) {
+	var set uint64
 	for i, bit := range []uint64{unix.MOUNT_ATTR_RDONLY, unix.MOUNT_ATTR_NOSUID, unix.MOUNT_ATTR_NODEV, unix.MOUNT_ATTR_NOEXEC} {
 		if f&(1<<i) != 0 {
-			attr.Attr_set |= bit
+			set |= bit
 		}
 	}
-	return uintptr(unsafe.Pointer(attr)), unsafe.Sizeof(*attr)
+	return c.Words(ops.Num(set), none, none, none), ops.Num(unsafe.Sizeof(unix.MountAttr{}))
 }
 
 // mountFlags returns f as flags of mount(2).

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"substrate/internal/world/ops"
 )
 
 // Alternatives and optional mounts become jumps, so that a child needs no decision of its own.
@@ -15,32 +17,45 @@ func TestCompileJumps(t *testing.T) {
 		{Kind: Bind, Target: "/file", Source: "/file", Flags: ReadOnly},
 		{Kind: Mkdir, Target: "/dir", Mode: 0o755},
 	}
-	calls, err := compile("/stage", ms)
-	if err != nil {
-		t.Fatal(err)
+	p := ops.New(0)
+	p.Step("mounts")
+	fd := p.NewReg()
+	var mounts []int // of each op
+	for i := range ms {
+		if err := ms[i].Compile(p, "/stage", fd); err != nil {
+			t.Fatal(err)
+		}
+		for len(mounts) < int(p.Len()) {
+			mounts = append(mounts, i)
+		}
 	}
 	type jump struct {
-		trap            uintptr
-		mnt, next, fail int
+		nr         uintptr
+		mnt        int
+		next, fail int32
 	}
 	want := []jump{
 		{unix.SYS_MOUNT, 0, 4, 1}, // sysfs, or
-		{unix.SYS_OPEN_TREE, 0, 2, Stop},
-		{unix.SYS_MOUNT_SETATTR, 0, 3, Stop},
-		{unix.SYS_MOVE_MOUNT, 0, 4, Stop},
+		{unix.SYS_OPEN_TREE, 0, 2, ops.Fatal},
+		{unix.SYS_MOUNT_SETATTR, 0, 3, ops.Fatal},
+		{unix.SYS_MOVE_MOUNT, 0, 4, ops.Fatal},
 		{unix.SYS_MOUNT, 1, 5, 5},         // optional
-		{unix.SYS_MOUNT, 2, 6, Stop},      // bind,
+		{unix.SYS_MOUNT, 2, 6, ops.Fatal}, // bind,
 		{unix.SYS_MOUNT_SETATTR, 2, 8, 7}, // read-only the new way,
-		{unix.SYS_MOUNT, 2, 8, Stop},      // or the old way
-		{unix.SYS_MKDIRAT, 3, 9, Stop},
+		{unix.SYS_MOUNT, 2, 8, ops.Fatal}, // or the old way
+		{unix.SYS_MKDIRAT, 3, 9, ops.Fatal},
 	}
-	if len(calls) != len(want) {
-		t.Fatalf("Compile made %d calls, want %d", len(calls), len(want))
+	if int(p.Len()) != len(want) {
+		t.Fatalf("Compile made %d ops, want %d", p.Len(), len(want))
 	}
 	for i, w := range want {
-		c := calls[i]
-		if got := (jump{c.Trap, c.Mount, c.Next, c.Fail}); got != w {
-			t.Errorf("call %d = %+v, want %+v", i, got, w)
+		o := p.At(int32(i))
+		got := jump{o.Nr, mounts[i], o.Next, o.OnErr}
+		if got.next == 0 {
+			got.next = int32(i) + 1
+		}
+		if got != w {
+			t.Errorf("op %d = %+v, want %+v", i, got, w)
 		}
 	}
 }
@@ -64,19 +79,27 @@ func TestCompileRefuses(t *testing.T) {
 		{Mount{Kind: Symlink, Target: "/a", Source: "b\x00c"}, "zero byte"},
 		{Mount{Kind: 99, Target: "/a"}, "unknown kind"},
 	} {
-		_, err := compile("/stage", []Mount{tc.m})
+		_, err := compile("/stage", tc.m)
 		if err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("Compile(%v) = %v, want an error with %q", tc.m, err, tc.want)
 		}
 	}
-	if _, err := compile("stage", nil); err == nil {
+	if _, err := compile("stage", Mount{Kind: Mkdir, Target: "/a"}); err == nil {
 		t.Error("Compile with a relative root succeeded")
 	}
 }
 
-// compile is Compile with memory of the Go heap, for calls that nobody executes.
-func compile(root string, ms []Mount) ([]Call, error) {
-	return Compile(root, ms, func(n int) []byte { return make([]byte, n) })
+// compile is Compile into a program that nobody executes.
+func compile(root string, ms ...Mount) (*ops.Program, error) {
+	p := ops.New(0)
+	p.Step("mounts")
+	fd := p.NewReg()
+	for i := range ms {
+		if err := ms[i].Compile(p, root, fd); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
 }
 
 func TestOverlayDataEscapes(t *testing.T) {
@@ -119,7 +142,7 @@ func BenchmarkCompile(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := compile("/stage", ms); err != nil {
+		if _, err := compile("/stage", ms...); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -1,9 +1,8 @@
 // Package mount holds mounts as plain values and turns them into system calls.
 //
 // A [Mount] describes what is where inside a world; package layout computes lists of them without
-// any privilege. [Compile] turns a list into prepared system calls that need no memory and no
-// decision when they run, so that a forked child can execute them before it execs. Namespaces,
-// pivot_root and what lies below the uppers are left to others.
+// any privilege. [Mount.Compile] turns one into ops for a process that has no Go runtime.
+// Namespaces, pivot_root and what lies below the uppers are left to others.
 package mount
 
 import (

@@ -1,13 +1,11 @@
-package boot
+// Package seccomp is the filter of system calls that holds in every world. It closes the ways out
+// that neither namespaces nor capabilities close.
+package seccomp
 
-import (
-	"unsafe"
+import "golang.org/x/sys/unix"
 
-	"golang.org/x/sys/unix"
-)
-
-// refusal is one rule of the filter: a system call that gives errno, always or if its first argument
-// matches.
+// refusal is one rule of the filter: a system call that gives errno, always or if its first
+// argument matches.
 type refusal struct {
 	nr    uint32
 	mask  uint32 // 0 for always; else refused if the first argument has one of these bits,
@@ -21,10 +19,10 @@ type table struct {
 	clone, clone3, unshare, socket, keyctl, addKey, requestKey uint32
 }
 
-// refusals are the ways out of a world that neither namespaces nor capabilities close. A cgroup namespace of its own, which
-// a user namespace may make, could mount the hierarchies of version 1 and freeze the host; clone3(2)
-// hides its flags from a filter, so it does not exist, and libraries take clone(2). Keyrings belong to the user
-// and not to any namespace, and neither does vsock, which leads to the hypervisor.
+// refusals are the rules for one architecture. A cgroup namespace of its own, which a user
+// namespace may make, could mount the hierarchies of version 1 and freeze the host. clone3(2) hides
+// its flags from a filter, so it does not exist, and libraries take clone(2). Keyrings belong to
+// the user and not to any namespace. Neither does vsock, which leads to the hypervisor.
 //
 // Source: seccomp(2); cgroup_namespaces(7); keyrings(7); vsock(7).
 func (t table) refusals() []refusal {
@@ -39,17 +37,21 @@ func (t table) refusals() []refusal {
 	}
 }
 
-// Offsets in struct seccomp_data; the low half of the first argument comes first on all our architectures.
+// Offsets in struct seccomp_data. The low half of the first argument comes first on all our
+// architectures.
 const (
 	dataNr   = 0
 	dataArch = 4
 	dataArg0 = 16
 )
 
-// retNoSys is the action for system calls of an architecture that the filter has no table for.
+// retNoSys is the action for architectures without a table.
 const retNoSys = unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)
 
-// filter builds the program for the given tables.
+// Filter is the program for the architectures that the kernel runs on this machine.
+func Filter() []unix.SockFilter { return filter(tables) }
+
+// filter is the program for the given tables.
 func filter(tables []table) []unix.SockFilter {
 	var f []unix.SockFilter
 	stmt := func(code uint16, k uint32) { f = append(f, unix.SockFilter{Code: code, K: k}) }
@@ -95,22 +97,3 @@ func filter(tables []table) []unix.SockFilter {
 
 // x32Bit marks the system calls of the x32 ABI.
 const x32Bit = 0x40000000
-
-// filter copies code into the child's memory.
-func (p *program) filter(code []unix.SockFilter) []unix.SockFilter {
-	b := p.bytes(len(code) * int(unsafe.Sizeof(unix.SockFilter{})))
-	own := unsafe.Slice((*unix.SockFilter)(unsafe.Pointer(&b[0])), len(code))
-	copy(own, code)
-	return own
-}
-
-// seccomp installs the filter. It needs no_new_privs or CAP_SYS_ADMIN. A kernel without it is named as a degradation.
-func (p *program) seccomp() {
-	p.step("seccomp")
-	code := filter(tables)
-	prog := place[unix.SockFprog](p)
-	prog.Len, prog.Filter = uint16(len(code)), &p.filter(code)[0]
-	p.alternative(func() {
-		p.call(unix.SYS_PRCTL, Num(unix.PR_SET_SECCOMP), Num(unix.SECCOMP_MODE_FILTER), Arg{val: uintptr(unsafe.Pointer(prog))})
-	}, p.degrade)
-}

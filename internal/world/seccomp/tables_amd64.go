@@ -1,9 +1,10 @@
-package boot
+package seccomp
 
 import "golang.org/x/sys/unix"
 
-// tables are the system call tables that the kernel has on this architecture. The numbers of i386 are those of
-// arch/x86/entry/syscalls/syscall_32.tbl; its socketcall(2) hides the family from a filter.
+// tables are the system call tables that the kernel has on this architecture. The numbers of i386
+// are those of arch/x86/entry/syscalls/syscall_32.tbl. Its socketcall(2) hides the family from a
+// filter.
 var tables = []table{
 	{
 		arch: unix.AUDIT_ARCH_X86_64, clone: unix.SYS_CLONE, clone3: unix.SYS_CLONE3, unshare: unix.SYS_UNSHARE,

@@ -1,9 +1,9 @@
-package boot
+package seccomp
 
 import "golang.org/x/sys/unix"
 
-// tables are the system call tables that the kernel has on this architecture. The numbers of 32-bit Arm are those of
-// arch/arm/tools/syscall.tbl.
+// tables are the system call tables that the kernel has on this architecture. The numbers of 32-bit
+// Arm are those of arch/arm/tools/syscall.tbl.
 var tables = []table{
 	{
 		arch: unix.AUDIT_ARCH_AARCH64, clone: unix.SYS_CLONE, clone3: unix.SYS_CLONE3, unshare: unix.SYS_UNSHARE,
