@@ -15,20 +15,20 @@ const defaultShell = "/bin/bash"
 // next for ever; at this depth /bin/bash ends it.
 const maxDepth = 32
 
-// caller is what Load asks the kernel, apart from the environment.
+// caller is what Load learns from the system, besides the environment.
 type caller struct {
 	uid, gid int
 	root     bool
 	cwd      func() (string, error)
 	home     func(uid int) string   // from the user database
-	isSelf   func(path string) bool // is this file our own program
+	isSelf   func(path string) bool // whether this file is our own program
 }
 
-// vars is the part of the environment that is used here.
+// vars are the variables that have a meaning here.
 type vars map[string]string
 
-// Load reads environ, the environment in the form of [os.Environ]. Values that make
-// no sense count as not set; those of settings stand in Problems.
+// Load reads environ, which has the form of [os.Environ]. Invalid values count as not set; Problems
+// has those of settings.
 func Load(environ []string) Config {
 	uid := os.Geteuid()
 	return load(environ, caller{
@@ -114,8 +114,8 @@ func shell(env string, depth int, isSelf func(string) bool) string {
 
 // runRoots lists the candidates for the run-time root.
 //
-// Source: WLD6, WLD7. Uid 0 without capabilities has root's paths where it can write
-// them, and those of a user elsewhere.
+// Source: WLD6, WLD7. Uid 0 without capabilities gets root's paths if it can write them, otherwise
+// those of a user.
 func runRoots(v vars, who caller) []string {
 	var roots []string
 	if who.uid == 0 {
@@ -131,8 +131,8 @@ func runRoots(v vars, who caller) []string {
 	return appendNew(roots, "/run/user/"+uid+"/substrate", "/tmp/substrate-"+uid)
 }
 
-// userBus is where the user's systemd may be listening: the bus in their run-time directory, which is systemd's, then the one
-// that the environment names.
+// userBus returns where the user's systemd may listen: on the bus in their run-time directory, or
+// on the one that the environment names.
 //
 // Source: D-Bus specification, "Server Addresses"; pam_systemd(8), XDG_RUNTIME_DIR.
 func userBus(v vars, uid int) string {
@@ -147,7 +147,7 @@ func userBus(v vars, uid int) string {
 	return bus
 }
 
-// absolute returns path as seen from the current directory, or as it is if there is none.
+// absolute returns path relative to the current directory, or unchanged if there is none.
 func absolute(path string, cwd func() (string, error)) string {
 	if !filepath.IsAbs(path) {
 		if dir, err := cwd(); err == nil {
@@ -157,7 +157,8 @@ func absolute(path string, cwd func() (string, error)) string {
 	return filepath.Clean(path)
 }
 
-// overlayRoots lists the directories below which uppers may lie if SUBSTRATE_OVERLAY_ROOT names no other.
+// overlayRoots returns the directories below which uppers may lie unless SUBSTRATE_OVERLAY_ROOT is
+// set.
 //
 // Source: WLD6, WLD7.
 func overlayRoots(v vars, who caller, home string, run []string) []string {
@@ -179,7 +180,7 @@ func overlayRoots(v vars, who caller, home string, run []string) []string {
 	return roots
 }
 
-// appendNew appends those of more that list does not hold.
+// appendNew appends those of more that are not in list.
 func appendNew(list []string, more ...string) []string {
 next:
 	for _, s := range more {
@@ -193,8 +194,8 @@ next:
 	return list
 }
 
-// pick keeps the variables that are read here. If a name stands there twice the first
-// one counts, as for os.Getenv.
+// pick returns the variables that are read here. If a name stands there twice the first counts, as
+// in getenv(3).
 func pick(environ []string) vars {
 	v := make(vars, 16)
 	for _, entry := range environ {
@@ -221,7 +222,7 @@ func ours(name string) bool {
 // isTrue says whether the variable switches something on.
 func (v vars) isTrue(name string) bool { return v[name] == "1" || v[name] == "true" }
 
-// text is the value of a variable, or otherwise if it is empty.
+// text returns the value of a variable, or otherwise if it is empty.
 func (v vars) text(name, otherwise string) string {
 	if s := v[name]; s != "" {
 		return s
@@ -229,7 +230,7 @@ func (v vars) text(name, otherwise string) string {
 	return otherwise
 }
 
-// number is the value of a variable if that is a number from 0 on, else otherwise.
+// number returns the value of a variable if it is a number from 0 on, or otherwise.
 func (v vars) number(name string, otherwise int) int {
 	n, err := strconv.Atoi(v[name])
 	if err != nil || n < 0 {
