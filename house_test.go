@@ -48,7 +48,6 @@ var methodsWithoutValues = map[string]int{
 var wideComments = map[string]bool{
 	".":                      true,
 	"cmd/substrate":          true,
-	"internal/config":        true,
 	"internal/prestart":      true,
 	"internal/procstate":     true,
 	"internal/record":        true,

@@ -7,7 +7,7 @@ import (
 	"strconv"
 )
 
-// Problem is a variable whose value makes no sense, so that another one counts. Nobody is told of it here.
+// Problem is a variable with an invalid value, which counts as not set. The caller prints it.
 type Problem struct {
 	Name   string // of the variable
 	Value  string // as it stands in the environment: any bytes, of any length
@@ -16,8 +16,8 @@ type Problem struct {
 	Worlds bool   // only replays and worlds look at the variable
 }
 
-// settings reads those variables that people set, and keeps what makes no sense. Variables by which our own programs find
-// each other (REC8) are not among them.
+// settings reads the variables that people set, and keeps the invalid ones. Those by which our own
+// programs find each other (REC8) are not among them.
 type settings struct {
 	vars
 	problems []Problem
