@@ -7,6 +7,8 @@
 //
 // The rules look at text, not at what a shell would make of it. When in doubt they take a value
 // out, because nothing is lost by that. Package vault keeps the values.
+//
+// The rules are written by hand: gitleaks as a library takes 36 ms to start and needs 62 modules.
 package redact
 
 import (

@@ -6,6 +6,8 @@
 //
 // Words: a ruleset is a set of rules for the kernel, a right is a kind of access, and the version
 // says which rights a kernel knows.
+//
+// The three system calls are made by hand: go-landlock would make the program 0.24 MB larger.
 package landlock
 
 import (

@@ -3,6 +3,9 @@
 // The kernel sends a copy of each logged packet to an NFLOG group inside the world's network
 // namespace. [Bind] connects a socket with that group, and [Decode] turns what arrives into [Event]
 // values. The rules themselves are in package nft.
+//
+// Messages are decoded by hand: only two attributes of NFLOG are needed, and the module that reads
+// them cannot be downloaded everywhere.
 package netlog
 
 import "net/netip"
