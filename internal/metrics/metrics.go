@@ -4,7 +4,8 @@
 // rotated away or compacted, which Prometheus takes for a restart. The content of a trace is not
 // trusted: the value of a label is one of a fixed list, or "other".
 //
-// The text is written by hand: the client library of Prometheus more than doubles the start-up time.
+// The text is written by hand: the client library of Prometheus more than doubles the start-up
+// time.
 package metrics
 
 import (

@@ -53,7 +53,7 @@ var tests = []struct {
 		run:     "TestEarlyRouteIsTaken TestScripts",
 		scripts: "shim_recipes world_run world_rootless world_network world_list_gc replay_world",
 	},
-	{boot: "arm64", pkg: "internal/world", run: "TestRun TestCrash", root: true, user: true},
+	{boot: "arm64", pkg: "internal/world", run: "TestRun TestCrash", root: true},
 }
 
 // oneOf is the -test.run expression for a list of names.
