@@ -19,6 +19,7 @@ const (
 var manyFields = map[string]bool{
 	"internal/config.Config":      true,
 	"internal/doctor.Report":      true,
+	"internal/plain.Start":        true,
 	"internal/prestart.environ":   true,
 	"internal/prestart.plan":      true,
 	"internal/replay.Report":      true,
@@ -34,7 +35,7 @@ var manyFields = map[string]bool{
 // return anything. Such a method changes state that its caller cannot see. The numbers may only
 // shrink.
 var methodsWithoutValues = map[string]int{
-	"internal/prestart":   8,
+	"internal/prestart":   4,
 	"internal/redact":     7,
 	"internal/shell":      1,
 	"internal/shim":       1,
@@ -48,7 +49,6 @@ var methodsWithoutValues = map[string]int{
 var wideComments = map[string]bool{
 	".":                      true,
 	"cmd/substrate":          true,
-	"internal/prestart":      true,
 	"internal/procstate":     true,
 	"internal/record":        true,
 	"internal/replay/corpus": true,
@@ -59,8 +59,7 @@ var wideComments = map[string]bool{
 // largePackages may have more lines than maxPackageLines.
 var largePackages = map[string]bool{
 	"trace": true, "internal/world/layout": true, "internal/world": true, "internal/cli": true,
-	"internal/redact":   true, // its prefilter is a table
-	"internal/prestart": true,
+	"internal/redact": true, // its prefilter is a table
 }
 
 // A struct is small enough to be seen as one thing.

@@ -15,12 +15,12 @@ import (
 // written by something else.
 var ErrForeign = errors.New("not a JSON object")
 
-// plain is a Record without its methods, so that encoding/json sees the fields.
-type plain Record
+// bareRecord is a Record without its methods, so that encoding/json sees the fields.
+type bareRecord Record
 
 // outerFields takes out of a line what Decode has to look at by itself.
 type outerFields struct {
-	plain
+	bareRecord
 	FSDiff json.RawMessage `json:"fs_diff"` // apart, so that a strange diff spoils nothing else
 	Exit   json.RawMessage `json:"exit"`    // apart, because encoding/json gives 0 for what is no integer
 }
@@ -41,7 +41,7 @@ func Decode(line []byte) (*Record, error) {
 	if err := json.Unmarshal(line, &fields); err != nil && !errors.As(err, &wrongType) {
 		return nil, fmt.Errorf("%w: %v", ErrForeign, err)
 	}
-	r := Record(fields.plain)
+	r := Record(fields.bareRecord)
 	exit, exitErr := strconv.Atoi(string(fields.Exit))
 	if exitErr != nil {
 		exit = 0

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"substrate/internal/plain"
 )
 
 // ErrNotFound is wrapped by the error of [Find] if no span fits.
@@ -83,7 +85,7 @@ func (r *Reader) find(ref string) (*Span, error) {
 
 // findIn looks for an id that begins so. An id in full is never ambiguous.
 func (r *Reader) findIn(ref string, indexed bool) (*Span, error) {
-	if strings.HasPrefix(ref, idSpan) && len(ref) == len(idSpan)+32 { // nothing else begins so
+	if strings.HasPrefix(ref, plain.SpanPrefix) && len(ref) == len(plain.SpanPrefix)+32 { // nothing else begins so
 		span, err := r.collect(ref, indexed)
 		if !errors.Is(err, ErrNotFound) {
 			return span, err
@@ -147,7 +149,7 @@ func (r *Reader) resolvePrefix(ref string, indexed bool) (*Span, error) {
 	var first Span // of the first id; with a second one it is of no use
 	err := r.backwards(search{matchPrefix(ref), indexed}, func(src source, l line) bool {
 		record := r.decode(src, l, 0)
-		if record == nil || !strings.HasPrefix(record.SpanID, ref) && !strings.HasPrefix(record.SpanID, idSpan+ref) {
+		if record == nil || !strings.HasPrefix(record.SpanID, ref) && !strings.HasPrefix(record.SpanID, plain.SpanPrefix+ref) {
 			return false
 		}
 		if !slices.Contains(ids, record.SpanID) {

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"substrate/internal/plain"
 )
 
 // trafficLines gives the text of n spans with odd lines between them, and all ids.
@@ -227,8 +229,8 @@ func TestEntryMatches(t *testing.T) {
 	for _, id := range ids {
 		e := entry(appendEntry(nil, AppendJSON(nil, &Record{TraceSchemaVersion: 1, SpanID: id})))
 		for _, ref := range refs {
-			long := len(id) > 16 && !strings.HasPrefix(id, idSpan) // only the beginning is known
-			want := strings.HasPrefix(id, ref) || strings.HasPrefix(id, idSpan+ref) || long && strings.HasPrefix(ref, id[:16])
+			long := len(id) > 16 && !strings.HasPrefix(id, plain.SpanPrefix) // only the beginning is known
+			want := strings.HasPrefix(id, ref) || strings.HasPrefix(id, plain.SpanPrefix+ref) || long && strings.HasPrefix(ref, id[:16])
 			if got := matchPrefix(ref).entry(e); got != want {
 				t.Errorf("matchPrefix(%q) for %q = %v, want %v", ref, id, got, want)
 			}

@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"hash/fnv"
 	"strings"
+
+	"substrate/internal/plain"
 )
 
 // match says which lines a reader looks for. It is quick, and may say yes too often but never no
@@ -32,14 +34,14 @@ func matchID(id string) match {
 
 // matchPrefix looks for ids that begin with ref, or with spn_ and ref.
 func matchPrefix(ref string) match {
-	return match{ids: []idPrefix{newIDPrefix(ref), newIDPrefix(idSpan + ref)}}
+	return match{ids: []idPrefix{newIDPrefix(ref), newIDPrefix(plain.SpanPrefix + ref)}}
 }
 
 func newIDPrefix(text string) idPrefix {
 	p := idPrefix{text: []byte(text), half: -1}
-	digits, long := strings.CutPrefix(text, idSpan)
+	digits, long := strings.CutPrefix(text, plain.SpanPrefix)
 	if !long {
-		p.uuid = strings.HasPrefix(idSpan, text) // too short to tell
+		p.uuid = strings.HasPrefix(plain.SpanPrefix, text) // too short to tell
 		return p
 	}
 	odd := digits
@@ -128,7 +130,7 @@ func appendEntry(dst, text []byte) []byte {
 	id, session := peek(text)
 	var e [entrySize]byte
 	meta := sessionHash(string(session)) << 8
-	if digits, ok := bytes.CutPrefix(id, []byte(idSpan)); ok && len(digits) == 32 && isLowerHex(digits) {
+	if digits, ok := bytes.CutPrefix(id, []byte(plain.SpanPrefix)); ok && len(digits) == 32 && isLowerHex(digits) {
 		_, _ = hex.Decode(e[:16], digits) // they are digits
 		meta |= flagUUID
 	} else {

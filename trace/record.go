@@ -10,21 +10,24 @@
 // each command writes two, and google/uuid needs 237 ns for an id that takes 141 ns here.
 package trace
 
-import "substrate/fsdiff"
+import (
+	"substrate/fsdiff"
+	"substrate/internal/plain"
+)
 
 // SchemaVersion is the value of trace_schema_version in every line that this version writes.
-const SchemaVersion = 1
+const SchemaVersion = plain.SchemaVersion
 
 // The event types of a span's two lines.
 const (
-	EventStart    = "command_start"
-	EventComplete = "command_complete"
+	EventStart    = plain.EventStart
+	EventComplete = plain.EventComplete
 )
 
 // The components that write spans.
 const (
-	ComponentShell  = "shell"
-	ComponentShim   = "shim"
+	ComponentShell  = plain.ComponentShell
+	ComponentShim   = plain.ComponentShim
 	ComponentReplay = "replay"
 	ComponentWorld  = "world"
 )

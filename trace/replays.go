@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
+
+	"substrate/internal/plain"
 )
 
 // LastReplay returns the complete line of the newest replay of the span with this id that was carried out, nil if
@@ -11,7 +13,8 @@ import (
 func (r *Reader) LastReplay(id string) (*Record, error) {
 	r.skipped = make(map[at]bool)
 	defer func() { r.skipped = nil }()
-	quoted := appendString(nil, id)
+	b := plain.Growing(nil)
+	quoted := b.JSON(id).Bytes
 	own := bytes.Trim(quoted, `"`)
 	var found *Record
 	err := r.backwards(search{}, func(src source, l line) bool {

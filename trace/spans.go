@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 	"time"
+
+	"substrate/internal/plain"
 )
 
 // Filter says which spans [Reader.Spans] looks for. The zero value is all of them.
@@ -80,7 +82,7 @@ func (s *Span) Began() time.Time {
 
 // timeOfID takes the time out of an id that this package made.
 func timeOfID(id string) (time.Time, bool) {
-	digits, ours := strings.CutPrefix(id, idSpan)
+	digits, ours := strings.CutPrefix(id, plain.SpanPrefix)
 	raw, err := hex.DecodeString(digits)
 	if !ours || err != nil || len(raw) != 16 || raw[6]>>4 != 7 {
 		return time.Time{}, false

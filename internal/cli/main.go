@@ -12,6 +12,7 @@ import (
 	"substrate/internal/capture"
 	"substrate/internal/config"
 	"substrate/internal/logs"
+	"substrate/internal/prestart"
 	"substrate/internal/rerun"
 )
 
@@ -24,6 +25,9 @@ func Main() int {
 	a := &app{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		name: os.Args[0], args: os.Args[1:], env: env, cfg: config.Load(env),
+	}
+	if rest := prestart.Rest(); rest != nil {
+		return a.finish(rest)
 	}
 	if a.cfg.Log != "" { // PKG8
 		if err := logs.Setup(a.cfg.Log, stderrWriter{a.stderr}); err != nil {

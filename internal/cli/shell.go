@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"unsafe"
 
+	"substrate/internal/prestart"
 	"substrate/internal/procstate"
 	"substrate/internal/record"
 	"substrate/internal/shell"
@@ -43,6 +44,20 @@ func (a *app) runShell() int {
 	}
 	procstate.EndAsInterrupted()
 	return status
+}
+
+// finish ends a command that package prestart ran.
+func (a *app) finish(rest *prestart.Unfinished) int {
+	record.New(a.cfg, func(err error) { a.warn("%v", err) }).Finish(rest.Line)
+	switch {
+	case rest.Err != 0 && rest.Path != "":
+		return a.report(&failure{err: fmt.Errorf("start %s: %w", rest.Path, rest.Err), status: rest.Exit})
+	case rest.Err != 0:
+		return a.report(&failure{err: fmt.Errorf("wait for the shell: %w", rest.Err), status: rest.Exit})
+	case rest.Signal == int(syscall.SIGINT):
+		procstate.EndBy(syscall.SIGINT)
+	}
+	return rest.Exit
 }
 
 // exec replaces this program by the shell.

@@ -51,8 +51,3 @@ type Config struct {
 
 	Problems []Problem // invalid settings, for messages
 }
-
-// MaxCallStack is the number of names that CallStack holds at most.
-//
-// Source: SHM6.
-const MaxCallStack = 8

@@ -6,14 +6,9 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+
+	"substrate/internal/plain"
 )
-
-const defaultShell = "/bin/bash"
-
-// maxDepth is how deeply recorded commands may be nested before $SHELL is no longer
-// believed. If $SHELL is a wrapper that starts substrate, each level would start the
-// next for ever; at this depth /bin/bash ends it.
-const maxDepth = 32
 
 // caller is what Load learns from the system, besides the environment.
 type caller struct {
@@ -44,24 +39,24 @@ func load(environ []string, who caller) Config {
 	c := Config{
 		UID: who.uid, GID: who.gid, Root: who.root,
 		Fsync:   s.flag("SHIM_FSYNC"),
-		MaxMB:   s.count("TRACE_LOG_MAX_MB", 100),
-		Keep:    s.count("TRACE_LOG_KEEP", 3),
-		AgentID: v.text("SUBSTRATE_AGENT_ID", "human"),
+		MaxMB:   s.count(plain.VarMaxMB, plain.DefaultMaxMB),
+		Keep:    s.count(plain.VarKeep, 3),
+		AgentID: v.text(plain.VarAgentID, plain.DefaultAgent),
 
-		SessionID:  v.token("SHIM_SESSION_ID"),
-		ParentSpan: v.token("SHIM_PARENT_SPAN"),
-		Depth:      v.number("SHIM_DEPTH", 0),
-		Caller:     v.text("SHIM_CALLER", ""),
-		CallStack:  SplitCallStack(v["SHIM_CALL_STACK"]),
+		SessionID:  v.token(plain.VarSessionID),
+		ParentSpan: v.token(plain.VarParentSpan),
+		Depth:      v.number(plain.VarDepth, 0),
+		Caller:     v.text(plain.VarCaller, ""),
+		CallStack:  SplitCallStack(v[plain.VarCallStack]),
 
-		NoShims:      s.flag("SUBSTRATE_NO_SHIMS"),
-		Path:         v["PATH"],
-		OriginalPath: v["SHIM_ORIGINAL_PATH"],
-		Bypass:       s.flag("SHIM_BYPASS"),
+		NoShims:      s.flag(plain.VarNoShims),
+		Path:         v[plain.VarPath],
+		OriginalPath: v[plain.VarOriginalPath],
+		Bypass:       s.flag(plain.VarBypass),
 
-		InWorld:      v.isTrue("SUBSTRATE_IN_WORLD"),
-		UseWorld:     s.flag("SUBSTRATE_REPLAY_USE_WORLD"),
-		RequireWorld: s.flag("SUBSTRATE_REQUIRE_WORLD"),
+		InWorld:      v.isTrue(plain.VarInWorld),
+		UseWorld:     s.flag(plain.VarUseWorld),
+		RequireWorld: s.flag(plain.VarRequireWorld),
 		Strategy:     v["SUBSTRATE_WORLD_STRATEGY"],
 		DiffMax:      s.count("SUBSTRATE_FS_DIFF_MAX", 10000),
 		WorldMax:     s.count("SUBSTRATE_WORLD_MAX", 2*runtime.NumCPU()),
@@ -71,12 +66,12 @@ func load(environ []string, who caller) Config {
 		Log:          v["SUBSTRATE_LOG"],
 	}
 	c.Problems = s.problems
-	c.Home = v["HOME"]
+	c.Home = v[plain.VarHome]
 	if c.Home == "" {
 		c.Home = who.home(who.uid)
 	}
-	c.Shell = shell(v["SHELL"], c.Depth, who.isSelf)
-	c.place(v["SHIM_TRACE_LOG"], who.cwd)
+	c.Shell = shell(v[plain.VarShell], c.Depth, who.isSelf)
+	c.place(v[plain.VarTraceLog], who.cwd)
 	c.Bus = userBus(v, who.uid)
 	c.RunRoots = runRoots(v, who)
 	c.RunRoot = c.RunRoots[0]
@@ -91,9 +86,9 @@ func load(environ []string, who caller) Config {
 // current directory.
 func (c *Config) place(log string, cwd func() (string, error)) {
 	if filepath.IsAbs(c.Home) {
-		c.Dir = filepath.Join(c.Home, ".substrate")
-		c.Trace = filepath.Join(c.Dir, "trace.jsonl")
-		c.ShimDir = filepath.Join(c.Dir, "shims")
+		c.Dir = filepath.Join(c.Home, plain.Dir)
+		c.Trace = filepath.Join(c.Dir, plain.TraceName)
+		c.ShimDir = filepath.Join(c.Dir, plain.ShimsName)
 	}
 	if log != "" {
 		log = absolute(log, cwd)
@@ -106,8 +101,8 @@ func (c *Config) place(log string, cwd func() (string, error)) {
 
 // shell is the shell that commands are given to unless --shell names one.
 func shell(env string, depth int, isSelf func(string) bool) string {
-	if env == "" || depth >= maxDepth || isSelf(env) {
-		return defaultShell
+	if env == "" || depth >= plain.MaxDepth || isSelf(env) {
+		return plain.DefaultShell
 	}
 	return env
 }
@@ -213,14 +208,17 @@ func pick(environ []string) vars {
 // ours says whether a variable of this name can have a meaning for us.
 func ours(name string) bool {
 	switch name {
-	case "HOME", "PATH", "SHELL", "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "DBUS_SESSION_BUS_ADDRESS", "TRACE_LOG_MAX_MB", "TRACE_LOG_KEEP":
+	case plain.VarHome, plain.VarPath, plain.VarShell, "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "DBUS_SESSION_BUS_ADDRESS", plain.VarMaxMB, plain.VarKeep:
 		return true
 	}
-	return strings.HasPrefix(name, "SHIM_") || strings.HasPrefix(name, "SUBSTRATE_")
+	return strings.HasPrefix(name, plain.ShimVariables) || strings.HasPrefix(name, plain.SubstrateVariables)
 }
 
 // isTrue says whether the variable switches something on.
-func (v vars) isTrue(name string) bool { return v[name] == "1" || v[name] == "true" }
+func (v vars) isTrue(name string) bool {
+	on, _ := plain.Switch(v[name])
+	return on
+}
 
 // text returns the value of a variable, or otherwise if it is empty.
 func (v vars) text(name, otherwise string) string {
@@ -242,17 +240,10 @@ func (v vars) number(name string, otherwise int) int {
 // token is the value of a variable that must be a plain word, because it is an id that
 // becomes a part of names and of other programs' environments.
 func (v vars) token(name string) string {
-	s := v[name]
-	if len(s) > 128 {
-		return ""
+	if s := v[name]; plain.IsToken(s) {
+		return s
 	}
-	for i := range len(s) {
-		c := s[i]
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' && c != '-' && c != '.' && c != ':' {
-			return ""
-		}
-	}
-	return s
+	return ""
 }
 
 // SplitCallStack reads the form in which SHIM_CALL_STACK holds the names of commands, the
@@ -261,11 +252,10 @@ func SplitCallStack(s string) []string {
 	if s == "" {
 		return nil
 	}
-	names := strings.Split(s, "/")
-	return names[max(0, len(names)-MaxCallStack):]
+	return strings.Split(plain.LastNames(s, plain.MaxCallStack), "/")
 }
 
 // JoinCallStack gives the form that [SplitCallStack] reads.
 func JoinCallStack(names []string) string {
-	return strings.Join(names[max(0, len(names)-MaxCallStack):], "/")
+	return strings.Join(names[max(0, len(names)-plain.MaxCallStack):], "/")
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+
+	"substrate/internal/plain"
 )
 
 // Problem is a variable with an invalid value, which counts as not set. The caller prints it.
@@ -25,14 +27,11 @@ type settings struct {
 
 // flag reads what is off unless it is switched on.
 func (s *settings) flag(name string) bool {
-	switch s.vars[name] {
-	case "1", "true":
-		return true
-	case "", "0", "false", "off", "no":
-	default:
+	on, valid := plain.Switch(s.vars[name])
+	if !valid {
 		s.reject(name, "1 or 0", "0")
 	}
-	return false
+	return on
 }
 
 // switchedOff reads what is on unless it is switched off.
@@ -73,7 +72,7 @@ func (s *settings) reject(name, want, used string) {
 // ofWorlds says whether only replays and worlds look at a variable.
 func ofWorlds(name string) bool {
 	switch name {
-	case "SUBSTRATE_REPLAY_USE_WORLD", "SUBSTRATE_REQUIRE_WORLD", "SUBSTRATE_FS_DIFF_MAX", "SUBSTRATE_WORLD_MAX":
+	case plain.VarUseWorld, plain.VarRequireWorld, "SUBSTRATE_FS_DIFF_MAX", "SUBSTRATE_WORLD_MAX":
 		return true
 	}
 	return false

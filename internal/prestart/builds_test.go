@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// shimmedShell builds substrate-shim, and gives a link to it of the name sh and the environment of a plain case.
+// shimmedShell builds substrate-shim, and gives a link to it of the name sh and the environment of
+// a plain case.
 func shimmedShell(t *testing.T, env []string, flags ...string) (link string, plain []string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -28,7 +29,8 @@ func shimmedShell(t *testing.T, env []string, flags ...string) (link string, pla
 	return link, []string{"HOME=" + dir, "PATH=/usr/bin:/bin", "GOCOVERDIR=" + dir}
 }
 
-// TestBuilds: the route is taken however the program was built, unless it was switched off; with either route it is right.
+// TestBuilds: the route is taken however the program was built, unless it was switched off; with
+// either route it is right.
 func TestBuilds(t *testing.T) {
 	const entry = "-ldflags=-E substrate_entry"
 	for _, test := range []struct {
@@ -57,8 +59,8 @@ func TestBuilds(t *testing.T) {
 	}
 }
 
-// TestARM64 runs the shim for the other architecture, if there is an emulator. That runs the program
-// natively and makes of a vfork a fork, so what cannot be executed is not asked for.
+// TestARM64 runs the shim for the other architecture, if there is an emulator. That runs the
+// program natively and makes of a vfork a fork, so what cannot be executed is not asked for.
 func TestARM64(t *testing.T) {
 	qemu, err := exec.LookPath("qemu-aarch64-static")
 	if err != nil {

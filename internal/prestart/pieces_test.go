@@ -1,8 +1,6 @@
 package prestart
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,78 +9,14 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
 
 	"substrate/internal/config"
+	"substrate/internal/plain"
+	"substrate/internal/record"
 	"substrate/trace"
 )
-
-func TestShortHash(t *testing.T) { // REC5
-	for n := range 200 {
-		s := strings.Repeat("x", n)
-		sum := sha256.Sum256([]byte(s))
-		if got, want := shortHash(s), binary.BigEndian.Uint64(sum[:8]); got != want {
-			t.Fatalf("shortHash of %d bytes = %x, want %x", n, got, want)
-		}
-	}
-}
-
-func TestTimestamp(t *testing.T) { // TRC4
-	rapid.Check(t, func(t *rapid.T) {
-		at := time.Unix(rapid.Int64Range(0, 253402300799).Draw(t, "s"), rapid.Int64Range(0, 999999999).Draw(t, "ns"))
-		var l line
-		l.timestamp(syscall.Timespec{Sec: at.Unix(), Nsec: int64(at.Nanosecond())})
-		if got, want := string(l.buf[:l.n]), `"`+trace.FormatTime(at)+`"`; got != want {
-			t.Fatalf("timestamp = %s, want %s", got, want)
-		}
-	})
-}
-
-func TestIDs(t *testing.T) { // TRC4
-	var id idText
-	form := regexp.MustCompile(`^spn_[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}$`)
-	now := time.Now()
-	for _, random := range []uint64{0, ^uint64(0), 1 << 63} {
-		id.set("spn_", tick(syscall.Timespec{Sec: now.Unix(), Nsec: int64(now.Nanosecond())}), random)
-		if !form.MatchString(id.String()) {
-			t.Errorf("id %s", id.String())
-		}
-	}
-	later := trace.NewSpanID()
-	if id.String() >= later || id.String()[:12] != later[:12] {
-		t.Errorf("%s does not sort close before %s, which was made later", id.String(), later)
-	}
-}
-
-func TestShimsFirst(t *testing.T) { // SHM7
-	rapid.Check(t, func(t *rapid.T) {
-		const dir = "/s/shims"
-		entry := rapid.SampledFrom([]string{"", "/bin", dir, dir + "/", dir + "//", "/s", dir + "x", "x" + dir, "//"})
-		path := strings.Join(rapid.SliceOfN(entry, 0, 6).Draw(t, "path"), ":")
-		var first, rest cstring
-		first.in(make([]byte, maxList))
-		rest.in(make([]byte, maxList))
-		original, put := shimsFirst(path, dir, &first, &rest)
-		wantFirst, wantOriginal := config.ShimsFirst(path, dir)
-		if original != wantOriginal || put != (wantFirst != path || wantOriginal != path) || put && first.String() != wantFirst {
-			t.Fatalf("shimsFirst(%q) = %q, %v, %q; want %q, %q", path, original, put, first.String(), wantOriginal, wantFirst)
-		}
-	})
-}
-
-func TestLastNames(t *testing.T) { // SHM6
-	rapid.Check(t, func(t *rapid.T) {
-		stack := strings.Join(rapid.SliceOfN(rapid.SampledFrom([]string{"", "a", "bc"}), 0, 12).Draw(t, "names"), "/")
-		if got, want := lastNames(stack, maxCallStack), strings.Join(config.SplitCallStack(stack), "/"); got != want {
-			t.Fatalf("lastNames(%q) = %q, want %q", stack, got, want)
-		}
-		if maxCallStack != config.MaxCallStack {
-			t.Fatal("maxCallStack")
-		}
-	})
-}
 
 func TestIsClean(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -93,13 +27,15 @@ func TestIsClean(t *testing.T) {
 	})
 }
 
+// maxSize is the size at which the trace is full, for a test.
+const maxSize = 100 << 20
+
 // traceAt opens the trace at a path, for a test.
 func traceAt(path string) (*traceFile, bool) {
 	call = testCall
-	f, p := new(traceFile), new(cstring)
-	p.in(make([]byte, maxPath))
-	p.add(path)
-	return f, f.open(p, 0)
+	b := plain.Fixed(make([]byte, maxPath))
+	f := new(traceFile)
+	return f, f.open(b.Raw(path), maxSize)
 }
 
 func TestTraceNotAtHand(t *testing.T) { // TRC1, TRC2, REC9
@@ -130,40 +66,58 @@ func TestTraceNotAtHand(t *testing.T) { // TRC1, TRC2, REC9
 	must(t, other.Close())
 }
 
-// TestSecondLine: what may have happened to the trace while the program ran.
+// TestSecondLine: what may have happened to the trace while the program ran. The ordinary route
+// writes the line where that is not plain.
 func TestSecondLine(t *testing.T) { // TRC2, REC3
 	dir := t.TempDir()
 	path := filepath.Join(dir, "trace.jsonl")
+	one, two := lineOf("one"), lineOf("two")
 	tests := []struct {
 		name   string
+		plain  bool
 		before func(t *testing.T)
 		want   string // in the file that is at the path then
 	}{
-		{"nothing", func(*testing.T) {}, "one\ntwo\n"},
-		{"another writer", func(t *testing.T) { add(t, path, "x\n") }, "one\nx\ntwo\n"},
-		{"torn", func(t *testing.T) { add(t, path, "x") }, "one\nx\ntwo\n"},
-		{"rotated", func(t *testing.T) {
+		{"nothing", true, func(*testing.T) {}, one + two},
+		{"another writer", true, func(t *testing.T) { add(t, path, "x\n") }, one + "x\n" + two},
+		{"torn", false, func(t *testing.T) { add(t, path, "x") }, one + "x\n" + two},
+		{"rotated", false, func(t *testing.T) {
 			must(t, os.Rename(path, path+".1"))
 			add(t, path, "x\n")
-		}, "x\ntwo\n"},
-		{"removed", func(t *testing.T) { must(t, os.Remove(path)) }, "two\n"},
+		}, "x\n" + two},
+		{"removed", false, func(t *testing.T) { must(t, os.Remove(path)) }, two},
 	}
 	for _, test := range tests {
 		_ = os.Remove(path)
 		add(t, path, "")
 		f, ok := traceAt(path)
-		if !ok || !f.start([]byte("one\n")) {
+		if !ok || !f.append([]byte(one)) {
 			t.Fatal("the first line was not written")
 		}
+		f.lock(syscall.LOCK_UN)
 		test.before(t)
-		if n, want := f.finish([]byte("\ntwo\n")); n != want {
-			t.Errorf("%s: finish = %d, want %d", test.name, n, want)
-		}
+		plain := f.again() && f.append([]byte(two))
 		f.close()
+		if plain != test.plain {
+			t.Errorf("%s: written %v, want %v", test.name, plain, test.plain)
+		}
+		if !plain {
+			r := record.New(config.Config{Trace: path}, func(err error) { t.Error(err) })
+			r.Finish([]byte(two))
+			must(t, r.Close())
+		}
 		if text, err := os.ReadFile(path); string(text) != test.want || err != nil {
 			t.Errorf("%s: the trace holds %q, want %q", test.name, text, test.want)
 		}
 	}
+}
+
+// lineOf is a line of a trace.
+func lineOf(cmd string) string {
+	return string(trace.AppendJSON(nil, &trace.Record{
+		TraceSchemaVersion: 1, TS: "2026-01-01T00:00:00.000000000Z", EventType: trace.EventComplete, Cmd: cmd,
+		Completion: &trace.Completion{ScopesUsed: []string{}, DegradedComponents: []string{}},
+	})) + "\n"
 }
 
 func add(t *testing.T, path, text string) {
@@ -182,12 +136,12 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// mayCall are the functions of the runtime and of other packages that the code may call or jump to. Those of the first
-// group do not need the runtime; the others are never reached: a barrier is called while the collector
-// runs, and there is none; more stack is asked for when the end is near, and there is no end; and an
-// index out of range would be a bug.
+// mayCall are the functions of the runtime and of other packages that the code may call or jump to.
+// Those of the first line do not need the runtime. The others are never reached: a write barrier is
+// called only while the collector runs, more stack is requested only near its end, and the stack
+// has none, and an index out of range would be a bug.
 var mayCall = []string{
-	"runtime.memclrNoHeapPointers", "unicode/utf8.", "syscall.Errno.Error",
+	"runtime.memclrNoHeapPointers", "unicode/utf8.",
 	"runtime.gcWriteBarrier", "runtime.wbZero", "runtime.wbMove", "runtime.morestack_noctxt", "runtime.panicBounds", "runtime.panicunsafestring", "runtime.panicSlice", "runtime.panicIndex",
 }
 
@@ -201,7 +155,7 @@ func TestNeedsNoRuntime(t *testing.T) {
 		if out, err := build.CombinedOutput(); err != nil {
 			t.Fatalf("go build: %v\n%s", err, out)
 		}
-		code, err := exec.Command("go", "tool", "objdump", "-s", `^substrate/internal/(prestart|redact)\.`, bin).Output()
+		code, err := exec.Command("go", "tool", "objdump", "-s", `^substrate/internal/(prestart|plain|procstate|redact)\.`, bin).Output()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -259,11 +213,4 @@ func BenchmarkPlan(b *testing.B) {
 		}
 	}
 	_ = keep
-}
-
-func BenchmarkShortHash(b *testing.B) {
-	s := strings.Repeat("x", 40)
-	for b.Loop() {
-		shortHash(s)
-	}
 }

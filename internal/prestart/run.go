@@ -1,62 +1,78 @@
 package prestart
 
-import "syscall"
+import (
+	"syscall"
 
-// Exit statuses for a program that cannot be run.
-//
-// Source: bash(1), EXIT STATUS.
-const (
-	statusFailure       = 125 // of ours
-	statusNotExecutable = 126
-	statusNotFound      = 127
+	"substrate/internal/plain"
+	"substrate/internal/procstate"
 )
 
-// start writes the start line. If it says no nothing has been done.
-func (p *plan) start() bool {
-	if !p.file.open(&p.trace, p.environ.maxSize) {
-		return false
-	}
-	if !p.signals.block() {
-		p.file.close()
-		return false
-	}
-	if !p.file.start(p.line.buf[p.begin:p.end]) {
-		p.signals.forget(int(syscall.SIGXFSZ))
-		p.signals.unblock()
-		p.file.close()
-		return false
-	}
-	return true
+// Unfinished is the end of a command that ran before the runtime started, when the rest is not
+// plain: the complete line could not be written at once, or the program could not be started.
+type Unfinished struct {
+	Line   []byte // the complete line, with its newline
+	Exit   int
+	Signal int           // that killed the program; 0 for none
+	Err    syscall.Errno // why the program did not run; 0 if it did
+	Path   string        // of the program; "" if waiting for it failed
 }
 
-// run runs the program whose start line is written, writes the complete line and exits.
+// Rest returns what the ordinary route has to do for a command that has already run; nil if none
+// has. All signals are blocked then.
+func Rest() *Unfinished {
+	if current.rest.Line == nil {
+		return nil
+	}
+	return &current.rest
+}
+
+// begin writes the start line. If it returns false nothing has been done, or the ordinary route
+// writes the line again.
+func (p *plan) begin() bool {
+	if !p.file.open(&p.trace, p.environ.maxMB<<20) {
+		return false
+	}
+	if p.signals.block() {
+		if p.file.append(p.whole(plain.EventStart)) {
+			p.file.lock(syscall.LOCK_UN)
+			return true
+		}
+		p.signals.forget(syscall.SIGXFSZ)
+		p.signals.unblock()
+	}
+	p.file.close()
+	return false
+}
+
+// run runs the program whose start line is written, writes the complete line and exits. It returns
+// if the ordinary route has to finish.
 func (p *plan) run() {
 	s := &p.signals
-	status, signal := 0, 0
-	s.noteEarly()
+	rest := &p.rest
+	s.noteFirst()
 	pid := p.launch()
 	if p.failed != 0 {
-		s.usage = syscall.Rusage{}
-		status = statusOf(p.failed)
+		rest.Err, rest.Path = syscall.Errno(-p.failed), p.found.String()
+		rest.Exit = procstate.StartStatus(rest.Err)
 	} else if got := s.wait(pid); got < 0 {
-		p.failed, status = int64(got), statusFailure
-	} else if signal = got & 0x7f; signal != 0 {
-		status = 128 + signal
+		rest.Err, rest.Exit = syscall.Errno(-got), plain.StatusFailure
+	} else if rest.Signal = got & 0x7f; rest.Signal != 0 {
+		rest.Exit = 128 + rest.Signal
 	} else {
-		status = got >> 8 & 0xff
+		rest.Exit = got >> 8 & 0xff
 	}
-	p.complete(status, signal, &s.usage)
-	n, want := p.file.finish(p.line.buf[p.begin-1 : p.end])
-	if n != want {
-		p.warn(n, want)
+	line := p.complete(rest.Exit, rest.Signal, &s.usage)
+	if rest.Err != 0 || !p.file.again() || !p.file.append(line) {
+		p.file.close() // and with that unlock
+		rest.Line = line
+		return
 	}
-	if p.failed != 0 {
-		p.sayFailed(status)
+	if rest.Signal == int(syscall.SIGINT) || rest.Signal != 0 && p.isShim {
+		s.endBy(rest.Signal) // procstate.EndBy explains why
 	}
-	if signal == int(syscall.SIGINT) || signal != 0 && p.isShim {
-		s.endBy(signal) // procstate.EndAsInterrupted and procstate.EndAsKilled say why
+	for {
+		call(syscall.SYS_EXIT_GROUP, uintptr(rest.Exit), 0, 0, 0)
 	}
-	exit(status)
 }
 
 // launch starts the program. If our few variables are what makes the environment too long, the
@@ -67,11 +83,8 @@ func (p *plan) launch() (pid int) {
 	switch p.failed {
 	case -int64(syscall.ENOEXEC):
 		if p.isShim {
-			p.script[0], p.script[1] = literal(scriptShell), p.path
-			for i := 1; i <= p.argc; i++ { // with the nil behind the last
-				p.script[i+1] = at(p.argv, i)
-			}
-			pid = p.try(literal(scriptShell), &p.script[0], &p.environ.out[0])
+			shell := literal(plain.ScriptShell + "\x00")
+			pid = p.try(shell, p.argvOf(shell, p.path), &p.environ.out[0])
 		}
 	case -int64(syscall.E2BIG):
 		pid = p.try(p.path, p.args, p.envp)
@@ -90,65 +103,4 @@ func (p *plan) try(path *byte, argv, envp **byte) (pid int) {
 		retry(syscall.SYS_WAIT4, uintptr(pid), 0, 0, 0)
 	}
 	return pid
-}
-
-// scriptShell is the path of the shell for scripts that name none.
-const scriptShell = "/bin/sh\x00"
-
-// statusOf is the exit status for a program that could not be executed.
-func statusOf(errno int64) int {
-	if errno == -int64(syscall.ENOENT) || errno == -int64(syscall.ENOTDIR) {
-		return statusNotFound
-	}
-	return statusNotExecutable
-}
-
-// warn says that the span has no complete line, in the words of package record.
-func (p *plan) warn(n, want int) {
-	m := p.message("warning: ")
-	m.add("this command is not recorded: ")
-	if same(p.file.doing, writing) {
-		m.add("append to trace: wrote ").number(int64(max(n, 0))).add(" of ").number(int64(want)).add(" bytes: ")
-	}
-	if n < 0 {
-		m.add(p.file.doing).add(" ").add(p.trace.String()).add(": ").add(syscall.Errno(-n).Error())
-	} else {
-		m.add("short write")
-	}
-	p.say()
-}
-
-// sayFailed says why the program did not run, in the words of the ordinary route.
-func (p *plan) sayFailed(status int) {
-	var m *cstring
-	if p.isShim {
-		m = p.message(p.name).add(": ")
-	} else {
-		m = p.message("error: ")
-	}
-	if status == statusFailure {
-		m.add("wait for it: ")
-	} else {
-		m.add("start ").add(text(p.path)).add(": ")
-	}
-	m.add(syscall.Errno(-p.failed).Error())
-	p.say()
-}
-
-// message begins a line for standard error.
-func (p *plan) message(kind string) *cstring {
-	m := &p.link
-	m.reset()
-	if p.isShim {
-		m.add("substrate-shim: ")
-	} else {
-		m.add("substrate: ")
-	}
-	return m.add(kind)
-}
-
-// say writes the line that message began.
-func (p *plan) say() {
-	p.link.add("\n")
-	retry(syscall.SYS_WRITE, 2, address(p.link.ptr()), uintptr(p.link.n), 0)
 }

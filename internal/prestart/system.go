@@ -3,11 +3,14 @@ package prestart
 import (
 	"syscall"
 	"unsafe"
+
+	"substrate/internal/plain"
 )
 
 // Values that package syscall lacks. They are the same on amd64 and arm64.
 //
-// Source: linux/fcntl.h; asm-generic/unistd.h; asm-generic/signal-defs.h; linux/time.h; linux/wait.h.
+// Source: linux/fcntl.h; asm-generic/unistd.h; asm-generic/signal-defs.h; linux/time.h;
+// linux/wait.h.
 const (
 	atFdcwd       = ^uintptr(99) // -100
 	atEaccess     = 0x200
@@ -36,15 +39,15 @@ type child struct {
 	failed int64  // why the program could not be executed: -errno, or 0
 }
 
-// spawnFunc makes a child process that shares our memory until it executes its program, as
-// vfork(2) does. It returns the child's process id, or -errno.
+// spawnFunc starts a child that shares our memory until it executes its program, as vfork(2) does.
+// It returns the child's process id, or -errno.
 type spawnFunc func(*child) int64
 
-// callFunc makes a system call with up to four arguments, others being zero. A negative result is -errno.
+// callFunc makes a system call with up to four arguments. A negative result is -errno.
 type callFunc func(number, a, b, c, d uintptr) int
 
-// call is set first of all. It is no function of another package, because each of those lies in another
-// part of the program, which would have to be read and mapped.
+// call is set first of all. It is not a function of another package, because that would lie in
+// another part of the program, which would have to be mapped.
 var call callFunc
 
 // retry makes a system call again as long as a signal interrupts it.
@@ -81,17 +84,19 @@ func text(p *byte) string {
 // literal is the C string that a constant holds: s ends with a zero.
 func literal(s string) *byte { return unsafe.StringData(s) }
 
+// sameFile reports whether both are one file.
+func sameFile(a, b *syscall.Stat_t) bool { return a.Dev == b.Dev && a.Ino == b.Ino }
+
 // stat asks for the file at path, a C string.
 func stat(path *byte, st *syscall.Stat_t) int {
 	return retry(sysFstatat, atFdcwd, address(path), address(st), 0)
 }
 
 // readlink puts what the symbolic link at path holds into a buffer, and gives its length or -errno.
-func readlink(path *byte, into *cstring) int {
-	into.reset()
-	n := retry(syscall.SYS_READLINKAT, atFdcwd, address(path), address(into.ptr()), uintptr(len(into.buf)-1))
+func readlink(path *byte, into *plain.Buffer) int {
+	n := retry(syscall.SYS_READLINKAT, atFdcwd, address(path), address(into.Reset(0).CString()), uintptr(cap(into.Bytes)-1))
 	if n >= 0 {
-		into.cut(n)
+		into.Reset(n)
 	}
 	return n
 }
@@ -100,17 +105,4 @@ func readlink(path *byte, into *cstring) int {
 func clock(which uintptr) (t syscall.Timespec) {
 	call(syscall.SYS_CLOCK_GETTIME, which, address(&t), 0, 0)
 	return t
-}
-
-// nap sleeps for some milliseconds, or until a signal comes.
-func nap(ms int64) {
-	t := syscall.Timespec{Nsec: ms * 1e6}
-	call(syscall.SYS_NANOSLEEP, address(&t), 0, 0, 0)
-}
-
-// exit ends the process.
-func exit(status int) {
-	for {
-		call(syscall.SYS_EXIT_GROUP, uintptr(status), 0, 0, 0)
-	}
 }

@@ -2,12 +2,12 @@ package prestart
 
 import "syscall"
 
-// signals waits for a child with all signals blocked, and takes them one by one. So there is
-// no handler: what the caller ignores stays ignored, here and in the child, and nothing has to be put back.
+// signals waits for a child with all signals blocked, and takes them one by one. It needs no
+// handler, so what the caller ignores stays ignored, here and in the child.
 type signals struct {
 	before uint64 // what the caller had blocked
 	wanted uint64 // what is taken here
-	early  uint64 // what came before there was a child
+	first  uint64 // what came before there was a child
 	chosen uint64
 	usage  syscall.Rusage
 	info   [128]byte // siginfo_t
@@ -26,7 +26,7 @@ const (
 // set is the set that holds sig alone.
 func set(sig int) uint64 { return 1 << uint(sig-1) }
 
-// block begins to hold signals back. It says no if the caller ignores SIGCHLD: children of
+// block begins to hold signals back. It returns false if the caller ignores SIGCHLD: children of
 // such a process leave no status.
 func (s *signals) block() bool {
 	if call(syscall.SYS_RT_SIGACTION, uintptr(syscall.SIGCHLD), 0, address(&s.old), setSize) != 0 || s.old[0] == sigIgn {
@@ -44,19 +44,21 @@ func (s *signals) unblock() {
 }
 
 // forget takes a signal that our own writing caused, so that unblock does not end us.
-func (s *signals) forget(sig int) {
+func (s *signals) forget(sig syscall.Signal) {
 	var now syscall.Timespec
-	s.chosen = set(sig)
+	s.chosen = set(int(sig))
 	call(syscall.SYS_RT_SIGTIMEDWAIT, address(&s.chosen), address(&s.info), address(&now), setSize)
 }
 
-// noteEarly notes what has come while there is no child that the terminal could send it to as well.
-func (s *signals) noteEarly() {
-	call(syscall.SYS_RT_SIGPENDING, address(&s.early), setSize, 0, 0)
+// noteFirst notes the signals that came before there was a child. The terminal did not send those
+// to the child.
+func (s *signals) noteFirst() {
+	call(syscall.SYS_RT_SIGPENDING, address(&s.first), setSize, 0, 0)
 }
 
-// wait waits until the child has ended, and gives its wait status, or -errno. Meanwhile it passes signals on, and
-// stops and goes on with the child, as procstate.Wait and procstate.PassSignalsTo do.
+// wait waits until the child has ended, and returns its wait status, or -errno. Meanwhile it passes
+// signals on, and stops and continues with the child, as procstate.Wait and
+// procstate.PassSignalsTo do.
 func (s *signals) wait(pid int) int {
 	for {
 		sig := call(syscall.SYS_RT_SIGTIMEDWAIT, address(&s.wanted), address(&s.info), 0, setSize)
@@ -79,10 +81,11 @@ func (s *signals) wait(pid int) int {
 	}
 }
 
-// pass sends a signal on to the child, unless the child got it too, because the terminal sent it, or we ignore it.
+// pass sends a signal on to the child, unless the terminal sent it to the child too or this process
+// ignores it.
 func (s *signals) pass(sig, pid int) {
-	fromKernel := s.int32(infoCode) > 0 && s.early&set(sig) == 0
-	s.early &^= set(sig)
+	fromKernel := s.int32(infoCode) > 0 && s.first&set(sig) == 0
+	s.first &^= set(sig)
 	switch syscall.Signal(sig) {
 	case syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU:
 		if fromKernel {
@@ -101,7 +104,7 @@ func (s *signals) int32(at int) int32 {
 }
 
 // stopBy stops this process by a signal, so that the shell above sees its job stop. It returns when
-// the process goes on.
+// the process continues.
 func (s *signals) stopBy(sig int) {
 	call(syscall.SYS_RT_SIGACTION, uintptr(sig), address(&s.action), address(&s.old), setSize) // the default
 	call(syscall.SYS_KILL, uintptr(call(syscall.SYS_GETPID, 0, 0, 0, 0)), uintptr(sig), 0, 0)
@@ -111,14 +114,14 @@ func (s *signals) stopBy(sig int) {
 	call(syscall.SYS_RT_SIGACTION, uintptr(sig), address(&s.old), 0, setSize)
 }
 
-// endBy ends this process by a signal, without a core. It returns if the kernel spares us, as inherited.endBy says.
+// endBy ends this process by a signal, without a core; see procstate.EndBy.
 func (s *signals) endBy(sig int) {
 	call(syscall.SYS_PRCTL, syscall.PR_SET_DUMPABLE, 0, 0, 0)
 	s.stopBy(sig)
 }
 
-// goOn lets the child go on unless it does already: most often both of us were sent
-// SIGCONT, and a program that has a handler for it should see it once.
+// goOn continues the child unless it runs already: most often both processes were sent SIGCONT, and
+// a program that has a handler for it should see it once.
 func (s *signals) goOn(pid int) {
 	for i := infoPID; i < infoPID+4; i++ {
 		s.info[i] = 0

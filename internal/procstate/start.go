@@ -4,6 +4,8 @@ import (
 	"runtime"
 	"syscall"
 	"unsafe"
+
+	"substrate/internal/plain"
 )
 
 // start is what the assembly of vfork reads, and where it writes its answer. The
@@ -154,4 +156,13 @@ func setMask(set uint64) {
 func unblock(sig syscall.Signal) {
 	set := bit(sig)
 	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, sigUnblock, uintptr(unsafe.Pointer(&set)), 0, 8, 0, 0)
+}
+
+// StartStatus is the exit status for a program that could not be executed. It may be called before
+// the Go runtime has started.
+func StartStatus(errno syscall.Errno) int {
+	if errno == syscall.ENOENT || errno == syscall.ENOTDIR {
+		return plain.StatusNotFound
+	}
+	return plain.StatusNotExecutable
 }

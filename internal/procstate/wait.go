@@ -87,34 +87,36 @@ func goOn(pid int) {
 // killedBy is set by Wait: the signal that ended the program, or 0.
 var killedBy syscall.Signal
 
-// EndAsInterrupted ends this process by SIGINT if that is what ended the program that [Wait] waited for, and else
-// returns. A shell that runs a script ends it on Ctrl-C only if the program that it waits for was ended by SIGINT; if
-// that exits, also with status 130, the shell takes it that the program dealt with Ctrl-C, and goes on with the next command.
+// EndAsInterrupted ends this process by SIGINT if that is what ended the program that [Wait] waited
+// for, and else returns. A shell that runs a script ends it on Ctrl-C only if the program that it
+// waits for was ended by SIGINT. If that exits, also with status 130, the shell assumes that the
+// program dealt with Ctrl-C, and goes on with the next command.
 //
 // Source: bash(1), SIGNALS; Martin Cracauer, "Proper handling of SIGINT/SIGQUIT".
 func EndAsInterrupted() {
 	if killedBy == syscall.SIGINT {
-		endBy(killedBy)
+		EndBy(killedBy)
 	}
 }
 
-// EndAsKilled ends this process by the signal that ended the program that [Wait] waited for. It returns if none did, or if
-// the kernel spares this process. So the caller sees what it would see of the program itself: a shell says
-// "Segmentation fault", and who asks wait(2) learns the signal.
+// EndAsKilled ends this process by the signal that ended the program that [Wait] waited for, if one
+// did. So the caller sees what it would see of the program itself: a shell says "Segmentation
+// fault", and a parent that calls wait(2) learns the signal.
 //
 // Source: wait(2), WTERMSIG.
 func EndAsKilled() {
 	if killedBy != 0 {
-		endBy(killedBy)
+		EndBy(killedBy)
 	}
 }
 
-// endBy ends this process by sig, caught or blocked as that may be, and leaves no core: if there shall be one, it is the
-// program's. A limit of 0 does not keep the kernel from handing a core to a program, so this process is made one that has none.
-// The kernel spares the first process of a pid namespace; then endBy returns.
+// EndBy ends this process by sig, also if sig is caught or blocked. It leaves no core: the core
+// is that of the program. A core limit of 0 does not keep the kernel from passing a core to a
+// program, so EndBy makes this process one that has none. It returns if the kernel spares this
+// process, the first of a pid namespace.
 //
 // Source: core(5), "Piping core dumps to a program"; PR_SET_DUMPABLE(2const); pid_namespaces(7).
-func endBy(sig syscall.Signal) {
+func EndBy(sig syscall.Signal) {
 	runtime.LockOSThread()
 	_, _, _ = syscall.RawSyscall(syscall.SYS_PRCTL, syscall.PR_SET_DUMPABLE, 0, 0)
 	setAction(sig, kernelAction{})

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"substrate/internal/config"
+	"substrate/internal/plain"
 	"substrate/internal/redact"
 )
 
@@ -16,36 +17,14 @@ import (
 func (s *Span) Environ(env []string) []string {
 	out := make([]string, 0, len(env)+5)
 	for _, entry := range env {
-		if name, _, _ := strings.Cut(entry, "="); !exported(name) {
+		if name, _, _ := strings.Cut(entry, "="); !plain.IsExported(name) {
 			out = append(out, entry)
 		}
 	}
-	return append(out,
-		"SHIM_SESSION_ID="+s.record.SessionID,
-		"SHIM_PARENT_SPAN="+s.record.SpanID,
-		"SHIM_DEPTH="+strconv.Itoa(s.record.Depth+1),
-		"SHIM_CALLER="+s.names[len(s.names)-1],
-		"SHIM_CALL_STACK="+config.JoinCallStack(s.names))
-}
-
-// exported says whether Environ sets the variable.
-func exported(name string) bool {
-	switch name {
-	case "SHIM_SESSION_ID", "SHIM_PARENT_SPAN", "SHIM_DEPTH", "SHIM_CALLER", "SHIM_CALL_STACK":
-		return true
+	for _, v := range plain.Exports(s.record.SessionID, s.record.SpanID, strconv.Itoa(s.record.Depth+1), s.names[len(s.names)-1], config.JoinCallStack(s.names)) {
+		out = append(out, v.Name+"="+v.Value)
 	}
-	return false
-}
-
-// byValue says whether the value of a variable is stored, because a replay sets it.
-//
-// Source: RPL3.
-func byValue(name string) bool {
-	switch name {
-	case "PATH", "HOME", "SHELL", "USER", "LOGNAME", "LANG", "TERM", "TZ", "RUST_LOG", "SUBSTRATE_LOG":
-		return true
-	}
-	return strings.HasPrefix(name, "LC_")
+	return out
 }
 
 // environment takes env apart: the variables of RPL3 by value, and of all others name and
@@ -56,10 +35,10 @@ func environment(env []string, shimDir string) (values, hashes map[string]string
 	for _, entry := range env {
 		name, value, ok := strings.Cut(entry, "=")
 		switch {
-		case !ok || name == "" || exported(name) || name == "SHIM_ORIGINAL_PATH":
-		case name == "PATH":
+		case !ok || name == "" || plain.IsExported(name) || name == plain.VarOriginalPath:
+		case name == plain.VarPath:
 			_, values[name] = config.ShimsFirst(value, shimDir)
-		case byValue(name):
+		case plain.IsKept(name):
 			values[name] = value
 		default:
 			hashes[name] = HashValue(name, value)
@@ -68,15 +47,11 @@ func environment(env []string, shimDir string) (values, hashes map[string]string
 	return values, hashes
 }
 
-// HashValue is what a span holds of the value of a variable, enough to say that it changed: the first 16 hex digits of its
-// SHA-256. A short secret could be found from that by trying, so of a variable whose name promises one there are two
-// digits: they tell 255 of 256 changes, and 8 bits of the secret at most.
+// HashValue is what a span holds of the value of a variable whose value it does not hold; see
+// [plain.Buffer.HashDigits].
 func HashValue(name, value string) string {
-	sum := sha256.Sum256([]byte(value))
-	if redact.SecretName(name) {
-		return hex.EncodeToString(sum[:1])
-	}
-	return hex.EncodeToString(sum[:8])
+	b := plain.Growing(nil)
+	return b.HashDigits(value, redact.SecretName(name)).String()
 }
 
 // SameHash says whether a value fits a hash that a span holds, as far as that can tell.

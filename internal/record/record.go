@@ -178,6 +178,16 @@ func (s *Span) End(done trace.Completion) trace.Completion {
 	return *s.record.Completion
 }
 
+// Finish writes a complete line that was made elsewhere.
+func (r *Recorder) Finish(line []byte) {
+	record, err := trace.Decode(line)
+	if err != nil {
+		r.Warn(err)
+		return
+	}
+	r.write(record)
+}
+
 // Close closes the trace. A span that is still open may write after it all the same.
 func (r *Recorder) Close() error {
 	r.mu.Lock()

@@ -23,9 +23,10 @@ const (
 	shut = "›"
 )
 
-// distinctive reports whether a value that was found once can be replaced wherever it stands. Short
-// values are parts of ordinary words, and some, such as the password postgres, are one.
-func distinctive(value string) bool {
+// Distinctive reports whether a value that was found once can be replaced wherever it stands. Short
+// values are parts of ordinary words, and some, such as the password postgres, are one. It may be
+// called before the Go runtime has started.
+func Distinctive(value string) bool {
 	const short, word = 8, 12
 	if len(value) < short || len(value) >= word {
 		return len(value) >= word
@@ -55,7 +56,7 @@ func (r *Redactor) Values() []string { return r.values }
 func (r *Redactor) Variables(env []string) {
 	for _, entry := range env {
 		name, value, _ := strings.Cut(entry, "=")
-		if !SecretName(name) || !distinctive(value) || value[0] == '/' || reference(value) {
+		if !SecretName(name) || !Distinctive(value) || value[0] == '/' || reference(value) {
 			continue
 		}
 		if rank := rankOf(name); rank == innocent || rank == weak && !entropic(value) {
@@ -110,7 +111,7 @@ func script(option string) bool {
 // repeats reports whether s holds a value that was taken out before.
 func (r *Redactor) repeats(s string) bool {
 	for _, v := range r.values {
-		if distinctive(v) && strings.Contains(s, v) {
+		if Distinctive(v) && strings.Contains(s, v) {
 			return true
 		}
 	}
@@ -164,7 +165,7 @@ func (r *Redactor) placeholder(b *strings.Builder, value string) {
 func (r *Redactor) known(b *strings.Builder, s string) {
 	first, value := len(s), ""
 	for _, v := range r.values {
-		if !distinctive(v) {
+		if !Distinctive(v) {
 			continue
 		}
 		if i := strings.Index(s, v); i >= 0 && (i < first || i == first && len(v) > len(value)) {

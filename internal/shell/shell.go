@@ -16,18 +16,10 @@ import (
 	"substrate/internal/capture"
 	"substrate/internal/config"
 	"substrate/internal/environ"
+	"substrate/internal/plain"
 	"substrate/internal/procstate"
 	"substrate/internal/record"
 	"substrate/trace"
-)
-
-// Exit statuses for a shell that cannot be started.
-//
-// Source: bash(1), EXIT STATUS.
-const (
-	statusFailure       = 125 // of ours
-	statusNotExecutable = 126
-	statusNotFound      = 127
 )
 
 // stdinCmd is the cmd of a span whose commands came on standard input.
@@ -44,7 +36,7 @@ func Run(cfg config.Config, rec *record.Recorder, inv Invocation, env []string) 
 	path, lookErr := inv.shellPath(cfg, env)
 	procstate.CatchSignals()
 	span := rec.Begin(inv.command(path, env))
-	done := trace.Completion{Exit: statusNotFound}
+	done := trace.Completion{Exit: plain.StatusNotFound}
 	defer func() {
 		done.DurationMS = span.Elapsed().Milliseconds()
 		span.End(done)
@@ -62,7 +54,7 @@ func Run(cfg config.Config, rec *record.Recorder, inv Invocation, env []string) 
 	procstate.PassSignalsTo(pid)
 	end, err := procstate.Wait(pid)
 	if err != nil {
-		done.Exit = statusFailure
+		done.Exit = plain.StatusFailure
 		return done.Exit, fmt.Errorf("wait for the shell: %w", err)
 	}
 	done.Exit, done.TermSignal, done.Usage = end.Exit, end.Signal, usage(end)
@@ -75,13 +67,13 @@ func usage(end procstate.Ending) trace.Usage {
 }
 
 // start starts the shell with the environment env. If our variables make that too long for the
-// kernel, the shell gets plain, which does not have them.
-func (inv Invocation) start(path string, env, plain []string, tap *capture.Tap) (pid int, err error) {
+// kernel, the shell gets given, which does not have them.
+func (inv Invocation) start(path string, env, given []string, tap *capture.Tap) (pid int, err error) {
 	argv := inv.argv(path)
 	start := func() error {
 		pid, err = procstate.Start(path, argv, env)
 		if errors.Is(err, syscall.E2BIG) {
-			pid, err = procstate.Start(path, argv, plain)
+			pid, err = procstate.Start(path, argv, given)
 		}
 		return err
 	}
@@ -97,7 +89,7 @@ func (inv Invocation) start(path string, env, plain []string, tap *capture.Tap) 
 func Exec(cfg config.Config, inv Invocation, env []string, login bool) (status int, err error) {
 	path, err := inv.shellPath(cfg, env)
 	if err != nil {
-		return statusNotFound, err
+		return plain.StatusNotFound, err
 	}
 	argv := inv.argv(path)
 	if login {
@@ -109,10 +101,9 @@ func Exec(cfg config.Config, inv Invocation, env []string, login bool) (status i
 
 // startStatus is the exit status for a program that could not be executed.
 func startStatus(err error) int {
-	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENOTDIR) {
-		return statusNotFound
-	}
-	return statusNotExecutable
+	var errno syscall.Errno
+	errors.As(err, &errno)
+	return procstate.StartStatus(errno)
 }
 
 // argv is the argv of the shell at path.
@@ -162,7 +153,7 @@ func (inv Invocation) command(path string, env []string) record.Command {
 	case FromCommand:
 		c.Cmd = inv.Command
 	case FromScript:
-		c.Cmd = record.Quote(inv.Script)
+		c.Cmd = plain.Quoted(inv.Script)
 		c.Script = readScript(inv.Script[0], env)
 	case FromStdin:
 		c.Cmd = stdinCmd

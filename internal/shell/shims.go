@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"substrate/internal/config"
+	"substrate/internal/plain"
 )
 
 // shimsFirst returns env with dir, the directory of the shims, first on PATH, and the PATH without
@@ -16,7 +17,7 @@ func shimsFirst(env []string, dir string) []string {
 	}
 	out, found, original := make([]string, 0, len(env)+1), false, ""
 	for _, entry := range env {
-		if strings.HasPrefix(entry, "SHIM_ORIGINAL_PATH=") {
+		if strings.HasPrefix(entry, plain.VarOriginalPath+"=") {
 			continue
 		}
 		if path, ok := strings.CutPrefix(entry, "PATH="); ok {
@@ -30,5 +31,5 @@ func shimsFirst(env []string, dir string) []string {
 	if !found {
 		return env
 	}
-	return append(out, "SHIM_ORIGINAL_PATH="+original)
+	return append(out, plain.VarOriginalPath+"="+original)
 }

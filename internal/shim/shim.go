@@ -16,18 +16,11 @@ import (
 
 	"substrate/internal/config"
 	"substrate/internal/logs"
+	"substrate/internal/plain"
+	"substrate/internal/prestart"
 	"substrate/internal/procstate"
 	"substrate/internal/record"
 	"substrate/trace"
-)
-
-// Exit statuses for a program that cannot be executed.
-//
-// Source: bash(1), EXIT STATUS.
-const (
-	statusFailure       = 125 // of ours
-	statusNotExecutable = 126
-	statusNotFound      = 127
 )
 
 // Main runs the program that this process was named after, and gives its exit status, 127 if there is no such
@@ -39,10 +32,13 @@ func Main() int {
 	argv, env := os.Args, os.Environ()
 	if len(argv) == 0 {
 		complain("called without a name")
-		return statusFailure
+		return plain.StatusFailure
 	}
 	cfg := config.Load(env)
 	name := filepath.Base(argv[0])
+	if rest := prestart.Rest(); rest != nil {
+		return finish(cfg, name, rest)
+	}
 	path, lookErr := find(name, cfg)
 	if cfg.Bypass || cfg.InWorld {
 		return become(name, path, lookErr, argv, env)
@@ -52,6 +48,25 @@ func Main() int {
 	return status
 }
 
+// finish ends a run that package prestart began.
+func finish(cfg config.Config, name string, rest *prestart.Unfinished) int {
+	newRecorder(cfg).Finish(rest.Line)
+	switch {
+	case rest.Err != 0 && rest.Path != "":
+		return refuse(name, &os.PathError{Op: "start", Path: rest.Path, Err: rest.Err})
+	case rest.Err != 0:
+		complain("wait for " + name + ": " + rest.Err.Error())
+	case rest.Signal != 0:
+		procstate.EndBy(syscall.Signal(rest.Signal))
+	}
+	return rest.Exit
+}
+
+// newRecorder is a recorder that warns on standard error.
+func newRecorder(cfg config.Config) *record.Recorder {
+	return record.New(cfg, func(err error) { complain("warning: " + err.Error()) })
+}
+
 // become executes the program in place of this one. It returns only if that fails.
 func become(name, path string, lookErr error, argv, env []string) int {
 	if lookErr != nil {
@@ -59,7 +74,7 @@ func become(name, path string, lookErr error, argv, env []string) int {
 	}
 	err := procstate.Exec(path, withOwnName(path, argv), env)
 	if errors.Is(err, syscall.ENOEXEC) {
-		err = procstate.Exec(scriptShell, scriptArgv(path, argv), env)
+		err = procstate.Exec(plain.ScriptShell, scriptArgv(path, argv), env)
 	}
 	return refuse(name, &os.PathError{Op: "start", Path: path, Err: err})
 }
@@ -71,10 +86,9 @@ func recorded(cfg config.Config, name, path string, lookErr error, argv, env []s
 		startLogs(cfg.Log)
 		logs.For("shim").Debug("run", "name", name, "path", path, "depth", cfg.Depth, "caller", cfg.Caller, "error", lookErr)
 	}
-	rec := record.New(cfg, func(err error) { complain("warning: " + err.Error()) })
-	span := rec.Begin(record.Command{
+	span := newRecorder(cfg).Begin(record.Command{
 		Component: trace.ComponentShim,
-		Cmd:       record.Quote(argv), Argv: argv, Resolved: path, Name: name,
+		Cmd:       plain.Quoted(argv), Argv: argv, Resolved: path, Name: name,
 		Umask: record.UmaskUnknown, Env: env,
 	})
 	var done trace.Completion
@@ -94,7 +108,7 @@ func recorded(cfg config.Config, name, path string, lookErr error, argv, env []s
 	end, err := procstate.Wait(pid)
 	if err != nil {
 		complain("wait for " + name + ": " + err.Error())
-		return statusFailure
+		return plain.StatusFailure
 	}
 	done.TermSignal = end.Signal
 	if cfg.Log != "" {
@@ -123,29 +137,26 @@ func (stderr) Write(line []byte) (int, error) {
 // Source: Python, "sys — sys.executable, sys.prefix"; PEP 405.
 func withOwnName(path string, argv []string) []string {
 	called := argv[0]
-	if !strings.HasPrefix(filepath.Base(called), "python") || strings.Contains(called, "/") && !isShim(called) {
+	if !strings.HasPrefix(filepath.Base(called), plain.Python) || strings.Contains(called, "/") && !isShim(called) {
 		return argv
 	}
 	return append([]string{path}, argv[1:]...)
 }
 
-// scriptShell runs scripts that do not name an interpreter, as execvp(3) does.
-const scriptShell = "/bin/sh"
-
-// scriptArgv is what scriptShell is started with for the script at path.
+// scriptArgv is what plain.ScriptShell is started with for the script at path.
 func scriptArgv(path string, argv []string) []string {
-	return append([]string{scriptShell, path}, argv[1:]...)
+	return append([]string{plain.ScriptShell, path}, argv[1:]...)
 }
 
 // start starts the program at path. If our few variables are what makes the environment too
 // long, the program gets the one that it would have had without us.
-func start(path string, argv, env, plain []string) (pid int, err error) {
+func start(path string, argv, env, given []string) (pid int, err error) {
 	pid, err = procstate.Start(path, argv, env)
 	switch {
 	case errors.Is(err, syscall.ENOEXEC):
-		return procstate.Start(scriptShell, scriptArgv(path, argv), env)
+		return procstate.Start(plain.ScriptShell, scriptArgv(path, argv), env)
 	case errors.Is(err, syscall.E2BIG):
-		return procstate.Start(path, argv, plain)
+		return procstate.Start(path, argv, given)
 	}
 	return pid, err
 }
@@ -157,19 +168,21 @@ func exported(env []string, cfg config.Config) []string {
 		return env
 	}
 	_, original := config.ShimsFirst(cfg.Path, cfg.ShimDir)
-	return append(env, "SHIM_ORIGINAL_PATH="+original)
+	return append(env, plain.VarOriginalPath+"="+original)
 }
 
 // refuse says why there is nothing to run, and gives the exit status for that.
 func refuse(name string, err error) int {
 	complain(name + ": " + err.Error())
-	if errors.Is(err, errNotFound) || errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENOTDIR) {
-		return statusNotFound
+	if errors.Is(err, errNotFound) {
+		return plain.StatusNotFound
 	}
-	return statusNotExecutable
+	var errno syscall.Errno
+	errors.As(err, &errno)
+	return procstate.StartStatus(errno)
 }
 
 // complain writes one line to standard error.
 func complain(text string) {
-	_, _ = syscall.Write(2, []byte("substrate-shim: "+text+"\n")) // nobody is left to tell
+	_, _ = syscall.Write(2, []byte(plain.ShimProgram+": "+text+"\n")) // nobody is left to tell
 }

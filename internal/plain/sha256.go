@@ -1,8 +1,9 @@
-package prestart
+package plain
 
 import "math/bits"
 
-// shaConstants are the first 32 bits of the fractional parts of the cube roots of the first 64 primes.
+// shaConstants are the first 32 bits of the fractional parts of the cube roots of the first 64
+// primes.
 //
 // Source: FIPS 180-4, 4.2.2.
 var shaConstants = [64]uint32{
@@ -16,11 +17,11 @@ var shaConstants = [64]uint32{
 	0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
 }
 
-// shortHash is the first 8 bytes of the SHA-256 of s, as a number. Package crypto/sha256 cannot be used:
-// it allocates, and chooses its code when the program starts.
+// Hash is the first 8 bytes of the SHA-256 of s. Package crypto/sha256 cannot be used before the
+// runtime starts: it allocates, and chooses its code when the program starts.
 //
 // Source: FIPS 180-4, 5.1.1 and 6.2.
-func shortHash(s string) uint64 {
+func Hash(s string) uint64 {
 	state := [8]uint32{
 		0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
 	}
@@ -52,7 +53,7 @@ func shortHash(s string) uint64 {
 	return uint64(state[0])<<32 | uint64(state[1])
 }
 
-// shaBlock takes one block into the state.
+// shaBlock adds one block to the state.
 func shaBlock(state *[8]uint32, block *[64]byte) {
 	var w [64]uint32
 	for i := range 16 {
