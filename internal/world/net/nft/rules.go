@@ -66,17 +66,25 @@ func toSet(set string, v6 bool) Rule {
 // of failing. A reset carries no data and opens no connection.
 func resets() Rule {
 	return Rule{"tcp flags & rst == rst accept", []expr{
-		meta(unix.NFT_META_L4PROTO), equal{unix.IPPROTO_TCP},
-		payload{unix.NFT_PAYLOAD_TRANSPORT_HEADER, 13, 1}, mask{4}, equal{4}, accept{},
+		meta(unix.NFT_META_L4PROTO),
+		equal{unix.IPPROTO_TCP},
+		payload{unix.NFT_PAYLOAD_TRANSPORT_HEADER, 13, 1},
+		mask{4},
+		equal{4},
+		accept{},
 	}}
 }
 
 // unreachable lets out ICMP messages of the type destination-unreachable, which rejectRest sends.
 func unreachable(word string, nfproto, proto, typ byte) Rule {
 	return Rule{word + " type destination-unreachable accept", []expr{
-		meta(unix.NFT_META_NFPROTO), equal{nfproto},
-		meta(unix.NFT_META_L4PROTO), equal{proto},
-		payload{unix.NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1}, equal{typ}, accept{},
+		meta(unix.NFT_META_NFPROTO),
+		equal{nfproto},
+		meta(unix.NFT_META_L4PROTO),
+		equal{proto},
+		payload{unix.NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1},
+		equal{typ},
+		accept{},
 	}}
 }
 
