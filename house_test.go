@@ -40,7 +40,6 @@ var methodsWithoutValues = map[string]int{
 	"internal/shell":      1,
 	"internal/shim":       1,
 	"internal/show":       1,
-	"internal/world":      1,
 	"internal/world/boot": 1,
 	"trace":               1,
 }

@@ -81,8 +81,8 @@ func Run(o Options) (replay.Outcome, error) {
 	}
 	// From here to the end of the command no signal may end us: the span must be completed
 	// and the world removed (RPL10).
-	signals := world.CatchSignals()
-	defer signals.Release()
+	signals, release := world.CatchSignals()
+	defer release()
 	rec := record.New(o.Config, o.Watch.Warn)
 	span := rec.Begin(o.command())
 	var done execution

@@ -224,7 +224,8 @@ func TestSignalToProcessBeforeRun(t *testing.T) {
 	asRootAndUser(t, func(t *testing.T) {
 		for _, strategy := range []string{"", "direct", "host"} {
 			a := newArena(t)
-			a.spec.Signals, a.spec.Strategy = CatchSignals(), strings.TrimPrefix(strategy, "host")
+			signals, release := CatchSignals()
+			a.spec.Signals, a.spec.Strategy = signals, strings.TrimPrefix(strategy, "host")
 			run := func(cmd Command) (*Result, error) { return RunHost(cmd, a.spec.Signals) }
 			if strategy != "host" {
 				w, err := New(a.spec)
@@ -244,7 +245,7 @@ func TestSignalToProcessBeforeRun(t *testing.T) {
 			if !errors.As(err, &stopped) || stopped.Signal != unix.SIGTERM {
 				t.Errorf("%s: Run = %+v, %v, want Interrupted", strategy, res, err)
 			}
-			a.spec.Signals.Release()
+			release()
 		}
 	})
 }

@@ -14,19 +14,27 @@ import (
 // (RPL10). Their handler passes them on itself, see package procstate: os/signal would start two
 // threads, which costs a tenth of a short world. Only code that has to wait for a signal uses it.
 type Signals struct {
-	release func()
-	queue   chan os.Signal // nil until somebody has to wait for one
+	unhold func()         // ends the handlers of our own
+	queue  chan os.Signal // nil until somebody has to wait for one
 }
 
-// CatchSignals begins to catch them, until Release, for the one world that gets it in its [Spec],
-// or for [RunHost]. A signal that the caller of this program ignores stays ignored.
-func CatchSignals() *Signals {
+// CatchSignals begins to catch them, until the caller calls release, for the one world that gets
+// them in its [Spec], or for [RunHost]. A signal that the caller of this program ignores stays
+// ignored.
+func CatchSignals() (s *Signals, release func()) {
 	for _, s := range Forwarded {
 		if n, ok := s.(syscall.Signal); ok && procstate.IsIgnored(n) {
 			signal.Ignore(n) // the runtime has put a handler of its own there, which would end us
 		}
 	}
-	return &Signals{release: procstate.Hold(caught()...)}
+	s = &Signals{unhold: procstate.Hold(caught()...)}
+	return s, func() {
+		if s.queue != nil {
+			signal.Stop(s.queue)
+		} else {
+			s.unhold()
+		}
+	}
 }
 
 func caught() (sigs []syscall.Signal) {
@@ -36,15 +44,6 @@ func caught() (sigs []syscall.Signal) {
 		}
 	}
 	return sigs
-}
-
-// Release ends what CatchSignals began.
-func (s *Signals) Release() {
-	if s.queue != nil {
-		signal.Stop(s.queue)
-		return
-	}
-	s.release()
 }
 
 // wait returns a channel with the signals that have come and that come from now on; nil if s is.
@@ -57,7 +56,7 @@ func (s *Signals) wait() <-chan os.Signal {
 		for _, n := range caught() {
 			signal.Notify(s.queue, n) // which leaves our handlers where they are
 		}
-		s.release()
+		s.unhold()
 		if held := procstate.Held(); held != 0 {
 			s.queue <- held
 		}
