@@ -144,14 +144,14 @@ func TestChoiceOnHosts(t *testing.T) {
 		{"container in a container", testenv.Host{Overlays: 2, WithoutFuse: true}, found{strategy: "copy-diff"}, "using copy-diff"},
 		{"container in a container, with fuse", testenv.Host{Overlays: 2}, found{strategy: "fuse"}, ""},
 		{"no mounts", testenv.Host{WithoutMounts: true, WithoutFuse: true}, found{strategy: "copy-diff", inPlace: true, landlock: true}, "modes, owners"},
-		{"no mounts, no Landlock", testenv.Host{WithoutMounts: true, WithoutLandlock: true, WithoutFuse: true}, found{strategy: "copy-diff", inPlace: true}, "Landlock is not available"},
+		{"no mounts, no Landlock", testenv.Host{WithoutMounts: true, WithoutLandlock: true, WithoutFuse: true}, found{strategy: "copy-diff", inPlace: true}, "Landlock is unavailable"},
 		{"no capabilities, no user namespaces", testenv.Host{WithoutCapabilities: true, WithoutUserns: true, WithoutFuse: true}, found{strategy: "copy-diff", inPlace: true, landlock: true}, "another path"},
 		// Uid 0 cannot be mapped into a user namespace without CAP_SETFCAP; see user_namespaces(7).
 		{"no capabilities", testenv.Host{WithoutCapabilities: true, WithoutFuse: true}, found{strategy: "copy-diff", inPlace: true, landlock: true}, "another path"},
 		{"full /tmp", testenv.Host{FullTmp: true, WithoutFuse: true}, found{strategy: "overlay"}, ""},
 		{"full /tmp in a container in a container", testenv.Host{FullTmp: true, Overlays: 2, WithoutFuse: true}, found{strategy: "copy-diff"}, "using copy-diff"},
 		{"user without user namespaces", testenv.Host{User: true, WithoutUserns: true}, found{strategy: "copy-diff", inPlace: true, landlock: true}, "another path"},
-		{"user without user namespaces and Landlock", testenv.Host{User: true, WithoutUserns: true, WithoutLandlock: true}, found{strategy: "copy-diff", inPlace: true}, "Landlock is not available"},
+		{"user without user namespaces and Landlock", testenv.Host{User: true, WithoutUserns: true, WithoutLandlock: true}, found{strategy: "copy-diff", inPlace: true}, "Landlock is unavailable"},
 		{"user in a container in a container", testenv.Host{User: true, Overlays: 2, WithoutFuse: true}, found{strategy: "copy-diff"}, "using copy-diff"},
 	}
 	for _, tt := range tests {
