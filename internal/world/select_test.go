@@ -134,7 +134,7 @@ func TestAskedStrategy(t *testing.T) {
 			t.Errorf("Run = %v, %v, want the reason", res, err)
 		}
 		a.spec.Strategy = "no-such"
-		if w, err := New(a.spec); err == nil || !strings.Contains(err.Error(), "there are overlay, ") {
+		if w, err := New(a.spec); err == nil || !strings.Contains(err.Error(), "want one of overlay, ") {
 			t.Errorf("New = %v, %v", w, err)
 		}
 	})
