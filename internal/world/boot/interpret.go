@@ -346,7 +346,7 @@ func takeFDs(st *state, first uintptr) uintptr {
 }
 
 // acks reads answers until none is left and returns the first error among them. No answer at all
-// is an error too: the kernel passes over in silence what it cannot parse.
+// is an error too: the kernel ignores what it cannot parse.
 //
 //go:norace
 //go:nosplit
@@ -378,8 +378,9 @@ func acks(st *state, fd uintptr) syscall.Errno {
 	}
 }
 
-// execute tries the candidates in turn as execvp(3) does: a candidate that may not be executed is
-// passed over, but remembered. The op's arguments are the candidates, argv and the environment.
+// execute tries the candidates in turn as execvp(3) does: it goes on after one that may not be
+// executed, and returns that error at the end. The arguments are the candidates, argv and the
+// environment.
 //
 //go:norace
 //go:nosplit
