@@ -17,8 +17,8 @@ import (
 )
 
 // The processes of a world have no runtime: interpret and what it calls use nothing of it, not even
-// a write barrier. The program recognizes the init process by its name and runs its ops, also on the
-// architecture that is not ours.
+// a write barrier. The program recognizes the init process by its name and runs its ops, also on
+// the architecture that is not ours.
 func TestNeedsNoRuntime(t *testing.T) {
 	testenv.NeedRoot(t) // who has the modules to build with
 	for _, arch := range []string{"amd64", "arm64"} {
