@@ -267,6 +267,7 @@ func (p *plan) whole(event string) []byte {
 	p.texts.Time(p.now.Sec, p.now.Nsec)
 	head := p.link.Reset(0).Head(plain.SchemaVersion, p.cut(from), event).Bytes
 	line := p.line.Bytes[lineHead-len(head):]
+	//lint:ignore S1001 copy would call the runtime
 	for i := range head {
 		line[i] = head[i]
 	}

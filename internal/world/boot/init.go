@@ -17,6 +17,7 @@ const SignalTermAll = 40
 
 // initMain is what the init process does.
 //
+//lint:ignore U1000 called by the assembly
 //go:norace
 //go:nosplit
 func initMain() {

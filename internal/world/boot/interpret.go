@@ -37,6 +37,7 @@ type results struct {
 
 // The memory of the processes of a world, besides the parts.
 var (
+	//lint:ignore U1000 used by the assembly
 	threadLocal             [128]byte
 	initState, commandState state
 	commandStack            [16<<10 + 16]byte // for the frames of interpret and what it calls
@@ -58,12 +59,12 @@ type msghdr struct {
 //
 // Source: clone(2), "clone3()"; the field cgroup is from Linux 5.7.
 type cloneArgs struct {
-	flags                 uint64
-	_, _, _               uint64 // pidfd, child_tid, parent_tid
-	exitSignal            uint64
-	stack, stackSize, tls uint64
-	_, _                  uint64 // set_tid, set_tid_size
-	cgroup                uint64
+	flags               uint64
+	_, _, _             uint64 // pidfd, child_tid, parent_tid
+	exitSignal          uint64
+	stack, stackSize, _ uint64 // tls
+	_, _                uint64 // set_tid, set_tid_size
+	cgroup              uint64
 }
 
 // pointer makes a pointer of an address.
@@ -76,6 +77,7 @@ func pointer(address *uintptr) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe
 // interpret is the life of a process: it works through the ops and exits. Neither it nor anything
 // it calls may grow the stack, allocate, or return.
 //
+//lint:ignore U1000 called by the assembly
 //go:norace
 //go:nosplit
 func interpret(st *state) {

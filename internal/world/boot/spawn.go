@@ -51,11 +51,11 @@ var executable = sync.OnceValues(func() (string, error) {
 // spawning is what spawn needs. The assembly knows its layout. It is on the heap, because the
 // kernel writes to it and stacks move.
 type spawning struct {
-	flags    uintptr
-	pidFD    int64
-	all, old uint64            // signal masks
-	failed   int64             // what execve(2) returned
-	calls    [calls][5]uintptr // of the child; the last is execve(2)
+	flags  uintptr
+	pidFD  int64
+	all, _ uint64            // signal masks: the one to set, and the old one
+	failed int64             // what execve(2) returned
+	calls  [calls][5]uintptr // of the child; the last is execve(2)
 
 	path       [32]byte
 	argv, envp [2]uintptr
