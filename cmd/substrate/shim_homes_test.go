@@ -305,3 +305,70 @@ func TestTwoShimDirectories(t *testing.T) { // SHM5: no recursion
 		}
 	}
 }
+
+// TestTwoInstallations: two versions share a home. The newer one deploys, and stays until it is
+// removed.
+func TestTwoInstallations(t *testing.T) { // SHM3, SHM4
+	dir, bin := home(t), t.TempDir()
+	for _, v := range []string{"0.0.1", "99.0.0"} {
+		build := exec.Command("go", "build", "-o", filepath.Join(bin, v)+"/", "-ldflags", "-E substrate_entry -X substrate/internal/version.Version="+v, ".", "../substrate-shim")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("go build: %v\n%s", err, out)
+		}
+	}
+	links := filepath.Join(dir, ".substrate", "shims")
+	run := func(version string, args ...string) result {
+		return runProgram("/", cleanEnv(dir), "", filepath.Join(bin, version, "substrate"), args...)
+	}
+	command := func(version string, variables ...string) {
+		t.Helper()
+		got := runProgram("/", append(cleanEnv(dir), variables...), "", filepath.Join(bin, version, "substrate"), "-c", "echo $PATH")
+		if !strings.HasPrefix(got.stdout, links+":") || got.stderr != "" || got.status != 0 {
+			t.Errorf("a command of %s: %+v", version, got)
+		}
+	}
+	deployed := func() (version string, at time.Time, text string) {
+		t.Helper()
+		text, err := os.Readlink(filepath.Join(links, ".stamp"))
+		st, statErr := os.Stat(filepath.Join(links, ".version"))
+		if err := errors.Join(err, statErr); err != nil {
+			t.Fatal(err)
+		}
+		version, _, _ = strings.Cut(text, ":")
+		return version, st.ModTime(), text
+	}
+	status := func(version, last string) {
+		t.Helper()
+		if got := run(version, "--shim-status"); got.status != 0 || got.stderr != "" || !strings.HasSuffix(got.stdout, "\nStatus: "+last+"\n") {
+			t.Errorf("--shim-status of %s: %+v", version, got)
+		}
+	}
+	command("0.0.1")
+	if version, _, _ := deployed(); version != "0.0.1" {
+		t.Errorf("version %s deployed", version)
+	}
+	command("99.0.0")
+	version, at, text := deployed()
+	if version != "99.0.0" {
+		t.Errorf("version %s stayed although there is a newer one", version)
+	}
+	for range 10 {
+		command("0.0.1")
+		command("0.0.1", "SUBSTRATE_EARLY=0")
+		command("99.0.0")
+	}
+	if _, again, now := deployed(); !again.Equal(at) || now != text {
+		t.Error("the shims were deployed again while two versions took turns")
+	}
+	status("99.0.0", "Up to date")
+	status("0.0.1", "Deployed by version 99.0.0 (current: 0.0.1)")
+	if err := os.RemoveAll(filepath.Join(bin, "99.0.0")); err != nil {
+		t.Fatal(err)
+	}
+	command("0.0.1")
+	if version, _, _ := deployed(); version != "0.0.1" {
+		t.Errorf("version %s deployed after the newer one was removed", version)
+	}
+	status("0.0.1", "Up to date")
+}

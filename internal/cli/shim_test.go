@@ -28,6 +28,10 @@ func TestShimText(t *testing.T) { // SHM4
 			head + "Commands: 3 shims\n" + path + "Status: Update available (current: 0.2.0)\n",
 		},
 		{
+			"a newer version stays", func(s *shim.Status) { s.CurrentVersion = "0.1.0" },
+			head + "Commands: 3 shims\n" + path + "Status: Deployed by version 0.1.1 (current: 0.1.0)\n",
+		},
+		{
 			"missing", func(s *shim.Status) {
 				s.State, s.UpToDate, s.Missing = shim.StateIncomplete, false, []string{"npm", "node"}
 			},

@@ -73,16 +73,17 @@ func (b *Buffer) CString() *byte {
 }
 
 // Int appends n in decimal digits.
-func (b *Buffer) Int(n int64) *Buffer { return b.padded(n, 1) }
-
-// padded appends n with at least width decimal digits.
-func (b *Buffer) padded(n int64, width int) *Buffer {
-	var digits [20]byte
-	i, u := len(digits), uint64(n)
+func (b *Buffer) Int(n int64) *Buffer {
 	if n < 0 {
-		b.Byte('-')
-		u = -u
+		return b.Byte('-').padded(-uint64(n), 1)
 	}
+	return b.padded(uint64(n), 1)
+}
+
+// padded appends u with at least width decimal digits.
+func (b *Buffer) padded(u uint64, width int) *Buffer {
+	var digits [20]byte
+	i := len(digits)
 	for ; u > 0 || width > 0; width-- {
 		i--
 		digits[i] = byte('0' + u%10)

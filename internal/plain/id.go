@@ -7,16 +7,16 @@ package plain
 func (b *Buffer) Time(sec, nsec int64) *Buffer {
 	const toYear0 = 719468 // days from 1 March of the year 0 to 1 January 1970
 	sec += toYear0 * 86400
-	year, month, day := civil(sec / 86400)
-	sec %= 86400
+	year, month, day := civil(uint64(sec) / 86400)
+	s := uint64(sec) % 86400
 	b.padded(year, 4).Byte('-').padded(month, 2).Byte('-').padded(day, 2).Byte('T')
-	b.padded(sec/3600, 2).Byte(':').padded(sec/60%60, 2).Byte(':').padded(sec%60, 2)
-	return b.Byte('.').padded(nsec, 9).Byte('Z')
+	b.padded(s/3600, 2).Byte(':').padded(s/60%60, 2).Byte(':').padded(s%60, 2)
+	return b.Byte('.').padded(uint64(nsec), 9).Byte('Z')
 }
 
 // civil is the date of a day since 1 March of the year 0. Its years begin in March, so that a leap
 // day is the last of its year. 400 years have 146,097 days.
-func civil(days int64) (year, month, day int64) {
+func civil(days uint64) (year, month, day uint64) {
 	era := days / 146097
 	n := days % 146097                           // day of the era
 	y := (n - n/1460 + n/36524 - n/146096) / 365 // year of the era

@@ -17,7 +17,7 @@ type File struct {
 // second block of the disk. The path is part of it because a directory that was moved keeps all
 // the rest.
 func (b *Buffer) Stamp(version string, f File) *Buffer {
-	b.Raw(version).Byte(':').Int(int64(f.Dev)).Byte(':').Int(int64(f.Ino))
+	b.Raw(version).Byte(':').padded(f.Dev, 1).Byte(':').padded(f.Ino, 1)
 	return b.Byte(':').Int(f.Size).Byte(':').Int(f.Mtime).Byte(':').Raw(f.Path)
 }
 

@@ -16,6 +16,7 @@ import (
 	"substrate/internal/config"
 	"substrate/internal/environ"
 	"substrate/internal/hostfile"
+	"substrate/internal/plain"
 	"substrate/internal/version"
 )
 
@@ -51,7 +52,7 @@ func Ensure(cfg config.Config, env []string) bool {
 		return true
 	}
 	// Old shims are better than none, and a search along PATH skips links that lead nowhere.
-	_, err := os.Stat(filepath.Join(cfg.ShimDir, metadataName))
+	_, err := os.Stat(filepath.Join(cfg.ShimDir, plain.MetadataName))
 	return err == nil
 }
 
@@ -81,7 +82,7 @@ func deploy(cfg config.Config, env []string, asked bool) error {
 	if err != nil {
 		return err
 	}
-	mark, wait := filepath.Join(s.base, removedName), askedWait
+	mark, wait := filepath.Join(s.base, plain.RemovedName), askedWait
 	if !asked {
 		wait = silentWait
 		if _, err := os.Lstat(mark); err == nil {
@@ -118,10 +119,10 @@ func newSite(cfg config.Config, env []string) (*site, error) {
 	}
 	bin, err := beside()
 	if err == nil {
-		err = unix.Access(bin.path, unix.X_OK)
+		err = unix.Access(bin.Path, unix.X_OK)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrNoProgram, bin.path, errnoOf(err))
+		return nil, fmt.Errorf("%w: %s: %w", ErrNoProgram, bin.Path, errnoOf(err))
 	}
 	settings, err := cfg.LoadSettings()
 	if err != nil {
@@ -169,14 +170,14 @@ func (s *site) deploy() error {
 		return err
 	}
 	if m, err := readMetadata(s.dir); err == nil && m.same(s.bin, hash, s.want) && s.linked() {
-		if have, err := os.Readlink(filepath.Join(s.dir, stampName)); err == nil && have == s.bin.stamp() {
+		if have, err := os.Readlink(filepath.Join(s.dir, plain.StampName)); err == nil && have == s.bin.stamp() {
 			return nil
 		}
 		return s.writeStamp(s.dir)
 	}
 	m := metadata{
 		Version: version.Version, Time: time.Now().UTC().Truncate(time.Second), Commands: s.want,
-		Target: s.bin.path, Hash: hash, Programs: s.programs(),
+		Target: s.bin.Path, Hash: hash, Programs: s.programs(),
 	}
 	if st, err := os.Lstat(s.dir); err == nil && (!st.IsDir() || !s.onlyOurs(s.dir)) {
 		return s.fill(s.dir, m) // an exchange would take the user's files away for a moment, or their link for good
@@ -193,7 +194,7 @@ func (s *site) deploy() error {
 // linked reports whether each command has its link and no other link is left over.
 func (s *site) linked() bool {
 	for _, name := range s.want {
-		if have, err := os.Readlink(filepath.Join(s.dir, name)); err != nil || have != s.bin.path {
+		if have, err := os.Readlink(filepath.Join(s.dir, name)); err != nil || have != s.bin.Path {
 			return false
 		}
 	}
@@ -205,7 +206,7 @@ func (s *site) leftOver() (names []string) {
 	entries, _ := os.ReadDir(s.dir) // others notice what cannot be read
 	for _, e := range entries {
 		name := e.Name()
-		if e.Type()&fs.ModeSymlink != 0 && name != stampName && !slices.Contains(s.want, name) && s.isOurs(s.dir, name) {
+		if e.Type()&fs.ModeSymlink != 0 && name != plain.StampName && !slices.Contains(s.want, name) && s.isOurs(s.dir, name) {
 			names = append(names, name)
 		}
 	}
@@ -215,7 +216,7 @@ func (s *site) leftOver() (names []string) {
 // programs returns the paths of the real programs, for shims that have no PATH to search.
 func (s *site) programs() map[string]string {
 	found := map[string]string{}
-	self, err := os.Stat(s.bin.path)
+	self, err := os.Stat(s.bin.Path)
 	if err != nil {
 		return found
 	}

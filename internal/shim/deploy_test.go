@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"substrate/internal/config"
+	"substrate/internal/plain"
 	"substrate/internal/testenv"
 	"substrate/internal/version"
 )
@@ -23,7 +24,7 @@ import (
 // testSite is a place to deploy to below dir, with a file that stands for the shim.
 func testSite(t *testing.T, dir string) *site {
 	t.Helper()
-	bin := filepath.Join(dir, "opt", program)
+	bin := filepath.Join(dir, "opt", plain.ShimProgram)
 	must(t, os.MkdirAll(filepath.Dir(bin), 0o755))
 	must(t, os.WriteFile(bin, []byte("the shim"), 0o755))
 	base := filepath.Join(dir, ".substrate")
@@ -38,7 +39,7 @@ func binaryAt(t *testing.T, path string) binary {
 	t.Helper()
 	var st syscall.Stat_t
 	must(t, syscall.Stat(path, &st))
-	return binary{path: path, dev: st.Dev, ino: st.Ino, size: uint64(st.Size), mtime: st.Mtim.Nano()}
+	return binary{plain.File{Path: path, Dev: st.Dev, Ino: st.Ino, Size: st.Size, Mtime: st.Mtim.Nano()}}
 }
 
 func must(t *testing.T, err error) {
@@ -56,7 +57,7 @@ func content(t *testing.T, dir string) (list []string) {
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
 		switch {
-		case e.Name() == metadataName || e.Name() == stampName:
+		case e.Name() == plain.MetadataName || e.Name() == plain.StampName:
 			list = append(list, e.Name())
 		case e.Type()&fs.ModeSymlink != 0:
 			target, err := os.Readlink(path)
@@ -75,9 +76,9 @@ func content(t *testing.T, dir string) (list []string) {
 
 // deployed is what the directory of a site holds after a deployment, with more.
 func (s *site) deployed(more ...string) []string {
-	list := append([]string{metadataName, stampName}, more...)
+	list := append([]string{plain.MetadataName, plain.StampName}, more...)
 	for _, name := range s.want {
-		list = append(list, name+" -> "+s.bin.path)
+		list = append(list, name+" -> "+s.bin.Path)
 	}
 	slices.Sort(list)
 	return list
@@ -96,7 +97,7 @@ func isDeployed(t *testing.T, s *site, more ...string) {
 	if err != nil || !m.same(s.bin, hash, s.want) || time.Since(m.Time) > time.Hour {
 		t.Errorf(".version = %+v, %v", m, err)
 	}
-	if have, err := os.Readlink(filepath.Join(s.dir, stampName)); err != nil || have != s.bin.stamp() {
+	if have, err := os.Readlink(filepath.Join(s.dir, plain.StampName)); err != nil || have != s.bin.stamp() {
 		t.Errorf(".stamp = %q, %v; want %q", have, err, s.bin.stamp())
 	}
 	if left, _ := filepath.Glob(filepath.Join(s.base, ".shims-*")); len(left) > 0 {
@@ -124,20 +125,20 @@ func spoiltByAccident() []spoilt {
 		{"target of another installation", func(t *testing.T, s *site) { must(t, replaceLink(at(s, "git"), "/other/substrate-shim")) }, nil},
 		{"link nobody wants any more", func(t *testing.T, s *site) { must(t, replaceLink(at(s, "old"), "/other/x")) }, nil},
 		{"link of ours by its target", func(t *testing.T, s *site) { must(t, replaceLink(at(s, "x"), "/gone/substrate-shim")) }, nil},
-		{"no version", func(t *testing.T, s *site) { must(t, os.Remove(at(s, metadataName))) }, nil},
-		{"empty version", func(t *testing.T, s *site) { must(t, os.WriteFile(at(s, metadataName), nil, 0o600)) }, nil},
-		{"corrupt version", func(t *testing.T, s *site) { must(t, os.WriteFile(at(s, metadataName), []byte("{\xff"), 0o600)) }, nil},
-		{"version without fields", func(t *testing.T, s *site) { must(t, os.WriteFile(at(s, metadataName), []byte("{}"), 0o600)) }, nil},
+		{"no version", func(t *testing.T, s *site) { must(t, os.Remove(at(s, plain.MetadataName))) }, nil},
+		{"empty version", func(t *testing.T, s *site) { must(t, os.WriteFile(at(s, plain.MetadataName), nil, 0o600)) }, nil},
+		{"corrupt version", func(t *testing.T, s *site) { must(t, os.WriteFile(at(s, plain.MetadataName), []byte("{\xff"), 0o600)) }, nil},
+		{"version without fields", func(t *testing.T, s *site) { must(t, os.WriteFile(at(s, plain.MetadataName), []byte("{}"), 0o600)) }, nil},
 		{"fifo as version", func(t *testing.T, s *site) {
-			must(t, os.Remove(at(s, metadataName)))
-			must(t, syscall.Mkfifo(at(s, metadataName), 0o600))
+			must(t, os.Remove(at(s, plain.MetadataName)))
+			must(t, syscall.Mkfifo(at(s, plain.MetadataName), 0o600))
 		}, nil},
 		{"directory as version", func(t *testing.T, s *site) {
-			must(t, os.Remove(at(s, metadataName)))
-			must(t, os.Mkdir(at(s, metadataName), 0o700))
+			must(t, os.Remove(at(s, plain.MetadataName)))
+			must(t, os.Mkdir(at(s, plain.MetadataName), 0o700))
 		}, nil},
-		{"no stamp", func(t *testing.T, s *site) { must(t, os.Remove(at(s, stampName))) }, nil},
-		{"wrong stamp", func(t *testing.T, s *site) { must(t, replaceLink(at(s, stampName), "0.0.1:1:2:3:4:/x")) }, nil},
+		{"no stamp", func(t *testing.T, s *site) { must(t, os.Remove(at(s, plain.StampName))) }, nil},
+		{"wrong stamp", func(t *testing.T, s *site) { must(t, replaceLink(at(s, plain.StampName), "0.0.1:1:2:3:4:/x")) }, nil},
 		{"a draft", func(t *testing.T, s *site) { must(t, os.Symlink("x", at(s, draft+"git"))) }, nil},
 	}
 }
@@ -159,7 +160,7 @@ func spoiltByUser() []spoilt {
 		{"killed before the exchange", func(t *testing.T, s *site) {
 			half := filepath.Join(s.base, building+"1")
 			must(t, os.Mkdir(half, 0o700))
-			must(t, os.Symlink(s.bin.path, filepath.Join(half, "git")))
+			must(t, os.Symlink(s.bin.Path, filepath.Join(half, "git")))
 		}, nil},
 		{"killed after the exchange", func(t *testing.T, s *site) {
 			old := filepath.Join(s.base, building+"2")
@@ -212,12 +213,12 @@ func identities(t *testing.T, dir string) (list []string) {
 func TestDeployFollowsDrift(t *testing.T) { // SHM3, SHM4: version, target and hash are compared exactly
 	s := testSite(t, t.TempDir())
 	must(t, s.deploy())
-	must(t, os.WriteFile(s.bin.path, []byte("another shim"), 0o755))
-	s.bin = binaryAt(t, s.bin.path)
+	must(t, os.WriteFile(s.bin.Path, []byte("another shim"), 0o755))
+	s.bin = binaryAt(t, s.bin.Path)
 	must(t, s.deploy())
 	isDeployed(t, s)
 
-	moved := filepath.Join(t.TempDir(), program)
+	moved := filepath.Join(t.TempDir(), plain.ShimProgram)
 	must(t, os.WriteFile(moved, []byte("another shim"), 0o755))
 	s.bin = binaryAt(t, moved)
 	must(t, s.deploy())
@@ -228,12 +229,12 @@ func TestDeployFollowsDrift(t *testing.T) { // SHM3, SHM4: version, target and h
 	isDeployed(t, s)
 
 	// The same content with another time: nothing but the stamp is new.
-	before := identities(t, filepath.Join(s.dir, metadataName))
+	before := identities(t, filepath.Join(s.dir, plain.MetadataName))
 	must(t, os.Chtimes(moved, time.Unix(1, 0), time.Unix(1, 0)))
 	s.bin = binaryAt(t, moved)
 	must(t, s.deploy())
 	isDeployed(t, s)
-	if after := identities(t, filepath.Join(s.dir, metadataName)); !slices.Equal(before, after) {
+	if after := identities(t, filepath.Join(s.dir, plain.MetadataName)); !slices.Equal(before, after) {
 		t.Errorf(".version was written again")
 	}
 }
@@ -336,7 +337,7 @@ func TestParallelDeploys(t *testing.T) { // SHM3
 // testSiteAt is one of two installations that deploy to the same home.
 func testSiteAt(t *testing.T, dir string, n int) *site {
 	t.Helper()
-	bin := filepath.Join(dir, fmt.Sprint("opt", n), program)
+	bin := filepath.Join(dir, fmt.Sprint("opt", n), plain.ShimProgram)
 	must(t, os.MkdirAll(filepath.Dir(bin), 0o755))
 	if _, err := os.Stat(bin); err != nil {
 		must(t, os.WriteFile(bin, []byte(fmt.Sprint("shim ", n)), 0o755))
@@ -395,7 +396,7 @@ func TestWanted(t *testing.T) { // SHM2
 }
 
 func TestStamp(t *testing.T) { // SHM3
-	b := binary{path: "/opt/a b/substrate-shim", dev: 1, ino: 18446744073709551615, size: 3, mtime: -4}
+	b := binary{plain.File{Path: "/opt/a b/substrate-shim", Dev: 1, Ino: 18446744073709551615, Size: 3, Mtime: -4}}
 	if got, want := b.stamp(), version.Version+":1:18446744073709551615:3:-4:/opt/a b/substrate-shim"; got != want {
 		t.Errorf("stamp = %q, want %q", got, want)
 	}

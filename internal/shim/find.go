@@ -10,6 +10,7 @@ import (
 
 	"substrate/internal/config"
 	"substrate/internal/environ"
+	"substrate/internal/plain"
 )
 
 var errNotFound = errors.New("command not found")
@@ -73,7 +74,7 @@ func isShim(path string) bool {
 		return false
 	}
 	target, err := filepath.EvalSymlinks(path)
-	return err == nil && filepath.Base(target) == program
+	return err == nil && filepath.Base(target) == plain.ShimProgram
 }
 
 // noted returns the directory in which deploy found the program; "" if it found none.

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"substrate/internal/hostfile"
+	"substrate/internal/plain"
 )
 
 // draft begins the names of files before they are renamed, as in [hostfile.Replace].
@@ -22,7 +23,7 @@ const draft = ".new-"
 // deployment does not count. At every moment a search for a program finds the old link or the new
 // one.
 func (s *site) fill(dir string, m metadata) error {
-	if err := removeIfThere(filepath.Join(dir, stampName)); err != nil {
+	if err := removeIfThere(filepath.Join(dir, plain.StampName)); err != nil {
 		return err
 	}
 	for _, name := range s.want {
@@ -37,7 +38,7 @@ func (s *site) fill(dir string, m metadata) error {
 	if err != nil {
 		return err
 	}
-	if err := hostfile.Replace(filepath.Join(dir, metadataName), text, 0o600); err != nil {
+	if err := hostfile.Replace(filepath.Join(dir, plain.MetadataName), text, 0o600); err != nil {
 		return err
 	}
 	return s.writeStamp(dir)
@@ -47,7 +48,7 @@ func (s *site) fill(dir string, m metadata) error {
 // and gets another name.
 func (s *site) link(dir, name string) error {
 	path := filepath.Join(dir, name)
-	if have, err := os.Readlink(path); err == nil && have == s.bin.path {
+	if have, err := os.Readlink(path); err == nil && have == s.bin.Path {
 		return nil
 	}
 	if st, err := os.Lstat(path); err == nil && st.Mode()&fs.ModeSymlink == 0 {
@@ -55,13 +56,13 @@ func (s *site) link(dir, name string) error {
 			return err
 		}
 	}
-	return replaceLink(path, s.bin.path)
+	return replaceLink(path, s.bin.Path)
 }
 
 // writeStamp writes the stamp, with which a command finds the deployment quickly. There is none if
 // the path is too long for a symbolic link: then each command reads the metadata.
 func (s *site) writeStamp(dir string) error {
-	err := replaceLink(filepath.Join(dir, stampName), s.bin.stamp())
+	err := replaceLink(filepath.Join(dir, plain.StampName), s.bin.stamp())
 	if errors.Is(err, unix.ENAMETOOLONG) {
 		return nil
 	}
@@ -76,7 +77,7 @@ func (s *site) removeStale(dir string) error {
 	}
 	for _, e := range entries {
 		name := e.Name()
-		if name == metadataName || name == stampName || slices.Contains(s.want, name) || !s.isOurs(dir, name) {
+		if name == plain.MetadataName || name == plain.StampName || slices.Contains(s.want, name) || !s.isOurs(dir, name) {
 			continue
 		}
 		if err := removeIfThere(filepath.Join(dir, name)); err != nil {
@@ -90,11 +91,11 @@ func (s *site) removeStale(dir string) error {
 // substrate-shim, and links with the name of a command that we deployed, wherever they lead.
 // Everything else is the user's.
 func (s *site) isOurs(dir, name string) bool {
-	if name == metadataName || name == stampName || strings.HasPrefix(name, draft) {
+	if name == plain.MetadataName || name == plain.StampName || strings.HasPrefix(name, draft) {
 		return true
 	}
 	target, err := os.Readlink(filepath.Join(dir, name))
-	return err == nil && (filepath.Base(target) == program || slices.Contains(s.known, name))
+	return err == nil && (filepath.Base(target) == plain.ShimProgram || slices.Contains(s.known, name))
 }
 
 // onlyOurs reports whether dir holds nothing of the user's.

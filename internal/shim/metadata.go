@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"substrate/internal/config"
+	"substrate/internal/plain"
 	"substrate/internal/version"
 )
 
@@ -57,7 +58,7 @@ const maxMetadata = 1 << 20
 // readMetadata reads dir/.version. The error wraps fs.ErrNotExist, or errCorrupt for an invalid
 // file.
 func readMetadata(dir string) (metadata, error) {
-	path := filepath.Join(dir, metadataName)
+	path := filepath.Join(dir, plain.MetadataName)
 	st, err := os.Stat(path)
 	if err != nil {
 		return metadata{}, err
@@ -82,7 +83,7 @@ func readMetadata(dir string) (metadata, error) {
 // same reports whether m was deployed by this version, from this file with this content, for this
 // list.
 func (m metadata) same(b binary, hash string, commands []string) bool {
-	return m.Version == version.Version && m.Target == strings.ToValidUTF8(b.path, "\ufffd") && m.Hash == hash &&
+	return m.Version == version.Version && m.Target == strings.ToValidUTF8(b.Path, "\ufffd") && m.Hash == hash &&
 		slices.Equal(m.Commands, commands)
 }
 
@@ -94,14 +95,14 @@ func (m metadata) text() ([]byte, error) {
 
 // hash returns the SHA-256 of the file.
 func (b binary) hash() (string, error) {
-	f, err := os.Open(b.path)
+	f, err := os.Open(b.Path)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close() //nolint:errcheck // it was only read
 	sum := sha256.New()
 	if _, err := io.Copy(sum, f); err != nil {
-		return "", fmt.Errorf("read %s: %w", b.path, err)
+		return "", fmt.Errorf("read %s: %w", b.Path, err)
 	}
 	return "sha256:" + hex.EncodeToString(sum.Sum(nil)), nil
 }

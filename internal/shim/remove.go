@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"substrate/internal/config"
+	"substrate/internal/plain"
 )
 
 // Remove removes the shims. Only [Deploy] deploys them again. Files in the directory that are not
@@ -23,7 +24,7 @@ func Remove(cfg config.Config) (kept []string, err error) {
 	}
 	defer unlock()
 	// First the mark: if we are killed after it, no command deploys the rest again.
-	if err := os.WriteFile(filepath.Join(s.base, removedName), nil, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(s.base, plain.RemovedName), nil, 0o600); err != nil {
 		return nil, err
 	}
 	if m, err := readMetadata(s.dir); err == nil {
@@ -36,7 +37,7 @@ func Remove(cfg config.Config) (kept []string, err error) {
 // empty removes what is ours from the directory, the stamp first, and then the directory if it is
 // empty.
 func (s *site) empty() (kept []string, err error) {
-	for _, name := range []string{stampName, metadataName} {
+	for _, name := range []string{plain.StampName, plain.MetadataName} {
 		if err := removeIfThere(filepath.Join(s.dir, name)); err != nil {
 			return nil, err
 		}

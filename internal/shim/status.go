@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"substrate/internal/config"
+	"substrate/internal/plain"
 	"substrate/internal/environ"
 	"substrate/internal/version"
 )
@@ -28,7 +29,7 @@ const (
 type Status struct {
 	State    string `json:"state"`
 	UpToDate bool   `json:"up_to_date"`
-	Drifted  bool   `json:"drifted"` // another version, program or content than the one that runs here would deploy
+	Drifted  bool   `json:"drifted"` // the next command deploys another version, program or content
 
 	Version        string     `json:"version"` // of the deployment; "" if not known
 	CurrentVersion string     `json:"current_version"`
@@ -107,6 +108,11 @@ func (s *Status) lookAtLinks(site *site) {
 	if err == nil {
 		s.Version, s.DeployedAt = m.Version, &m.Time
 	}
+	stamp, stampErr := os.Readlink(filepath.Join(site.dir, plain.StampName))
+	yields := err == nil && stampErr == nil && site.bin.yieldsTo(stamp)
+	if yields {
+		site.want = m.Commands
+	}
 	s.Commands = site.want
 	s.Target = site.target(m)
 	s.compare(site)
@@ -119,15 +125,15 @@ func (s *Status) lookAtLinks(site *site) {
 		return
 	}
 	s.State = StateDeployed
-	s.Drifted = m.Version != version.Version || !site.isSource(m)
+	s.Drifted = !yields && (m.Version != version.Version || !site.isSource(m))
 	s.UpToDate = !s.Drifted && len(s.Unwanted) == 0
 }
 
 // target returns where the links should lead until the next deployment: the target in the metadata
 // or, if that is unknown, the program beside this one.
 func (s *site) target(m metadata) string {
-	if m.Target == "" || m.Target == strings.ToValidUTF8(s.bin.path, "\ufffd") {
-		return s.bin.path
+	if m.Target == "" || m.Target == strings.ToValidUTF8(s.bin.Path, "\ufffd") {
+		return s.bin.Path
 	}
 	return m.Target
 }
@@ -135,7 +141,7 @@ func (s *site) target(m metadata) string {
 // isSource reports whether m was deployed from the program beside this one, as it is now. It is
 // true if there is no such program.
 func (s *site) isSource(m metadata) bool {
-	if s.bin.path == "" {
+	if s.bin.Path == "" {
 		return true
 	}
 	hash, err := s.bin.hash()

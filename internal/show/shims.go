@@ -60,6 +60,8 @@ func shimCount(s shim.Status) string {
 // shimVerdict is the last line.
 func shimVerdict(s shim.Status) string {
 	switch {
+	case s.UpToDate && s.Version != s.CurrentVersion:
+		return "Deployed by version " + fsdiff.Escape(s.Version) + " (current: " + s.CurrentVersion + ")"
 	case s.UpToDate:
 		return "Up to date"
 	case s.State == shim.StateIncomplete || !s.Drifted:
