@@ -4,5 +4,5 @@
 DATA substrate_program(SB)/8, $1
 GLOBL substrate_program(SB), RODATA|NOPTR, $8
 
-TEXT substrate_entry(SB), NOSPLIT|NOFRAME, $0
-	JMP	prestart_entry(SB)
+DATA substrate_alone(SB)/8, $0
+GLOBL substrate_alone(SB), RODATA|NOPTR, $8

@@ -1,12 +1,12 @@
 #include "textflag.h"
 
-// The program begins here. The kernel has left the stack pointer at argc. If the only argument is
-// the name of the init process of a world, this becomes one: see package boot. Otherwise it goes on
-// in package prestart.
-TEXT substrate_entry(SB), NOSPLIT|NOFRAME, $0
-	MOVB	$1, substrate∕internal∕world∕boot·entered(SB)
-	CMPQ	0(SP), $1
-	JNE	ordinary
+DATA substrate_alone(SB)/8, $substrate_init(SB)
+GLOBL substrate_alone(SB), RODATA, $8
+
+// substrate_init is where the program begins if it has no arguments but a name. If that is the name of the
+// init process of a world, this becomes one: see package boot. Otherwise it goes on in package
+// prestart. The kernel has left the stack pointer at argc.
+TEXT substrate_init(SB), NOSPLIT|NOFRAME, $0
 	MOVQ	8(SP), BX
 	MOVQ	0(BX), AX
 	CMPQ	AX, substrate∕internal∕world∕boot·name+0(SB)

@@ -1,14 +1,12 @@
 #include "textflag.h"
 
-// The program begins here. The kernel has left the stack pointer at argc. If the only argument is
-// the name of the init process of a world, this becomes one: see package boot. Otherwise it goes on
-// in package prestart. R0 means something to the C library.
-TEXT substrate_entry(SB), NOSPLIT|NOFRAME, $0
-	MOVD	$1, R1
-	MOVB	R1, substrate∕internal∕world∕boot·entered(SB)
-	MOVD	0(RSP), R2
-	CMP	$1, R2
-	BNE	ordinary
+DATA substrate_alone(SB)/8, $substrate_init(SB)
+GLOBL substrate_alone(SB), RODATA, $8
+
+// substrate_init is where the program begins if it has no arguments but a name. If that is the name of the
+// init process of a world, this becomes one: see package boot. Otherwise it goes on in package
+// prestart. The kernel has left the stack pointer at argc. R0 means something to the C library.
+TEXT substrate_init(SB), NOSPLIT|NOFRAME, $0
 	MOVD	8(RSP), R3
 	MOVD	0(R3), R4
 	MOVD	substrate∕internal∕world∕boot·name+0(SB), R5

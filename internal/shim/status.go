@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"substrate/internal/config"
-	"substrate/internal/plain"
 	"substrate/internal/environ"
+	"substrate/internal/plain"
 	"substrate/internal/version"
 )
 

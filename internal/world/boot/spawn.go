@@ -9,13 +9,12 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"substrate/internal/procstate"
 )
 
-// entered is set by the first instructions of cmd/substrate, which know the init process by its
-// name.
-var entered bool
-
-// name is the only argument of the init process.
+// name is argv[0] of the init process, which has no other arguments. The first instructions of
+// cmd/substrate know it.
 var name = [...]byte{'s', 'u', 'b', 's', 't', 'r', 'a', 't', 'e', ':', ' ', 'i', 'n', 'i', 't', 0}
 
 // entryAddress is that of boot_entry.
@@ -25,7 +24,7 @@ func entryAddress() uintptr
 // one, or a copy that always begins there, for a test or a program that was linked without -E.
 var executable = sync.OnceValues(func() (string, error) {
 	const self, entry = "/proc/self/exe", 24
-	if entered {
+	if procstate.Known() {
 		return self, nil
 	}
 	text, err := os.ReadFile(self)
