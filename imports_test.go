@@ -86,16 +86,16 @@ var house = []room{
 
 	{level: 6, pkg: "internal/shim", job: "what runs behind the links on PATH; deploys, compares and removes them", ours: []string{"trace", "internal/config", "internal/environ", "internal/hostfile", "internal/logs", "internal/plain", "internal/prestart", "internal/procstate", "internal/record", "internal/version"}, unix: []string{"*"}},
 	{level: 6, pkg: "internal/shell", job: "-c, a script, a pipe", ours: []string{"trace", "internal/capture", "internal/config", "internal/environ", "internal/plain", "internal/procstate", "internal/record"}},
-	{level: 6, pkg: "internal/replay", job: "plans a replay, compares it with what was recorded", ours: []string{"trace", "fsdiff", "internal/environ", "internal/record", "internal/world"}, tests: []string{"internal/world/net/netlog"}},
+	{level: 6, pkg: "internal/replay", job: "plans a replay, compares it with what was recorded", ours: []string{"trace", "fsdiff", "internal/environ", "internal/plain", "internal/record", "internal/world"}, tests: []string{"internal/world/net/netlog"}},
 	{level: 7, pkg: "internal/rerun", job: "one recorded run of a plan, on the host or in a world; many replays", ours: []string{
 		"trace", "internal/capture", "internal/config", "internal/environ", "internal/logs", "internal/procstate", "internal/record", "internal/redact", "internal/replay", "internal/vault", "internal/world",
 	}},
 	{level: 7, pkg: "internal/doctor", job: "reports what this host supports, and what would help", ours: []string{"internal/world/landlock", "internal/world/net/netns", "internal/world/view", "internal/probe", "internal/world", "internal/world/cgroup", "internal/world/state"}, unix: []string{"*"}},
 	{level: 7, pkg: "internal/show", job: "text of outcomes, spans, trees, worlds and tables; progress", ours: []string{
-		"trace", "fsdiff", "internal/replay", "internal/shim", "internal/world", "internal/world/state",
+		"trace", "fsdiff", "internal/plain", "internal/replay", "internal/shim", "internal/world", "internal/world/state",
 	}, tests: []string{"internal/world/net/netlog"}},
 	{level: 8, pkg: "internal/cli", job: "flags, a call, its result; exit statuses", ours: []string{
-		"trace", "fsdiff", "internal/config", "internal/logs", "internal/probe", "internal/record", "internal/capture", "internal/vault", "internal/tracecheck", "internal/metrics",
+		"trace", "fsdiff", "internal/config", "internal/logs", "internal/probe", "internal/record", "internal/capture", "internal/vault", "internal/tracecheck", "internal/metrics", "internal/plain",
 		"internal/prestart", "internal/procstate", "internal/version", "internal/world", "internal/world/state", "internal/shell", "internal/shim", "internal/replay", "internal/rerun", "internal/doctor", "internal/show",
 	}},
 	{level: 9, pkg: "cmd/substrate", job: "main: calls cli, exits with its result", ours: []string{"internal/cli", "internal/prestart"}},

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"substrate/internal/config"
+	"substrate/internal/plain"
 	"substrate/internal/replay"
 	"substrate/internal/rerun"
 	"substrate/internal/show"
@@ -120,7 +121,7 @@ func (a *app) worldPlan(f *worldRunFlags, cfg config.Config, args []string, shel
 	p := replay.Plan{Cwd: cwd, Env: replay.Inherit(a.env, f.env), Umask: currentUmask()}
 	if !shell {
 		p.Path, p.Argv, p.Mode = args[0], args, "argv"
-		p.Cmd = show.Words(args)
+		p.Cmd = plain.Quoted(args)
 		return p, nil
 	}
 	p.Shell, p.Path, p.Cmd = cfg.Shell, cfg.Shell, f.command

@@ -5,17 +5,13 @@ import (
 	"strings"
 
 	"substrate/internal/environ"
+	"substrate/internal/plain"
 	"substrate/trace"
 )
 
-// passed are the variables that a replay gets from its span, besides LC_* (RPL3).
-var passed = []string{
-	"PATH", "HOME", "SHELL", "USER", "LOGNAME", "LANG", "TERM", "TZ", "RUST_LOG", "SUBSTRATE_LOG",
-}
-
-// environment is the environment of a replay: the recorded values of the passed variables, and what
+// environment is the environment of a replay: the recorded values of the kept variables, and what
 // the user asks for by name. Everything else is cleared, above all credentials. For a span of
-// another program, which recorded no environment, the variables of the caller are passed.
+// another program, which recorded no environment, those of the caller are used.
 func environment(span trace.Record, o Options) []string {
 	env := map[string]string{}
 	recorded := span.Env
@@ -33,19 +29,9 @@ func environment(span trace.Record, o Options) []string {
 	return fromMap(env)
 }
 
-// isPassed reports whether RPL3 names the variable.
-func isPassed(name string) bool {
-	if strings.HasPrefix(name, "LC_") {
-		// Any name may begin with LC_, also that of a credential.
-		return !isSecret(name)
-	}
-	for _, p := range passed {
-		if name == p {
-			return true
-		}
-	}
-	return false
-}
+// isPassed reports whether a replay gets the variable from its span (RPL3). Any name may begin with
+// LC_, even that of a credential.
+func isPassed(name string) bool { return plain.IsKept(name) && !isSecret(name) }
 
 // isSecret reports whether a variable holds or leads to credentials, judging by its name.
 func isSecret(name string) bool {

@@ -12,8 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 
+	"substrate/internal/plain"
 	"substrate/internal/world"
 	"substrate/trace"
 )
@@ -130,7 +130,7 @@ func checkCwd(span trace.Record) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return &Error{
 			Err:  fmt.Errorf("working directory %s of span %s no longer exists", span.Cwd, span.SpanID),
-			Hint: "make it again: mkdir -p " + ShellQuote(span.Cwd),
+			Hint: "make it again: mkdir -p " + plain.Quoted([]string{span.Cwd}),
 		}
 	case err != nil:
 		return &Error{
@@ -150,15 +150,4 @@ func umask(s string) int {
 		return defaultUmask
 	}
 	return int(n)
-}
-
-// ShellQuote quotes s as one word of a POSIX shell, for commands in hints.
-func ShellQuote(s string) string {
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+:@%", r)
-	}
-	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

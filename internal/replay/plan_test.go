@@ -208,12 +208,3 @@ func TestNestedShell(t *testing.T) {
 		}
 	}
 }
-
-// A hint is a command that can be pasted into a shell.
-func TestShellQuote(t *testing.T) {
-	for in, want := range map[string]string{"/a/b": "/a/b", "a b": "'a b'", "it's": `'it'\''s'`, "": "''"} {
-		if got := ShellQuote(in); got != want {
-			t.Errorf("ShellQuote(%q) = %s, want %s", in, got, want)
-		}
-	}
-}

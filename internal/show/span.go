@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"substrate/fsdiff"
+	"substrate/internal/plain"
 	"substrate/internal/replay"
 	"substrate/trace"
 )
@@ -22,9 +23,9 @@ func Span(span *trace.Span) string {
 	}
 	field("span", r.SpanID)
 	field("command", Line(r.Cmd))
-	field("argv", Line(Words(r.Argv)))
+	field("argv", Line(plain.Quoted(r.Argv)))
 	if r.Shell != "" {
-		field("shell", Line(Words(append([]string{r.Shell}, r.ShellArgs...))))
+		field("shell", Line(plain.Quoted(append([]string{r.Shell}, r.ShellArgs...))))
 	}
 	if r.Script != nil {
 		field("script", fsdiff.Escape(r.Script.Path)+" sha256:"+r.Script.SHA256)
@@ -108,13 +109,4 @@ func blockedScopes(scopes []string) []string {
 		}
 	}
 	return out
-}
-
-// Words is an argv as one would type it into a shell, so that the words can be told apart.
-func Words(args []string) string {
-	quoted := make([]string, len(args))
-	for i, w := range args {
-		quoted[i] = replay.ShellQuote(w)
-	}
-	return strings.Join(quoted, " ")
 }
