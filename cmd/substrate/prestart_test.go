@@ -22,19 +22,19 @@ import (
 // own asks for a field of /proc/PID/status of the recorder that a command runs below.
 const own = `while read -r k v _; do [ "$k" = %s: ] && echo "$v"; done </proc/$PPID/status`
 
-// TestEarlyRouteIsTaken: before the Go runtime starts a process has one thread, afterwards several.
-func TestEarlyRouteIsTaken(t *testing.T) { // SHM8, REC1
+// TestPrestartIsTaken: before the Go runtime starts a process has one thread, afterwards several.
+func TestPrestartIsTaken(t *testing.T) { // SHM8, REC1
 	for _, by := range recorders() {
 		dir := home(t)
 		got := runProgram(dir, by.env(dir), "", by.path, "-c", fmt.Sprintf(own, "Threads"))
-		if early := got.stdout == "1\n"; early != (by.variable == "X=1") {
+		if prestart := got.stdout == "1\n"; prestart != (by.variable == "X=1") {
 			t.Errorf("%s: %+v", by.name, got)
 		}
 	}
 }
 
-// TestEarlyMemory: what a shim holds while it waits.
-func TestEarlyMemory(t *testing.T) { // SHM8
+// TestPrestartMemory: what a shim holds while it waits.
+func TestPrestartMemory(t *testing.T) { // SHM8
 	dir := home(t)
 	got := runProgram(dir, cleanEnv(dir), "", shimmed, "-c", fmt.Sprintf(own, "VmRSS"))
 	if kb, err := strconv.Atoi(strings.TrimSpace(got.stdout)); err != nil || kb >= 512 {
@@ -80,13 +80,13 @@ func TestRoutesWriteTheSame(t *testing.T) { // REC1, REC3, SHM6
 				}
 				return got, same(lines[len(lines)-1])
 			}
-			early, earlyLine := run(by[i])
+			prestart, prestartLine := run(by[i])
 			ordinary, ordinaryLine := run(by[i+1])
-			if early != ordinary {
-				t.Errorf("%s, %.80q: %+v, by the ordinary route %+v", by[i].name, command, early, ordinary)
+			if prestart != ordinary {
+				t.Errorf("%s, %.80q: %+v, by the ordinary route %+v", by[i].name, command, prestart, ordinary)
 			}
-			if diff := cmp.Diff(ordinaryLine, earlyLine); diff != "" {
-				t.Errorf("%s, %.80q: (-ordinary +early)\n%s", by[i].name, command, diff)
+			if diff := cmp.Diff(ordinaryLine, prestartLine); diff != "" {
+				t.Errorf("%s, %.80q: (-ordinary +prestart)\n%s", by[i].name, command, diff)
 			}
 		}
 	}
@@ -116,13 +116,13 @@ func TestRoutesRefuseTheSame(t *testing.T) { // REC3, REC4
 			run := func(by recorder) result {
 				return runProgram(dir, append(by.env(dir), "SHELL="+shell, "SHIM_ORIGINAL_PATH="+bin), "", by.path, "-c", "x")
 			}
-			early, ordinary := run(by[i]), run(by[i+1])
-			if early != ordinary || early.status < 126 {
-				t.Errorf("%s, %s: %+v, by the ordinary route %+v", by[i].name, shell, early, ordinary)
+			prestart, ordinary := run(by[i]), run(by[i+1])
+			if prestart != ordinary || prestart.status < 126 {
+				t.Errorf("%s, %s: %+v, by the ordinary route %+v", by[i].name, shell, prestart, ordinary)
 			}
 			lines := recordsOf(traceOf(t, dir))
-			if got := field(lines[len(lines)-3], "exit"); got != fmt.Sprint(early.status) {
-				t.Errorf("%s, %s: exit %s in the trace, want %d", by[i].name, shell, got, early.status)
+			if got := field(lines[len(lines)-3], "exit"); got != fmt.Sprint(prestart.status) {
+				t.Errorf("%s, %s: exit %s in the trace, want %d", by[i].name, shell, got, prestart.status)
 			}
 		}
 	}
@@ -196,8 +196,8 @@ func TestRoutesRotateTogether(t *testing.T) { // TRC2, TRC3
 	}
 }
 
-// TestEarlyRouteKnowsTheShims deploys, and then finds the same PATH by both routes (SHM3, SHM7).
-func TestEarlyRouteKnowsTheShims(t *testing.T) {
+// TestPrestartKnowsTheShims deploys, and then finds the same PATH by both routes (SHM3, SHM7).
+func TestPrestartKnowsTheShims(t *testing.T) {
 	dir, bin := home(t), t.TempDir()
 	shim, err := filepath.EvalSymlinks(shimmed)
 	if err != nil {
@@ -248,8 +248,8 @@ func TestEarlyRouteKnowsTheShims(t *testing.T) {
 	}
 }
 
-// TestEarlyInAWorld: inside a world nothing is recorded, and the shell takes our place (WLD1).
-func TestEarlyInAWorld(t *testing.T) {
+// TestPrestartInAWorld: inside a world nothing is recorded, and the shell takes our place (WLD1).
+func TestPrestartInAWorld(t *testing.T) {
 	for _, by := range recorders() {
 		dir := home(t)
 		got := runProgram(dir, append(by.env(dir), "SUBSTRATE_IN_WORLD=1"), "", "/bin/bash", "-c", `echo $$; exec "$0" -c 'echo $$; exit 6'`, by.path)
@@ -260,9 +260,9 @@ func TestEarlyInAWorld(t *testing.T) {
 	}
 }
 
-// TestEarlyRouteUnderFaults has system calls fail, each once, on the way through a command: the command keeps its
+// TestPrestartUnderFaults has system calls fail, each once, on the way through a command: the command keeps its
 // status, and at most one line is written about it.
-func TestEarlyRouteUnderFaults(t *testing.T) { // REC3, REC9
+func TestPrestartUnderFaults(t *testing.T) { // REC3, REC9
 	if _, err := exec.LookPath("strace"); err != nil {
 		testenv.Skip(t, "no strace on PATH")
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"unsafe"
+
+	"substrate/internal/plain"
 )
 
 // Capability numbers and the version of the structures below.
@@ -52,7 +54,7 @@ func isSelf(path string) bool {
 		return filepath.Base(path) == "substrate"
 	}
 	var other, self syscall.Stat_t
-	if syscall.Stat(path, &other) != nil || syscall.Stat("/proc/self/exe", &self) != nil {
+	if syscall.Stat(path, &other) != nil || syscall.Stat(plain.OwnProgram, &self) != nil {
 		return false
 	}
 	return other.Dev == self.Dev && other.Ino == self.Ino

@@ -63,7 +63,7 @@ func load(environ []string, who caller) Config {
 		NoRedact:     s.switchedOff("SUBSTRATE_REDACT"),
 		Capture:      s.flag("SUBSTRATE_CAPTURE"),
 		CaptureMax:   int64(s.count("SUBSTRATE_CAPTURE_MAX", 64<<10)),
-		Log:          v["SUBSTRATE_LOG"],
+		Log:          v[plain.VarLog],
 	}
 	c.Problems = s.problems
 	c.Home = v[plain.VarHome]

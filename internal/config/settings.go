@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"substrate/internal/plain"
 )
 
 // Settings is the content of ~/.substrate/settings.json. The zero value stands for no file.
@@ -78,5 +80,5 @@ func (s *Settings) decode(text []byte) error {
 // nothing may stand in front of substrate itself.
 func shimName(name string) bool {
 	return name != "" && len(name) < 200 && name[0] != '.' && !strings.ContainsAny(name, "/\x00") &&
-		name != "substrate" && name != "substrate-shim"
+		name != "substrate" && name != plain.ShimProgram
 }

@@ -16,6 +16,7 @@ const (
 	VarBypass       = "SHIM_BYPASS"
 	VarTraceLog     = "SHIM_TRACE_LOG"
 	VarAgentID      = "SUBSTRATE_AGENT_ID"
+	VarLog          = "SUBSTRATE_LOG"
 	VarNoShims      = "SUBSTRATE_NO_SHIMS"
 	VarWorld        = "SUBSTRATE_WORLD" // older scripts set it; it changes nothing
 	VarInWorld      = "SUBSTRATE_IN_WORLD"
@@ -48,7 +49,7 @@ func Exports(sessionID, spanID, depth, caller, callStack string) [5]Pair {
 // all others a span holds a hash.
 func IsKept(name string) bool {
 	switch name {
-	case VarPath, VarHome, VarShell, "USER", "LOGNAME", "LANG", "TERM", "TZ", "RUST_LOG", "SUBSTRATE_LOG":
+	case VarPath, VarHome, VarShell, "USER", "LOGNAME", "LANG", "TERM", "TZ", "RUST_LOG", VarLog:
 		return true
 	}
 	return Begins(name, "LC_")

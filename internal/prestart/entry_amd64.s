@@ -31,9 +31,9 @@
 TEXT prestart_entry(SB), NOSPLIT|NOFRAME, $0
 	MOVQ	·shellMain(SB), R12	// the variable points to the function's address, as all func values do
 	CMPQ	substrate_program(SB), $0
-	JEQ	early
+	JEQ	program
 	MOVQ	·shimMain(SB), R12
-early:
+program:
 	MOVQ	SP, AX			// argc and what follows
 	SUBQ	$96, SP			// 0 to 63: where the function may put its register arguments
 	MOVQ	AX, 64(SP)
@@ -51,14 +51,14 @@ early:
 // nobody stands for the goroutine (runtime.g).
 GLOBL nobody<>(SB), RODATA|NOPTR, $64
 
-// call is the func value of early_call.
-DATA call<>(SB)/8, $early_call(SB)
+// call is the func value of prestart_call.
+DATA call<>(SB)/8, $prestart_call(SB)
 GLOBL call<>(SB), RODATA, $8
 
-// early_call is a func(number, a, b, c, d uintptr) int, called by compiled code: the arguments are in AX,
+// prestart_call is a func(number, a, b, c, d uintptr) int, called by compiled code: the arguments are in AX,
 // BX, CX, DI and SI, the result is in AX; R14 and X15 must stay. The kernel takes the number in AX and
 // arguments in DI, SI, DX, R10, R8 and R9, and returns -errno in AX by itself.
-TEXT early_call(SB), NOSPLIT|NOFRAME, $0
+TEXT prestart_call(SB), NOSPLIT|NOFRAME, $0
 	MOVQ	DI, DX
 	MOVQ	SI, R10
 	MOVQ	BX, DI
@@ -68,8 +68,8 @@ TEXT early_call(SB), NOSPLIT|NOFRAME, $0
 	SYSCALL
 	RET
 
-// spawn is the func value of early_spawn.
-DATA spawn<>(SB)/8, $early_spawn(SB)
+// spawn is the func value of prestart_spawn.
+DATA spawn<>(SB)/8, $prestart_spawn(SB)
 GLOBL spawn<>(SB), RODATA, $8
 
 // Offsets in struct child.
@@ -79,7 +79,7 @@ GLOBL spawn<>(SB), RODATA, $8
 #define child_mask 24
 #define child_failed 32
 
-// early_spawn is a func(*child) int64, called by compiled code: the argument and the result are in AX,
+// prestart_spawn is a func(*child) int64, called by compiled code: the argument and the result are in AX,
 // R14 and X15 must stay.
 //
 // The parent is suspended until the child has executed the program or exited. Both use the
@@ -87,7 +87,7 @@ GLOBL spawn<>(SB), RODATA, $8
 // is installed, so no signal can make it do so either.
 //
 // Source: vfork(2); clone(2), CLONE_VFORK.
-TEXT early_spawn(SB), NOSPLIT|NOFRAME, $0
+TEXT prestart_spawn(SB), NOSPLIT|NOFRAME, $0
 	MOVQ	AX, R12
 	MOVL	$SYS_clone, AX
 	MOVL	$CLONE_FLAGS, DI

@@ -27,9 +27,9 @@
 TEXT prestart_entry(SB), NOSPLIT|NOFRAME, $0
 	MOVD	·shellMain(SB), R26	// the variable points to the function's address, as all func values do
 	MOVD	substrate_program(SB), R1
-	CBZ	R1, early
+	CBZ	R1, program
 	MOVD	·shimMain(SB), R26
-early:
+program:
 	MOVD	R0, R3
 	MOVD	RSP, R0			// argc and what follows
 	SUB	$112, RSP		// 0: of the caller; 8 to 79: where the function may put its register arguments
@@ -48,14 +48,14 @@ early:
 // nobody stands for the goroutine (runtime.g).
 GLOBL nobody<>(SB), RODATA|NOPTR, $64
 
-// call is the func value of early_call.
-DATA call<>(SB)/8, $early_call(SB)
+// call is the func value of prestart_call.
+DATA call<>(SB)/8, $prestart_call(SB)
 GLOBL call<>(SB), RODATA, $8
 
-// early_call is a func(number, a, b, c, d uintptr) int, called by compiled code: the arguments are in R0
+// prestart_call is a func(number, a, b, c, d uintptr) int, called by compiled code: the arguments are in R0
 // to R4, the result is in R0; R28 must stay. The kernel takes the number in R8 and arguments in R0
 // to R5, and returns -errno in R0 by itself.
-TEXT early_call(SB), NOSPLIT|NOFRAME, $0
+TEXT prestart_call(SB), NOSPLIT|NOFRAME, $0
 	MOVD	R0, R8
 	MOVD	R1, R0
 	MOVD	R2, R1
@@ -66,8 +66,8 @@ TEXT early_call(SB), NOSPLIT|NOFRAME, $0
 	SVC
 	RET
 
-// spawn is the func value of early_spawn.
-DATA spawn<>(SB)/8, $early_spawn(SB)
+// spawn is the func value of prestart_spawn.
+DATA spawn<>(SB)/8, $prestart_spawn(SB)
 GLOBL spawn<>(SB), RODATA, $8
 
 // Offsets in struct child.
@@ -77,7 +77,7 @@ GLOBL spawn<>(SB), RODATA, $8
 #define child_mask 24
 #define child_failed 32
 
-// early_spawn is a func(*child) int64, called by compiled code: the argument and the result are in R0,
+// prestart_spawn is a func(*child) int64, called by compiled code: the argument and the result are in R0,
 // R28 must stay.
 //
 // The parent is suspended until the child has executed the program or exited. Both use the
@@ -85,7 +85,7 @@ GLOBL spawn<>(SB), RODATA, $8
 // is installed, so no signal can make it do so either.
 //
 // Source: vfork(2); clone(2), CLONE_VFORK.
-TEXT early_spawn(SB), NOSPLIT|NOFRAME, $0
+TEXT prestart_spawn(SB), NOSPLIT|NOFRAME, $0
 	MOVD	R0, R9
 	MOVD	$CLONE_FLAGS, R0
 	MOVD	$0, R1			// the same stack

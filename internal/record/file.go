@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"substrate/internal/plain"
 	"substrate/internal/vault"
 	"substrate/trace"
 )
@@ -97,7 +98,7 @@ func tidy(dir string, before time.Time) {
 	}
 	for _, e := range entries {
 		name := e.Name()
-		if !strings.HasPrefix(name, "spn_") || !strings.Contains(name, ".std") {
+		if !strings.HasPrefix(name, plain.SpanPrefix) || !strings.Contains(name, ".std") {
 			continue
 		}
 		if st, err := e.Info(); err == nil && st.Mode()&fs.ModeType == 0 && st.ModTime().Before(before) {

@@ -22,7 +22,7 @@ var errNotFound = errors.New("command not found")
 // then the change counts. The error is errNotFound, or wraps EACCES if none of the files found may
 // be executed.
 func find(name string, cfg config.Config) (string, error) {
-	self, err := os.Stat("/proc/self/exe")
+	self, err := os.Stat(plain.OwnProgram)
 	if err != nil {
 		self = nil
 	}

@@ -61,7 +61,7 @@ func Look(cfg config.Config, env []string) Status {
 		s.State = StateDisabled
 		return s
 	}
-	s.PathStart, _, _ = strings.Cut(environ.List(env).Get("PATH"), ":")
+	s.PathStart, _, _ = strings.Cut(environ.List(env).Get(plain.VarPath), ":")
 	s.PathFirst = s.Location != "" && strings.TrimRight(s.PathStart, "/") == s.Location
 	site, err := newSite(cfg, env)
 	if err != nil {

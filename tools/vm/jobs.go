@@ -45,12 +45,12 @@ var tests = []struct {
 	{boot: "amd64", pkg: "internal/cli", run: "TestDoctorStatus TestOOMKills", root: true, user: true},
 	{
 		boot: "arm64", pkg: "cmd/substrate", root: true,
-		run:     "TestEarlyRouteIsTaken TestEarlyMemory TestRoutesWriteTheSame TestScripts",
+		run:     "TestPrestartIsTaken TestPrestartMemory TestRoutesWriteTheSame TestScripts",
 		scripts: "shell_command shim_recipes world_run world_network world_list_gc replay_world",
 	},
 	{
 		boot: "arm64", pkg: "cmd/substrate", user: true,
-		run:     "TestEarlyRouteIsTaken TestScripts",
+		run:     "TestPrestartIsTaken TestScripts",
 		scripts: "shim_recipes world_run world_rootless world_network world_list_gc replay_world",
 	},
 	{boot: "arm64", pkg: "internal/world", run: "TestRun TestCrash", root: true},
