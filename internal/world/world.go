@@ -62,8 +62,7 @@ type attempt struct {
 }
 
 // New makes a world: its name and lock, its directories, its cgroup, its init process and the plan
-// of its file view. The init process is bound to the calling thread. Unless that is the main
-// thread, the goroutine is locked to it until [World.Close], which it must call.
+// of its file view. The caller must call [World.Close].
 //
 // Errors wrap [probe.ErrUnsupported] if this host cannot have such a world.
 func New(spec Spec) (*World, error) {
