@@ -123,17 +123,13 @@ func (e *environ) note(name, value string) (ok bool) {
 		_, ok = count(value)
 		return ok || value == ""
 	default:
-		switch {
-		case plain.Begins(name, plain.ShimVariables):
-			return e.noteShim(name, value)
-		case plain.Begins(name, plain.SubstrateVariables):
-			return e.noteSubstrate(name, value)
-		}
+		return !plain.Begins(name, plain.ShimVariables) && !plain.Begins(name, plain.SubstrateVariables) || e.noteOurs(name, value)
 	}
 	return true
 }
 
-func (e *environ) noteShim(name, value string) (ok bool) {
+// noteOurs is note for the variables that only substrate has.
+func (e *environ) noteOurs(name, value string) (ok bool) {
 	switch {
 	case plain.Same(name, plain.VarSessionID):
 		e.session = value
@@ -157,14 +153,6 @@ func (e *environ) noteShim(name, value string) (ok bool) {
 	case plain.Same(name, plain.VarTraceLog):
 		e.log = value
 		return isClean(value)
-	default:
-		return false
-	}
-	return true
-}
-
-func (e *environ) noteSubstrate(name, value string) (ok bool) {
-	switch {
 	case plain.Same(name, plain.VarAgentID):
 		e.agent = value
 	case plain.Same(name, plain.VarNoShims):

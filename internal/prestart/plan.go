@@ -23,23 +23,21 @@ type plan struct {
 	name    string // what the children call the command
 	path    *byte  // of the program that is executed
 	args    **byte // its argv
-	began   syscall.Timespec
-	now     syscall.Timespec
-	failed  int64 // why the program could not be executed: -errno, or 0
+	failed  int64  // why the program could not be executed: -errno, or 0
 	rest    Unfinished
-	start   plain.Start // what both lines of the span have in common
-	common  int         // length of line up to its end
-	shimDir plain.Buffer
-	trace   plain.Buffer
+	start   plain.Start  // what both lines of the span have in common
+	common  int          // length of line up to its end
 	found   plain.Buffer // the program
 	beside  plain.Buffer // the shim that belongs to us
-	cwd     plain.Buffer
 	first   plain.Buffer // PATH for the program as an entry
 	without plain.Buffer // PATH without the shims
 	link    plain.Buffer // for what is needed only a moment
 	texts   plain.Buffer // one behind another, so that few pages are used; see cut
 	line    plain.Buffer // behind room for the head of a line
 
+	shimDir, trace, cwd plain.Buffer
+
+	began, now  syscall.Timespec
 	signals     signals
 	file        traceFile
 	host        syscall.Utsname
@@ -97,12 +95,11 @@ func (p *plan) take(stack *uintptr) bool {
 	}
 	p.argv = p.words[:p.argc]
 	p.envp = after(p.rawArgv, p.argc+1)
-	n := 0
+	n, found := 0, 0
 	for at(p.envp, n) != nil {
 		n++
 	}
 	pair := unsafe.Pointer(after(p.envp, n+1))
-	found := 0
 	for ; *(*uintptr)(pair) != 0; pair = unsafe.Add(pair, 16) {
 		value := unsafe.Add(pair, 8)
 		switch *(*uintptr)(pair) {
@@ -216,21 +213,16 @@ func (p *plan) ask() bool {
 	if s.AgentID == "" {
 		s.AgentID = plain.DefaultAgent
 	}
-	s.CallStack = p.callStack()
+	stack, n := plain.LastNames(e.stack, plain.MaxCallStack), 0
+	for from := 0; stack != "" && from <= len(stack); n++ {
+		p.stack[n], from = plain.Part(stack, from, '/')
+	}
+	s.CallStack = p.stack[:n]
 	return true
 }
 
 // cut is what stands in texts behind the first n bytes.
 func (p *plan) cut(n int) string { return plain.View(p.texts.Bytes[n:]) }
-
-// callStack is what a span holds of the environment's call stack.
-func (p *plan) callStack() []string {
-	stack, n := plain.LastNames(p.environ.stack, plain.MaxCallStack), 0
-	for from := 0; stack != "" && from <= len(stack); n++ {
-		p.stack[n], from = plain.Part(stack, from, '/')
-	}
-	return p.stack[:n]
-}
 
 // describe writes the start line, whose common part is that of the complete line too. original is
 // PATH without the shims. It returns false if the span may hold a secret, or is too long.
@@ -239,26 +231,21 @@ func (p *plan) describe(original string) bool {
 	if !p.environ.describe(s, original, &p.texts) {
 		return false
 	}
+	secret := false
 	for _, v := range [...]string{s.Cmd, s.ResolvedPath, s.Shell, s.Cwd, s.AgentID, s.Caller} {
-		if redact.MayHold(v) {
-			return false
-		}
+		secret = secret || redact.MayHold(v)
 	}
 	for _, v := range s.CallStack {
-		if redact.MayHold(v) {
-			return false
-		}
+		secret = secret || redact.MayHold(v)
 	}
 	for _, v := range s.Env {
-		if redact.MayHold(v.Value) {
-			return false
-		}
+		secret = secret || redact.MayHold(v.Value)
 	}
 	p.line.Reset(lineHead).Start(s)
 	p.common = len(p.line.Bytes)
 	p.line.Raw("}\n")
 	const room = 1024 // for what the complete line adds
-	return !p.line.Full && len(p.line.Bytes) < maxLine-room && !p.texts.Full
+	return !secret && !p.line.Full && len(p.line.Bytes) < maxLine-room && !p.texts.Full
 }
 
 // whole puts the head of a line in front of what line holds, and returns all of it.

@@ -26,6 +26,15 @@ func Rest() *Unfinished {
 	return &current.rest
 }
 
+// isRecorded executes the program in place of this one if straight is true. It returns false if
+// that fails: the ordinary route tries again, and reports why.
+func (p *plan) isRecorded(straight bool) bool {
+	if straight {
+		call(syscall.SYS_EXECVE, address(p.path), address(p.args), address(p.envp), 0)
+	}
+	return !straight
+}
+
 // begin writes the start line. If it returns false nothing has been done, or the ordinary route
 // writes the line again.
 func (p *plan) begin() bool {
@@ -37,8 +46,7 @@ func (p *plan) begin() bool {
 			p.file.lock(syscall.LOCK_UN)
 			return true
 		}
-		p.signals.forget(syscall.SIGXFSZ)
-		p.signals.unblock()
+		p.signals.unblock(syscall.SIGXFSZ)
 	}
 	p.file.close()
 	return false
@@ -49,7 +57,7 @@ func (p *plan) begin() bool {
 func (p *plan) run() {
 	s := &p.signals
 	rest := &p.rest
-	s.noteFirst()
+	call(syscall.SYS_RT_SIGPENDING, address(&s.first), setSize, 0, 0)
 	pid := p.launch()
 	if p.failed != 0 {
 		rest.Err, rest.Path = syscall.Errno(-p.failed), p.found.String()
@@ -68,7 +76,8 @@ func (p *plan) run() {
 		return
 	}
 	if rest.Signal == int(syscall.SIGINT) || rest.Signal != 0 && p.isShim {
-		s.endBy(rest.Signal) // procstate.EndBy explains why
+		call(syscall.SYS_PRCTL, syscall.PR_SET_DUMPABLE, 0, 0, 0)
+		s.stopBy(rest.Signal) // and end; procstate.EndBy explains why
 	}
 	for {
 		call(syscall.SYS_EXIT_GROUP, uintptr(rest.Exit), 0, 0, 0)
@@ -80,14 +89,12 @@ func (p *plan) run() {
 // interpreter as execvp(3) does; a shell sees to that by itself.
 func (p *plan) launch() (pid int) {
 	pid = p.try(p.path, p.args, &p.environ.out[0])
-	switch p.failed {
-	case -int64(syscall.ENOEXEC):
-		if p.isShim {
-			shell := literal(plain.ScriptShell + "\x00")
-			pid = p.try(shell, p.argvOf(shell, p.path), &p.environ.out[0])
-		}
-	case -int64(syscall.E2BIG):
-		pid = p.try(p.path, p.args, p.envp)
+	if p.failed == -int64(syscall.E2BIG) {
+		return p.try(p.path, p.args, p.envp)
+	}
+	if p.failed == -int64(syscall.ENOEXEC) && p.isShim {
+		shell := literal(plain.ScriptShell + "\x00")
+		return p.try(shell, p.argvOf(shell, p.path), &p.environ.out[0])
 	}
 	return pid
 }

@@ -14,14 +14,8 @@ import (
 var shellMain = func(stack *uintptr, kernel callFunc, spawn spawnFunc) {
 	p := &current
 	call, p.spawn = kernel, spawn
-	if !p.take(stack) || !p.isPlainCommand() || !p.environ.read(p.envp) || !p.place() || !p.findShell() {
-		return
-	}
-	if p.environ.inWorld {
-		call(syscall.SYS_EXECVE, address(p.path), address(p.args), address(p.envp), 0)
-		return // the ordinary route tries again, and reports why it fails
-	}
-	if p.planShell() && p.begin() {
+	if p.take(stack) && p.isPlainCommand() && p.environ.read(p.envp) && p.place() && p.findShell() &&
+		p.isRecorded(p.environ.inWorld) && p.planShell() && p.begin() {
 		p.run()
 	}
 }
@@ -103,7 +97,7 @@ func (p *plan) shimsReady() (put, known bool) {
 	if p.environ.noShims {
 		return false, true
 	}
-	stamped := readlink(p.inShims("/"+plain.StampName), &p.without)
+	stamped := readlink(p.beneath(plain.ShimsName+"/"+plain.StampName), &p.without)
 	if stamped <= 0 && stamped != -int(syscall.ENOENT) || readlink(literal(plain.OwnProgram+"\x00"), &p.beside) <= 0 {
 		return false, false
 	}
@@ -112,9 +106,9 @@ func (p *plan) shimsReady() (put, known bool) {
 	switch {
 	case stamped > 0:
 		return true, found == 0 && p.isDeployed(p.without.String())
-	case found == -int(syscall.ENOENT) || stat(p.inDir(plain.RemovedName), &p.there) == 0:
+	case found == -int(syscall.ENOENT) || stat(p.beneath(plain.RemovedName), &p.there) == 0:
 		// There is nothing to deploy, or nobody wants it. An earlier deployment would be used.
-		return false, stat(p.inShims("/"+plain.MetadataName), &p.there) == -int(syscall.ENOENT)
+		return false, stat(p.beneath(plain.ShimsName+"/"+plain.MetadataName), &p.there) == -int(syscall.ENOENT)
 	}
 	return false, false
 }
@@ -133,11 +127,7 @@ func (p *plan) isDeployed(stamp string) bool {
 	return other != "" && stat(p.link.Reset(0).Raw(other).CString(), &p.there) == 0 && p.there.Mode&0o111 != 0
 }
 
-// inShims is the path of a file in the directory of the shims, inDir of one beside that directory.
-func (p *plan) inShims(name string) *byte {
-	return p.link.Reset(0).Raw(p.shimDir.String()).Raw(name).CString()
-}
-
-func (p *plan) inDir(name string) *byte {
+// beneath is the path of a file in our directory in the home.
+func (p *plan) beneath(name string) *byte {
 	return p.link.Reset(0).Raw(p.environ.home).Raw("/" + plain.Dir + "/").Raw(name).CString()
 }

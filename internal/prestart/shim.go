@@ -13,14 +13,8 @@ var shimMain = func(stack *uintptr, kernel callFunc, spawn spawnFunc) {
 	p := &current
 	call, p.spawn = kernel, spawn
 	p.isShim = true
-	if !p.take(stack) || !p.environ.read(p.envp) || !p.place() || !p.findProgram() {
-		return
-	}
-	if p.environ.bypass || p.environ.inWorld {
-		call(syscall.SYS_EXECVE, address(p.path), address(p.args), address(p.envp), 0)
-		return // the ordinary route tries again, and reports why it fails
-	}
-	if p.planShim() && p.begin() {
+	if p.take(stack) && p.environ.read(p.envp) && p.place() && p.findProgram() &&
+		p.isRecorded(p.environ.bypass || p.environ.inWorld) && p.planShim() && p.begin() {
 		p.run()
 	}
 }

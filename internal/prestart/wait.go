@@ -7,21 +7,21 @@ import "syscall"
 type signals struct {
 	before uint64 // what the caller had blocked
 	wanted uint64 // what is taken here
-	first  uint64 // what came before there was a child
+	first  uint64 // what came before there was a child: the terminal did not send that to the child
 	chosen uint64
 	usage  syscall.Rusage
-	info   [128]byte // siginfo_t
+	info   signalInfo
 	action [4]uint64 // struct kernel_sigaction
 	old    [4]uint64
 }
 
-// Offsets in siginfo_t, and a value.
+// signalInfo is siginfo_t.
 //
 // Source: sigaction(2); waitid(2).
-const (
-	infoCode = 8
-	infoPID  = 16
-)
+type signalInfo struct {
+	signo, errno, code, _, pid int32
+	_                          [108]byte
+}
 
 // set is the set that holds sig alone.
 func set(sig int) uint64 { return 1 << uint(sig-1) }
@@ -38,22 +38,12 @@ func (s *signals) block() bool {
 	return true
 }
 
-// unblock puts back what was before block.
-func (s *signals) unblock() {
-	call(syscall.SYS_RT_SIGPROCMASK, sigSetMask, address(&s.before), 0, setSize)
-}
-
-// forget takes a signal that our own writing caused, so that unblock does not end us.
-func (s *signals) forget(sig syscall.Signal) {
+// unblock takes back block. It first drops sig, which our own writing may have caused.
+func (s *signals) unblock(sig syscall.Signal) {
 	var now syscall.Timespec
 	s.chosen = set(int(sig))
 	call(syscall.SYS_RT_SIGTIMEDWAIT, address(&s.chosen), address(&s.info), address(&now), setSize)
-}
-
-// noteFirst notes the signals that came before there was a child. The terminal did not send those
-// to the child.
-func (s *signals) noteFirst() {
-	call(syscall.SYS_RT_SIGPENDING, address(&s.first), setSize, 0, 0)
+	call(syscall.SYS_RT_SIGPROCMASK, sigSetMask, address(&s.before), 0, setSize)
 }
 
 // wait waits until the child has ended, and returns its wait status, or -errno. Meanwhile it passes
@@ -84,7 +74,7 @@ func (s *signals) wait(pid int) int {
 // pass sends a signal on to the child, unless the terminal sent it to the child too or this process
 // ignores it.
 func (s *signals) pass(sig, pid int) {
-	fromKernel := s.int32(infoCode) > 0 && s.first&set(sig) == 0
+	fromKernel := s.info.code > 0 && s.first&set(sig) == 0
 	s.first &^= set(sig)
 	switch syscall.Signal(sig) {
 	case syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU:
@@ -92,15 +82,9 @@ func (s *signals) pass(sig, pid int) {
 			return
 		}
 	}
-	if call(syscall.SYS_RT_SIGACTION, uintptr(sig), 0, address(&s.old), setSize) == 0 && s.old[0] == sigIgn {
-		return
+	if call(syscall.SYS_RT_SIGACTION, uintptr(sig), 0, address(&s.old), setSize) != 0 || s.old[0] != sigIgn {
+		call(syscall.SYS_KILL, uintptr(pid), uintptr(sig), 0, 0)
 	}
-	call(syscall.SYS_KILL, uintptr(pid), uintptr(sig), 0, 0)
-}
-
-// int32 is a field of the siginfo_t.
-func (s *signals) int32(at int) int32 {
-	return int32(uint32(s.info[at]) | uint32(s.info[at+1])<<8 | uint32(s.info[at+2])<<16 | uint32(s.info[at+3])<<24)
 }
 
 // stopBy stops this process by a signal, so that the shell above sees its job stop. It returns when
@@ -114,20 +98,12 @@ func (s *signals) stopBy(sig int) {
 	call(syscall.SYS_RT_SIGACTION, uintptr(sig), address(&s.old), 0, setSize)
 }
 
-// endBy ends this process by a signal, without a core; see procstate.EndBy.
-func (s *signals) endBy(sig int) {
-	call(syscall.SYS_PRCTL, syscall.PR_SET_DUMPABLE, 0, 0, 0)
-	s.stopBy(sig)
-}
-
 // goOn continues the child unless it runs already: most often both processes were sent SIGCONT, and
 // a program that has a handler for it should see it once.
 func (s *signals) goOn(pid int) {
-	for i := infoPID; i < infoPID+4; i++ {
-		s.info[i] = 0
-	}
+	s.info.pid = 0
 	r := call(syscall.SYS_WAITID, waitByPID, uintptr(pid), address(&s.info), waitGoesOn|syscall.WNOHANG)
-	if r != 0 || s.int32(infoPID) == 0 {
+	if r != 0 || s.info.pid == 0 {
 		call(syscall.SYS_KILL, uintptr(pid), uintptr(syscall.SIGCONT), 0, 0)
 	}
 }

@@ -128,7 +128,7 @@ func newSite(cfg config.Config, env []string) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, original := config.ShimsFirst(environ.List(env).Get("PATH"), cfg.ShimDir)
+	_, original := config.ShimsFirst(environ.List(env).Get(plain.VarPath), cfg.ShimDir)
 	s := &site{base: cfg.Dir, dir: cfg.ShimDir, bin: bin, want: wanted(settings.Shims), path: original}
 	s.known = append(slices.Clone(defaultCommands), s.want...)
 	if m, err := readMetadata(s.dir); err == nil {
