@@ -80,7 +80,7 @@ var house = []room{
 	}, unix: []string{"*"}},
 	{level: 4, pkg: "internal/world/state", job: "names, locks, world.json, roots, gc, removal: what worlds have on the host", ours: []string{"internal/hostfile", "internal/probe", "internal/world/cgroup", "internal/world/net/netns", "internal/world/tree"}, unix: []string{"*"}},
 	{level: 5, pkg: "internal/world", job: "Spec, New, Run, Close; chooses the strategy; knows nothing of spans", ours: []string{
-		"fsdiff", "internal/environ", "internal/hostfile", "internal/probe", "internal/procstate", "internal/world/boot", "internal/world/cgroup", "internal/world/landlock", "internal/world/net/dns", "internal/world/net/netlog",
+		"fsdiff", "internal/environ", "internal/hostfile", "internal/plain", "internal/probe", "internal/procstate", "internal/world/boot", "internal/world/cgroup", "internal/world/landlock", "internal/world/net/dns", "internal/world/net/netlog",
 		"internal/world/net/netns", "internal/world/net/nft", "internal/world/onhost", "internal/world/snapshot", "internal/world/state", "internal/world/view",
 	}, unix: []string{"*"}, tests: []string{"internal/world/tree"}},
 

@@ -153,3 +153,17 @@ func BenchmarkHash(b *testing.B) {
 		Hash(s)
 	}
 }
+
+func TestOption(t *testing.T) {
+	for word, want := range map[string]struct {
+		takes int
+		long  bool
+	}{
+		"--rcfile": {1, true}, "-rcfile": {1, true}, "--norc": {0, true}, "-norc": {0, true}, "--no": {0, false}, "-c": {0, false}, "-eo": {1, false}, "+oO": {2, false},
+		"+norc": {1, false}, "-": {0, false},
+	} {
+		if takes, long := Option(word); takes != want.takes || long != want.long {
+			t.Errorf("Option(%s) = %d, %v, want %v", word, takes, long, want)
+		}
+	}
+}

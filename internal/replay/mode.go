@@ -3,6 +3,8 @@ package replay
 import (
 	"path"
 	"strings"
+
+	"substrate/internal/plain"
 )
 
 // shells are the programs whose -c flag takes a command.
@@ -33,16 +35,10 @@ func options(args []string) (n int, command bool) {
 		switch {
 		case a == "-" || a == "--":
 			return n + 1, command
-		case strings.HasPrefix(a, "--"):
-			n++
-			if a == "--rcfile" || a == "--init-file" {
-				n = min(n+1, len(args))
-			}
 		case len(a) > 1 && (a[0] == '-' || a[0] == '+'):
-			n++
-			command = command || a[0] == '-' && strings.ContainsRune(a, 'c')
-			n += strings.Count(a, "o") + strings.Count(a, "O")
-			n = min(n, len(args))
+			takes, long := plain.Option(a)
+			command = command || !long && a[0] == '-' && a[1] != '-' && strings.Contains(a, "c")
+			n = min(n+1+takes, len(args))
 		default:
 			return n, command
 		}

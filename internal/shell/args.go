@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"substrate/internal/plain"
 )
 
 // Kind is where a shell takes its commands from.
@@ -35,50 +37,10 @@ type Invocation struct {
 // ErrNotYet is wrapped by the error for an option that this version does not have yet.
 var ErrNotYet = errors.New("not yet available")
 
-// longOptions are the long options of bash, with the number of arguments that each takes.
-//
-// Source: bash(1), OPTIONS; bash 5.2 shell.c, long_args.
-var longOptions = [...]struct {
-	name  string
-	takes int
-}{
-	{"debug", 0},
-	{"debugger", 0},
-	{"dump-po-strings", 0},
-	{"dump-strings", 0},
-	{"init-file", 1},
-	{"login", 0},
-	{"noediting", 0},
-	{"noprofile", 0},
-	{"norc", 0},
-	{"posix", 0},
-	{"pretty-print", 0},
-	{"protected", 0},
-	{"rcfile", 1},
-	{"restricted", 0},
-	{"verbose", 0},
-	{"wordexp", 0},
-}
-
 // IsOption reports whether word is a long option of the shell, and so not ours.
 func IsOption(word string) bool {
-	_, ok := longOption(word)
-	return ok
-}
-
-// longOption finds the long option that word is; bash takes one dash or two.
-func longOption(word string) (takes int, ok bool) {
-	name, ok := strings.CutPrefix(word, "-")
-	if !ok {
-		return 0, false
-	}
-	name = strings.TrimPrefix(name, "-")
-	for _, o := range longOptions {
-		if o.name == name {
-			return o.takes, true
-		}
-	}
-	return 0, false
+	_, long := plain.Option(word)
+	return long
 }
 
 // parser walks along the options of a command line.
@@ -132,7 +94,8 @@ func (p *parser) option() (more bool, err error) {
 	if ours, err := p.ours(); ours || err != nil {
 		return true, err
 	}
-	if takes, ok := longOption(word); ok {
+	takes, long := plain.Option(word)
+	if long {
 		if p.long == len(p.inv.Args) {
 			p.long += min(1+takes, len(p.rest))
 		}
@@ -142,7 +105,10 @@ func (p *parser) option() (more bool, err error) {
 	if strings.HasPrefix(word, "--") {
 		return false, fmt.Errorf("unknown option %s", word)
 	}
-	p.cluster(word)
+	p.command = p.command || strings.Contains(word, "c")
+	p.stdin = p.stdin || strings.Contains(word, "s")
+	p.inv.Interactive = p.inv.Interactive || strings.Contains(word, "i")
+	p.pass(1 + takes)
 	return true, nil
 }
 
@@ -187,26 +153,6 @@ func (p *parser) ours() (bool, error) {
 	}
 	p.rest = p.rest[1:]
 	return true, nil
-}
-
-// cluster takes short options such as -euxo. Each o and O in it takes one of the words that follow.
-//
-// Source: bash 5.2 shell.c, parse_shell_options.
-func (p *parser) cluster(word string) {
-	takes := 0
-	for _, c := range word[1:] {
-		switch c {
-		case 'c':
-			p.command = true
-		case 's':
-			p.stdin = true
-		case 'i':
-			p.inv.Interactive = true
-		case 'o', 'O':
-			takes++
-		}
-	}
-	p.pass(1 + takes)
 }
 
 // pass hands n words to the shell, or as many as there are.

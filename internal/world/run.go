@@ -218,10 +218,7 @@ func (r *run) exited(m boot.Message) {
 // Source: POSIX.1-2017 XCU, 2.8.2 "Exit Status for Commands".
 func (r *run) execFailed(errno syscall.Errno) {
 	r.res.ExecErr = fmt.Errorf("execute %s: %w", r.cmd.Path, errno)
-	r.res.Exit = 126
-	if errno == syscall.ENOENT || errno == syscall.ENOTDIR {
-		r.res.Exit = 127
-	}
+	r.res.Exit = procstate.StartStatus(errno)
 }
 
 // takeView takes the descriptors of the file view. One that could not be made is a copy of the

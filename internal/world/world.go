@@ -1,8 +1,6 @@
 package world
 
 import (
-	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -14,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"substrate/internal/plain"
 	"substrate/internal/world/boot"
 	"substrate/internal/world/cgroup"
 	"substrate/internal/world/net/netns"
@@ -92,20 +91,11 @@ func newWorld(spec Spec, candidates []view.Strategy, stores []string) *World {
 	}
 }
 
-// newID is wld_ and a UUIDv7 in hex. No secret depends on it, and crypto/rand would start a timer,
-// and with that the poller.
-//
-// Source: RFC 9562, section 5.7.
+// newID returns the id of a world. No secret depends on it, and crypto/rand would start a timer, and
+// with that the poller.
 func newID() string {
-	var b [16]byte
-	binary.BigEndian.PutUint64(b[:8], rand.Uint64())
-	binary.BigEndian.PutUint64(b[8:], rand.Uint64())
-	ms := uint64(time.Now().UnixMilli())
-	for i := range 6 {
-		b[i] = byte(ms >> (40 - 8*i))
-	}
-	b[6], b[8] = b[6]&0x0f|0x70, b[8]&0x3f|0x80
-	return "wld_" + hex.EncodeToString(b[:])
+	now := time.Now()
+	return plain.NewID("wld_", plain.Tick(now.Unix(), int64(now.Nanosecond())), rand.Uint64())
 }
 
 // crashpoint is called after each object was made; tests let the process die there.
