@@ -46,13 +46,10 @@ var methodsWithoutValues = map[string]int{
 
 // wideComments are the packages whose comments are still wider than maxCommentWidth.
 var wideComments = map[string]bool{
-	".":                      true,
-	"cmd/substrate":          true,
-	"internal/procstate":     true,
-	"internal/record":        true,
-	"internal/replay/corpus": true,
-	"internal/shim":          true,
-	"trace":                  true,
+	".":                  true,
+	"cmd/substrate":      true,
+	"internal/procstate": true,
+	"internal/record":    true,
 }
 
 // largePackages may have more lines than maxPackageLines.

@@ -11,25 +11,24 @@ import (
 	"substrate/fsdiff"
 )
 
-// ErrForeign is wrapped by the error for a line that is no JSON object: torn, or
-// written by something else.
+// ErrForeign is wrapped by the error for a line that is not a JSON object: it is torn, or another
+// program wrote it.
 var ErrForeign = errors.New("not a JSON object")
 
 // bareRecord is a Record without its methods, so that encoding/json sees the fields.
 type bareRecord Record
 
-// outerFields takes out of a line what Decode has to look at by itself.
+// outerFields keeps the fields apart that Decode decodes itself.
 type outerFields struct {
 	bareRecord
-	FSDiff json.RawMessage `json:"fs_diff"` // apart, so that a strange diff spoils nothing else
-	Exit   json.RawMessage `json:"exit"`    // apart, because encoding/json gives 0 for what is no integer
+	FSDiff json.RawMessage `json:"fs_diff"` // apart, so that an invalid diff does not affect the rest
+	Exit   json.RawMessage `json:"exit"`    // apart, because encoding/json returns 0 for anything but an integer
 }
 
-// Decode takes from line what it understands. Fields that are missing or of another type
-// are left zero, unknown fields are ignored, whatever version the line has. A
-// line without a string cmd has an empty Cmd. Completion is set if the line is a
-// command_complete, or an unknown event with an exit status.
-// The error wraps ErrForeign.
+// Decode decodes a line of any version as far as possible. Fields that are missing or have another
+// type stay zero, and unknown fields are ignored. Cmd is empty if the line has no string cmd.
+// Completion is set if the line is a command_complete, or an unknown event with an exit status. The
+// error wraps ErrForeign.
 func Decode(line []byte) (*Record, error) {
 	line = bytes.TrimSpace(line)
 	if len(line) == 0 || line[0] != '{' {
@@ -37,7 +36,7 @@ func Decode(line []byte) (*Record, error) {
 	}
 	var fields outerFields
 	var wrongType *json.UnmarshalTypeError
-	// After a field of the wrong type encoding/json goes on with the next one.
+	// After a field of the wrong type encoding/json continues with the next one.
 	if err := json.Unmarshal(line, &fields); err != nil && !errors.As(err, &wrongType) {
 		return nil, fmt.Errorf("%w: %v", ErrForeign, err)
 	}
@@ -71,7 +70,7 @@ func (r *Record) UnmarshalJSON(line []byte) error {
 	return err
 }
 
-// decodeDiff returns nil for a diff that is absent or cannot be understood at all.
+// decodeDiff returns nil if the diff is absent or is not a JSON object.
 func decodeDiff(text json.RawMessage) *fsdiff.Diff {
 	var wrongType *json.UnmarshalTypeError
 	if len(text) == 0 || text[0] != '{' {
@@ -84,8 +83,8 @@ func decodeDiff(text json.RawMessage) *fsdiff.Diff {
 	return d
 }
 
-// restoreBytes puts the exact bytes of the B64 fields back where they belong. A
-// field that does not hold base64 is ignored.
+// restoreBytes moves the exact bytes from the B64 fields to the fields they belong to. It ignores a
+// field that does not hold base64.
 func (r *Record) restoreBytes() {
 	restore(&r.Cmd, &r.CmdB64)
 	restore(&r.Cwd, &r.CwdB64)
@@ -115,7 +114,7 @@ func restore(value, b64 *string) {
 	*b64 = ""
 }
 
-// restoreList restores all elements, or none if the two lists do not match.
+// restoreList restores all elements, or none if the lists differ in length.
 func restoreList(list []string, b64 *[]string) {
 	if len(*b64) == len(list) {
 		for i := range list {

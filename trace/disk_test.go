@@ -71,7 +71,7 @@ func runInMountNamespace(t *testing.T) {
 	var exit *exec.ExitError
 	switch {
 	case err != nil && !errors.As(err, &exit) && os.Getenv("SUBSTRATE_NO_SKIP") == "":
-		t.Skipf("no user namespace to be had here: %v", err)
+		t.Skipf("user namespaces are not available here: %v", err)
 	case err != nil || !strings.Contains(string(out), "--- PASS: TestFullDisk"):
 		t.Errorf("in the namespace: %v\n%s", err, out)
 	}

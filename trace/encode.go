@@ -9,12 +9,12 @@ import (
 	"substrate/internal/plain"
 )
 
-// AppendJSON appends the line of r to dst, without a newline, and returns the
-// result. It contains no newline either. Bytes that are not UTF-8 become U+FFFD in
-// the field itself and stand exact in its B64 field.
+// AppendJSON appends the line of r to dst and returns the result. The line contains no newline, not
+// even at its end. Where a field has bytes that are not UTF-8, they become U+FFFD, and its B64
+// field holds the exact bytes.
 //
-// It is written by hand because two lines are written for each command, and
-// encoding/json costs several times as much. Only a diff goes through encoding/json.
+// The encoder is written by hand because each command writes two lines, and encoding/json takes
+// several times as long. Only a diff goes through encoding/json.
 func AppendJSON(dst []byte, r *Record) []byte {
 	b := plain.Growing(dst)
 	b.Head(int64(r.TraceSchemaVersion), r.TS, r.EventType)
@@ -31,10 +31,10 @@ func AppendJSON(dst []byte, r *Record) []byte {
 	return b.Byte('}').Bytes
 }
 
-// MarshalJSON gives the same as [AppendJSON], so that no route to JSON loses bytes.
+// MarshalJSON returns what [AppendJSON] appends, so that encoding/json loses no bytes either.
 func (r Record) MarshalJSON() ([]byte, error) { return AppendJSON(nil, &r), nil }
 
-// pairs returns the pairs of m in the order of their names.
+// pairs returns the pairs of m, sorted by name.
 func pairs(m map[string]string) []plain.Pair {
 	if len(m) == 0 {
 		return nil
@@ -49,7 +49,7 @@ func pairs(m map[string]string) []plain.Pair {
 func appendCompletion(b *plain.Buffer, c *Completion) {
 	degraded := c.DegradedComponents
 	diff, err := diffJSON(c.FSDiff)
-	if err != nil { // a line without its diff is better than none, but it must say so
+	if err != nil { // a line without its diff is better than none; the reason goes into the line
 		degraded = append(slices.Clip(degraded), "fs_diff: "+err.Error())
 	}
 	b.End(&plain.End{

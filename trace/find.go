@@ -12,24 +12,24 @@ import (
 	"substrate/internal/plain"
 )
 
-// ErrNotFound is wrapped by the error of [Find] if no span fits.
+// ErrNotFound is wrapped by the error of [Find] if no span matches.
 var ErrNotFound = errors.New("no such span")
 
-// ErrAmbiguous is wrapped by the error of [Find] if several spans begin with the
-// prefix; its text names them.
+// ErrAmbiguous is wrapped by the error of [Find] if the prefix matches several spans. Its text
+// names them.
 var ErrAmbiguous = errors.New("ambiguous span id")
 
-const maxCandidates = 8 // that the text of ErrAmbiguous names
+const maxCandidates = 8 // how many ids the text of ErrAmbiguous names
 
 var spanIDKey = []byte(`"span_id"`)
 
-// Span is what the trace knows of one command.
+// Span is what the trace contains about one command.
 type Span struct {
 	Start    *Record // nil if compaction dropped it
 	Complete *Record // nil if the command still runs, or substrate was killed
 }
 
-// Last returns the line that says most: the complete line, or else the start line.
+// Last returns the complete line or, if there is none, the start line.
 func (s *Span) Last() *Record {
 	if s.Complete != nil {
 		return s.Complete
@@ -43,16 +43,15 @@ func (s *Span) ID() string { return s.Last().SpanID }
 // Incomplete reports whether the end of the command is not recorded.
 func (s *Span) Incomplete() bool { return s.Complete == nil }
 
-// Find looks a span up in the trace at path; see [Reader.Find].
+// Find finds a span in the trace at path; see [Reader.Find].
 func Find(path, ref string) (*Span, error) {
 	return (&Reader{Path: path}).Find(ref)
 }
 
-// Find looks a span up. A ref is a span id, a prefix of one that fits no other, with or
-// without spn_, or "last", or "last~N" for the Nth before the last. Last is the span whose
-// line was written last, complete or not; spans of shims do not count, nor do
-// those that the caller runs in, see Reader.Inside.
-// The error wraps ErrNotFound, also if there is no trace at all, or ErrAmbiguous.
+// Find finds a span. A ref is a span id, a unique prefix of one (with or without spn_), "last", or
+// "last~N" for the Nth before the last. The last span is the one whose line was written last,
+// complete or not. Spans of shims do not count, nor do those in Reader.Inside, which the caller
+// runs in. The error wraps ErrAmbiguous, or ErrNotFound, also if there is no trace.
 func (r *Reader) Find(ref string) (*Span, error) {
 	r.skipped = make(map[at]bool)
 	defer func() { r.skipped = nil }()
@@ -76,16 +75,16 @@ func (r *Reader) find(ref string) (*Span, error) {
 	case err == nil && !span.Incomplete():
 		return span, nil
 	case err == nil:
-		return r.findIn(span.ID(), false) // an index may not know the end of the command
+		return r.findIn(span.ID(), false) // the index may not cover the end of the command
 	case errors.Is(err, ErrNotFound), errors.Is(err, ErrAmbiguous), errors.Is(err, errStale):
-		return r.findIn(ref, false) // nor all that fit
+		return r.findIn(ref, false) // nor all matching spans
 	}
 	return nil, err
 }
 
-// findIn looks for an id that begins so. An id in full is never ambiguous.
+// findIn finds the span by its id or a prefix of one. A full id is never ambiguous.
 func (r *Reader) findIn(ref string, indexed bool) (*Span, error) {
-	if strings.HasPrefix(ref, plain.SpanPrefix) && len(ref) == len(plain.SpanPrefix)+32 { // nothing else begins so
+	if strings.HasPrefix(ref, plain.SpanPrefix) && len(ref) == len(plain.SpanPrefix)+32 { // a full id
 		span, err := r.collect(ref, indexed)
 		if !errors.Is(err, ErrNotFound) {
 			return span, err
@@ -100,7 +99,7 @@ func (r *Reader) findIn(ref string, indexed bool) (*Span, error) {
 	return span, err
 }
 
-// lastRef takes "last" and "last~N" apart.
+// lastRef parses "last" and "last~N".
 func lastRef(ref string) (n int, ok bool) {
 	if ref == "last" {
 		return 0, true
@@ -110,8 +109,8 @@ func lastRef(ref string) (n int, ok bool) {
 	return n, ok && err == nil && n >= 0
 }
 
-// collect finds the lines of the span with exactly this id. A start line comes before
-// all other lines of its span, so reading from the end it is the last one to wait for.
+// collect finds the lines of the span with exactly this id. The start line was written first, so
+// reading from the end of the trace can stop there.
 func (r *Reader) collect(id string, indexed bool) (*Span, error) {
 	var span Span
 	err := r.backwards(search{matchID(id), indexed}, func(src source, l line) bool {
@@ -129,7 +128,8 @@ func (r *Reader) collect(id string, indexed bool) (*Span, error) {
 	return &span, nil
 }
 
-// add takes a line of the span, the newest first. What stands before its start line is no line of it.
+// add adds a line of the span. The caller adds the newest line first. Lines older than the start
+// line do not belong to the span and are ignored.
 func (s *Span) add(r *Record) {
 	switch {
 	case s.Start != nil:
@@ -140,13 +140,13 @@ func (s *Span) add(r *Record) {
 	}
 }
 
-// resolvePrefix finds the one span whose id begins with ref, or with spn_ and ref.
+// resolvePrefix finds the only span whose id begins with ref, or with spn_ and ref.
 func (r *Reader) resolvePrefix(ref string, indexed bool) (*Span, error) {
 	if ref == "" {
 		return nil, fmt.Errorf("%w: the id is empty", ErrNotFound)
 	}
 	var ids []string
-	var first Span // of the first id; with a second one it is of no use
+	var first Span // of the first id; unused if there is a second one
 	err := r.backwards(search{matchPrefix(ref), indexed}, func(src source, l line) bool {
 		record := r.decode(src, l, 0)
 		if record == nil || !strings.HasPrefix(record.SpanID, ref) && !strings.HasPrefix(record.SpanID, plain.SpanPrefix+ref) {
@@ -175,16 +175,16 @@ func (r *Reader) resolvePrefix(ref string, indexed bool) (*Span, error) {
 	return nil, fmt.Errorf("%w: %s matches %s%s", ErrAmbiguous, ref, strings.Join(ids, ", "), more)
 }
 
-// resolveLast finds the id of the span that is n before the last.
+// resolveLast returns the id of the nth span before the last.
 func (r *Reader) resolveLast(n int) (id string, err error) {
 	seen := make(map[string]bool)
-	around := map[string]bool{r.Inside: true} // the spans that the caller runs in; "" is none
+	around := map[string]bool{r.Inside: true} // the spans that the caller runs in; "" matches none
 	err = r.backwards(search{}, func(src source, l line) bool {
 		record := r.decode(src, l, 0)
 		switch {
 		case record == nil || record.SpanID == "":
 		case around[record.SpanID]:
-			// The parent of a running command is running too, and its line comes further up.
+			// The parent of a running command is running too, and its line is older.
 			around[record.ParentSpan] = true
 		case record.Component == ComponentShim || seen[record.SpanID]:
 		case len(seen) == n:
@@ -201,13 +201,12 @@ func (r *Reader) resolveLast(n int) (id string, err error) {
 	return id, err
 }
 
-// hasSpanID reports whether line has a span_id that begins with prefix. It is quick and
-// may say yes too often, for an object within the line, but never no too often for a line that
-// has no escapes in its id. A quoted "span_id" within a string cannot deceive it: there
-// the quotes are escaped.
+// hasSpanID reports whether line has a span_id that begins with prefix. It is fast, but not exact:
+// an object within the line gives a false positive, and an id with escapes a false negative. A
+// string that contains "span_id" does not confuse it, because there the quotes are escaped.
 func hasSpanID(line, prefix []byte) bool {
 	if !bytes.Contains(line, prefix) {
-		return false // nearly all lines, and quicker than a look at each key
+		return false // nearly all lines, and faster than checking each key
 	}
 	for {
 		_, rest, found := bytes.Cut(line, spanIDKey)

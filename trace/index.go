@@ -23,8 +23,8 @@ import (
 // Segments follow, each for the lines after those of the segment before:
 //
 //	header:  magic, inode, number of first bytes, SHA-256 of those
-//	segment: offset of the first line, offset behind the last, number of lines, CRC-32C of these three and
-//	         the entries, one entry for each line
+//	segment: offset of the first line, offset behind the last, number of lines, CRC-32C of these
+//	         three and the entries, one entry for each line
 //
 // All numbers are little-endian.
 const (

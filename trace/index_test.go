@@ -18,7 +18,7 @@ import (
 	"substrate/internal/plain"
 )
 
-// trafficLines gives the text of n spans with odd lines between them, and all ids.
+// trafficLines returns the text of n spans with foreign lines between them, and all ids.
 func trafficLines(rng *rand.Rand, n int) (text []byte, ids []string) {
 	odd := []string{
 		"\n", "plain text\n", `{"cmd":"to` + "\n", `{"span_id":"odd` + fmt.Sprint(n) + `","cmd":"foreign","exit":1}` + "\n", "[1]\n", "{}\n",
@@ -51,7 +51,7 @@ func write(t testing.TB, path string, text []byte) {
 	}
 }
 
-// answer is what Find says, in a form that can be compared.
+// answer returns the result of Find as text that can be compared.
 func answer(r *Reader, ref string) string {
 	span, err := r.Find(ref)
 	if err != nil {
@@ -67,7 +67,7 @@ func answer(r *Reader, ref string) string {
 	return text
 }
 
-// agree compares a reader that asks indexes with one that reads everything.
+// agree compares a reader that uses indexes with one that reads all lines.
 func agree(t testing.TB, path string, refs []string) {
 	t.Helper()
 	indexed, plain := &Reader{Path: path, indexMin: 1, patience: 1}, &Reader{Path: path, indexMin: 1 << 60, patience: 1}
@@ -78,7 +78,7 @@ func agree(t testing.TB, path string, refs []string) {
 	}
 }
 
-// refsOf gives whole ids, beginnings and things that are not there.
+// refsOf returns whole ids, prefixes, and refs that match nothing.
 func refsOf(rng *rand.Rand, ids []string) []string {
 	refs := []string{"last", "last~3", "", "s", "spn_", "spn_0", "0", "o", "x", "spn_0g", `"`, "spn_" + strings.Repeat("0", 32), "spn_" + strings.Repeat("0", 33)}
 	for range 4 {
@@ -88,7 +88,8 @@ func refsOf(rng *rand.Rand, ids []string) []string {
 	return refs
 }
 
-// TRC9, TRC3: a reader says the same with an index and without, while files grow and are rotated.
+// TRC9, TRC3: a reader gives the same answers with and without an index, while files grow and
+// rotate.
 func TestIndexAgrees(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	path := filepath.Join(t.TempDir(), "trace.jsonl")
@@ -116,7 +117,7 @@ func TestIndexAgrees(t *testing.T) {
 	}
 }
 
-// TRC9: an index is asked, not only written: what it leads to is found in a file whose other lines cannot be read through.
+// TRC9: the index is used, not only written: it covers the whole file and leads to few lines.
 func TestIndexIsUsed(t *testing.T) {
 	path, ids, _ := indexedTrace(t)
 	src, err := openSource(path)
@@ -151,7 +152,7 @@ func indexedTrace(t testing.TB) (path string, ids []string, index []byte) {
 	return path, ids, index
 }
 
-// TRC9: an index that is damaged, foreign, forged or none at all costs time and changes no answer.
+// TRC9: a damaged, foreign, forged or missing index costs time and changes no answer.
 func TestIndexIsNotTrusted(t *testing.T) {
 	path, ids, good := indexedTrace(t)
 	text, err := os.ReadFile(path)
@@ -175,7 +176,7 @@ func TestIndexIsNotTrusted(t *testing.T) {
 		"link":      func() { _ = os.Remove(idx); _ = os.Symlink(path, idx) },
 		"fifo":      func() { _ = os.Remove(idx); _ = syscall.Mkfifo(idx, 0o600) },
 		"writable":  func() { write(t, idx, forge(good, rng)); _ = os.Chmod(idx, 0o622) },
-		"edited": func() { // the trace in its place, so that lines move
+		"edited": func() { // the trace was edited in place, so that lines moved
 			write(t, idx, good)
 			write(t, path, bytes.Replace(text, []byte(`"cmd":"x`), []byte(`"cmd":"`), 200))
 		},
@@ -200,7 +201,7 @@ func TestIndexIsNotTrusted(t *testing.T) {
 	}
 }
 
-// forge gives an index whose checksums fit and whose entries name wrong spans or leave some out by joining lines.
+// forge returns an index with correct checksums, whose entries name wrong spans or join lines.
 func forge(good []byte, rng *rand.Rand) []byte {
 	bad := bytes.Clone(good)
 	segment := bad[headerSize:]
@@ -222,14 +223,14 @@ func forge(good []byte, rng *rand.Rand) []byte {
 	return bad
 }
 
-// Entries are looked through by their own rules; what fits an id must be what strings.HasPrefix says.
+// An entry matches the same ids as strings.HasPrefix.
 func TestEntryMatches(t *testing.T) {
 	ids := []string{"spn_01a2b3c4d5e67f8091a2b3c4d5e6f708", "spn_01a2b3c4d5e67f8091a2b3c4d5e6f709", "odd", "spn_x", "spn_0", "", "a very long id of another program"}
 	refs := []string{"s", "spn_", "spn_0", "spn_01a2b3c4d5e67f8091a2b3c4d5e6f708", "01a", "01a2", "01A2", "o", "odd", "oddx", "a very long id of another program!", "x", "spn_x"}
 	for _, id := range ids {
 		e := entry(appendEntry(nil, AppendJSON(nil, &Record{TraceSchemaVersion: 1, SpanID: id})))
 		for _, ref := range refs {
-			long := len(id) > 16 && !strings.HasPrefix(id, plain.SpanPrefix) // only the beginning is known
+			long := len(id) > 16 && !strings.HasPrefix(id, plain.SpanPrefix) // the entry holds only its beginning
 			want := strings.HasPrefix(id, ref) || strings.HasPrefix(id, plain.SpanPrefix+ref) || long && strings.HasPrefix(ref, id[:16])
 			if got := matchPrefix(ref).entry(e); got != want {
 				t.Errorf("matchPrefix(%q) for %q = %v, want %v", ref, id, got, want)
@@ -241,8 +242,9 @@ func TestEntryMatches(t *testing.T) {
 	}
 }
 
-// FuzzIndex: whatever lies in the place of trace and index, a reader says the same of an id with and without it. (Of a
-// beginning it may not, for lines with two span ids or with escapes in one, which nobody writes.)
+// FuzzIndex: whatever the trace and the index contain, a reader finds the same for an id with and
+// without the index. Prefixes may differ for lines with two span ids or with escapes in one, which
+// nobody writes.
 func FuzzIndex(f *testing.F) {
 	text, ids := trafficLines(rand.New(rand.NewPCG(1, 1)), 3)
 	entries := make([]byte, segmentSize)
@@ -262,7 +264,7 @@ func FuzzIndex(f *testing.F) {
 			t.Fatal(err)
 		}
 		if h, err := header(src); err == nil && len(index) > headerSize {
-			copy(index, h) // so that what follows is looked at
+			copy(index, h) // so that the segments are read
 		}
 		if err := src.Close(); err != nil {
 			t.Fatal(err)

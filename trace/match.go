@@ -10,8 +10,8 @@ import (
 	"substrate/internal/plain"
 )
 
-// match says which lines a reader looks for. It is quick, and may say yes too often but never no
-// too often for lines that this package wrote: whoever asks decodes the line and looks again.
+// match selects the lines that a reader searches for. It is fast. It may select too many lines, so
+// the caller decodes each line and checks it again. It misses no line that this package wrote.
 type match struct {
 	ids     []idPrefix // any of these; nil for every id
 	session string     // beginning of a session id; "" for every session
@@ -19,20 +19,20 @@ type match struct {
 
 // idPrefix is the beginning of a span id.
 type idPrefix struct {
-	text  []byte // as it stands in a line; with the quote behind it for a whole id
+	text  []byte // as in a line; a whole id is followed by the quote
 	bytes []byte // of the UUID: the whole bytes that text fixes
 	half  int    // the four bits after bytes, -1 if text fixes an even number of digits
-	uuid  bool   // an id that this package made can begin so
+	uuid  bool   // an id that this package made can begin with text
 }
 
-// matchID looks for the span with exactly this id.
+// matchID matches the span with exactly this id.
 func matchID(id string) match {
 	p := newIDPrefix(id)
 	p.text = append(p.text, '"')
 	return match{ids: []idPrefix{p}}
 }
 
-// matchPrefix looks for ids that begin with ref, or with spn_ and ref.
+// matchPrefix matches ids that begin with ref, or with spn_ and ref.
 func matchPrefix(ref string) match {
 	return match{ids: []idPrefix{newIDPrefix(ref), newIDPrefix(plain.SpanPrefix + ref)}}
 }
@@ -41,7 +41,7 @@ func newIDPrefix(text string) idPrefix {
 	p := idPrefix{text: []byte(text), half: -1}
 	digits, long := strings.CutPrefix(text, plain.SpanPrefix)
 	if !long {
-		p.uuid = strings.HasPrefix(plain.SpanPrefix, text) // too short to tell
+		p.uuid = strings.HasPrefix(plain.SpanPrefix, text) // too short to decide
 		return p
 	}
 	odd := digits
@@ -59,7 +59,7 @@ func newIDPrefix(text string) idPrefix {
 	return p
 }
 
-// line reports whether a line may be one that is looked for.
+// line reports whether a line may match.
 func (m match) line(text []byte) bool {
 	if m.session != "" && !bytes.Contains(text, []byte(m.session)) {
 		return false
@@ -75,8 +75,8 @@ func (m match) line(text []byte) bool {
 	return false
 }
 
-// entry reports whether the line of an entry may be one that is looked for. A session is known by a hash of
-// its whole id, so its beginning does not help here.
+// entry reports whether the line of an entry may match. An entry holds a hash of the whole session
+// id, so only a whole id can be compared.
 func (m match) entry(e entry) bool {
 	if m.session != "" && len(m.session) == sessionIDLen && e.session() != sessionHash(m.session) {
 		return false
@@ -110,7 +110,8 @@ func sessionHash(id string) uint32 {
 }
 
 // entry is what an index holds of one line: 16 bytes of the span id, four of the length with its
-// newline, three of a hash of the session id, and one of flags. The offset is the sum of the lengths before.
+// newline, three of a hash of the session id, and one of flags. The offset of a line is the sum of
+// the lengths before it.
 type entry []byte
 
 const entrySize = 24
@@ -125,13 +126,13 @@ func (e entry) length() int64   { return int64(binary.LittleEndian.Uint32(e[16:]
 func (e entry) session() uint32 { return binary.LittleEndian.Uint32(e[20:]) >> 8 }
 func (e entry) uuid() bool      { return e[20]&flagUUID != 0 }
 
-// appendEntry appends the entry of a line, given without its newline.
+// appendEntry appends the entry of a line. The text has no newline.
 func appendEntry(dst, text []byte) []byte {
 	id, session := peek(text)
 	var e [entrySize]byte
 	meta := sessionHash(string(session)) << 8
 	if digits, ok := bytes.CutPrefix(id, []byte(plain.SpanPrefix)); ok && len(digits) == 32 && isLowerHex(digits) {
-		_, _ = hex.Decode(e[:16], digits) // they are digits
+		_, _ = hex.Decode(e[:16], digits) // the digits were checked
 		meta |= flagUUID
 	} else {
 		copy(e[:16], id)
@@ -150,7 +151,7 @@ func isLowerHex(digits []byte) bool {
 	return true
 }
 
-// The beginning of a line that this package wrote, between the values.
+// headKeys is the text between the values at the beginning of a line that this package wrote.
 var headKeys = [...][]byte{
 	[]byte(`{"trace_schema_version":1,"ts":"`), []byte(`","event_type":"`), []byte(`","session_id":"`), []byte(`","component":"`), []byte(`","span_id":"`),
 }
@@ -158,7 +159,7 @@ var headKeys = [...][]byte{
 // head is the beginning of a line.
 type head struct{ ts, event, session, component, span []byte }
 
-// cutHead takes the beginning of a line of our own apart; ok is false for any other line.
+// cutHead parses the beginning of a line that this package wrote; ok is false for any other line.
 func cutHead(text []byte) (h head, ok bool) {
 	var values [len(headKeys)][]byte
 	for i, key := range headKeys {
@@ -172,8 +173,8 @@ func cutHead(text []byte) (h head, ok bool) {
 	return head{values[0], values[1], values[2], values[3], values[4]}, true
 }
 
-// peek gives the ids of a line. Those of our own lines stand at their beginning; other lines are decoded.
-// What is no record has none.
+// peek returns the ids of a line. Lines of this package have them at the beginning; others are
+// decoded. A line that is not a record has no ids.
 func peek(text []byte) (span, session []byte) {
 	if h, ok := cutHead(text); ok {
 		return h.span, h.session

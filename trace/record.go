@@ -1,13 +1,13 @@
-// Package trace is the file that holds spans: one JSON object a line.
+// Package trace reads and writes the trace, the file that holds the spans: one JSON object per
+// line.
 //
-// A span is the record of one command. It has a start line, written before the
-// command runs, and a complete line with the same span id, written after it
-// ended. Every writer appends through [Append]; readers take what other versions
-// and other programs wrote as far as they understand it. What goes into a span
-// is decided in internal/record. The package builds on every system.
+// A span is the record of one command. Its start line is written before the command runs. Its
+// complete line has the same span id and is written after the command ended. All writers use
+// [Append]. Readers also accept lines of other versions and other programs, as far as they can
+// decode them. Package record decides what a span contains. This package builds on every system.
 //
-// Lines and ids are made by hand: encoding/json takes about three times as long for a line, of which
-// each command writes two, and google/uuid needs 237 ns for an id that takes 141 ns here.
+// Lines and ids are made by hand: each command writes two lines, for which encoding/json takes
+// about three times as long, and google/uuid needs 237 ns for an id that takes 141 ns here.
 package trace
 
 import (
@@ -42,28 +42,28 @@ type Script struct {
 	TextTruncated bool   `json:"text_truncated,omitempty"`
 }
 
-// ReplayContext says how a replay was started.
+// ReplayContext describes how a replay was started.
 type ReplayContext struct {
 	Mode      string   `json:"mode"` // "bash -c", "bash -lc", "argv" …
 	World     bool     `json:"world"`
-	Argv      []string `json:"argv,omitempty"` // as really executed
+	Argv      []string `json:"argv,omitempty"` // as executed
 	StdinPath string   `json:"stdin_path,omitempty"`
 	Verdict   *Verdict `json:"verdict,omitempty"`
 }
 
-// Verdict compares a replay with the span that it replayed. Each field is
-// "same", "not recorded", or what differs.
+// Verdict compares a replay with the span that it replayed. Each field is "same", "not recorded",
+// or a description of the difference.
 type Verdict struct {
 	Result      string   `json:"result"` // "same", "differs" or "not recorded"
 	Exit        string   `json:"exit"`
 	Stdout      string   `json:"stdout"`
 	Stderr      string   `json:"stderr"`
 	Files       string   `json:"files"`
-	Environment []string `json:"environment,omitempty"` // names of variables that the replay had otherwise than the recorded run
+	Environment []string `json:"environment,omitempty"` // names of variables that differed from the recorded run
 	Previous    *Replay  `json:"previous,omitempty"`    // nil if this is the first replay
 }
 
-// Replay compares a replay with the one before it of the same span. The words are those of a [Verdict].
+// Replay compares a replay with the previous replay of the same span, in the words of a [Verdict].
 type Replay struct {
 	SpanID string `json:"span_id"`
 	Result string `json:"result"`
@@ -73,17 +73,17 @@ type Replay struct {
 	Files  string `json:"files"`
 }
 
-// Capture is what a command printed, if that was asked for (REC7).
+// Capture is what a command printed. It is recorded only on request (REC7).
 type Capture struct {
 	Stdout Stream `json:"stdout"`
 	Stderr Stream `json:"stderr"`
 }
 
-// Stream is what went through one file descriptor.
+// Stream is what was written to one file descriptor.
 type Stream struct {
 	SHA256    string `json:"sha256"`         // hex, of all bytes
-	Bytes     int64  `json:"bytes"`          // all of them, also those that were not kept
-	Path      string `json:"path,omitempty"` // file with the first bytes, relative to the directory of the trace; "" if none were kept
+	Bytes     int64  `json:"bytes"`          // all, including those that were not kept
+	Path      string `json:"path,omitempty"` // of the file with the first bytes, relative to the trace's directory; "" if none were kept
 	Truncated bool   `json:"truncated,omitempty"`
 }
 
@@ -94,14 +94,14 @@ type Usage struct {
 	MaxRSSKB int64 `json:"max_rss_kb"`
 }
 
-// Record is one line. A complete line repeats what the start line says, so that it
-// can stand alone after the start line was dropped by compaction.
+// Record is one line. A complete line repeats the start line, so that it is enough after compaction
+// dropped the start line.
 //
-// In memory each string holds the exact bytes, UTF-8 or not. The fields that end in
-// B64 exist in the JSON alone: [AppendJSON] writes them by itself where they are
-// needed, and [Decode] puts the bytes back where they belong and empties them. A
-// list has all its elements in its B64 form, a map only those that are not UTF-8.
-// Do not embed a Record in another struct: its MarshalJSON would hide the rest.
+// In memory each string holds the exact bytes, UTF-8 or not. The fields that end in B64 are only
+// for the JSON: [AppendJSON] writes them where they are needed, and [Decode] moves their bytes to
+// the fields they belong to and empties them. The B64 form of a list has all its elements, that of
+// a map only those that are not UTF-8. Do not embed a Record in another struct: its MarshalJSON
+// would hide the other fields.
 type Record struct {
 	TraceSchemaVersion int    `json:"trace_schema_version"`
 	TS                 string `json:"ts"` // RFC 3339, UTC, nanoseconds: when this line was written
@@ -113,12 +113,12 @@ type Record struct {
 	ParentSpan      string            `json:"parent_span"` // "" for none
 	Cmd             string            `json:"cmd"`
 	CmdB64          string            `json:"cmd_b64,omitempty"` // the bytes of cmd if they are not UTF-8
-	Argv            []string          `json:"argv,omitempty"`    // only where an argv was really executed
+	Argv            []string          `json:"argv,omitempty"`    // only if an argv was executed
 	ArgvB64         []string          `json:"argv_b64,omitempty"`
-	ResolvedPath    string            `json:"resolved_path,omitempty"` // of a shim: the program that was really executed
+	ResolvedPath    string            `json:"resolved_path,omitempty"` // of a shim: the program that was executed
 	ResolvedPathB64 string            `json:"resolved_path_b64,omitempty"`
 	Shell           string            `json:"shell,omitempty"`      // path of the shell
-	ShellArgs       []string          `json:"shell_args,omitempty"` // all arguments after argv[0] as really used, the command among them
+	ShellArgs       []string          `json:"shell_args,omitempty"` // all arguments after argv[0] as used, including the command
 	ShellArgsB64    []string          `json:"shell_args_b64,omitempty"`
 	Script          *Script           `json:"script,omitempty"`
 	Cwd             string            `json:"cwd"`
@@ -136,12 +136,12 @@ type Record struct {
 	Caller          string            `json:"caller,omitempty"`
 	CallStack       []string          `json:"call_stack,omitempty"`
 	ReplayOf        string            `json:"replay_of,omitempty"`
-	Secrets         int               `json:"secrets,omitempty"` // how many values were taken out: ‹secret:1› … stand in their place
+	Secrets         int               `json:"secrets,omitempty"` // how many values were replaced by ‹secret:1› …
 
 	*Completion // nil in a start line
 }
 
-// Completion is what a complete line adds.
+// Completion is what a complete line adds to the start line.
 type Completion struct {
 	Exit       int   `json:"exit"`
 	TermSignal int   `json:"term_signal,omitempty"` // the number of the signal that killed the command, 0 for none
@@ -150,14 +150,14 @@ type Completion struct {
 	CPUMS              int64          `json:"cpu_ms,omitempty"`            // of a world: of all its processes together; 0 if unknown
 	MemoryPeakBytes    int64          `json:"memory_peak_bytes,omitempty"` // of a world: of all its processes together; 0 if unknown
 	OOMKills           int            `json:"oom_kills,omitempty"`         // of a world: processes that its memory limit killed
-	Capture            *Capture       `json:"capture,omitempty"`           // nil if it was not asked for
+	Capture            *Capture       `json:"capture,omitempty"`           // nil if it was not requested
 	ScopesUsed         []string       `json:"scopes_used"`                 // never nil
 	FSDiff             *fsdiff.Diff   `json:"fs_diff"`                     // null if there was no isolated view
 	DegradedComponents []string       `json:"degraded_components"`
 	ReplayContext      *ReplayContext `json:"replay_context"`
 	WorldID            string         `json:"world_id,omitempty"`
 	FSStrategy         string         `json:"fs_strategy,omitempty"`
-	SetupUS            int64          `json:"world_setup_us,omitempty"`    // of a world: from the beginning until the command was started
-	TeardownUS         int64          `json:"world_teardown_us,omitempty"` // of a world: from the end of the command until nothing of the world was left, the diff included
+	SetupUS            int64          `json:"world_setup_us,omitempty"`    // of a world: until the command was started
+	TeardownUS         int64          `json:"world_teardown_us,omitempty"` // of a world: from the end of the command until the world was removed, including the diff
 	FSFallbackReasons  []string       `json:"fs_fallback_reasons,omitempty"`
 }

@@ -8,8 +8,8 @@ import (
 	"substrate/internal/plain"
 )
 
-// LastReplay returns the complete line of the newest replay of the span with this id that was carried out, nil if
-// there is none. It looks from the end of the trace back to the span itself.
+// LastReplay returns the complete line of the newest replay of the span that was carried out, or
+// nil if there is none. It reads from the end of the trace back to the span itself.
 func (r *Reader) LastReplay(id string) (*Record, error) {
 	r.skipped = make(map[at]bool)
 	defer func() { r.skipped = nil }()
@@ -25,7 +25,7 @@ func (r *Reader) LastReplay(id string) (*Record, error) {
 			}
 			return found != nil
 		}
-		return hasSpanID(l.text, own) // whatever replays a span comes after it
+		return hasSpanID(l.text, own) // replays of a span come after it
 	})
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil

@@ -9,30 +9,31 @@ import (
 	"substrate/internal/plain"
 )
 
-// Filter says which spans [Reader.Spans] looks for. The zero value is all of them.
+// Filter selects the spans for [Reader.Spans]. The zero value selects all.
 type Filter struct {
 	Session string    // beginning of a session id
 	Since   time.Time // of the last line of a span
 }
 
-// sinceSlack is how far lines may be out of order: a writer takes the time before it waits for the lock.
+// sinceSlack is how far lines may be out of order: a writer takes the time before it waits for the
+// lock.
 const sinceSlack = time.Minute
 
-// Spans calls fn for each span that the filter lets through, that whose last line is the newest first, until fn returns
-// false. A complete span comes without its start line, which says nothing more. Lines without a span id are
-// spans of their own. Without a trace the error wraps [fs.ErrNotExist].
+// Spans calls fn for each span that matches the filter, the one with the newest line first, until
+// fn returns false. A complete span comes without its start line, which adds nothing. A line
+// without a span id counts as a span. If there is no trace the error wraps [fs.ErrNotExist].
 func (r *Reader) Spans(f Filter, fn func(*Span) bool) error {
 	r.skipped = make(map[at]bool)
 	defer func() { r.skipped = nil }()
 	seen := make(map[string]bool)
 	err := r.spans(f, seen, f.Session != "", fn)
-	if errors.Is(err, errStale) { // once more, by reading the files; what has been seen is not repeated
+	if errors.Is(err, errStale) { // read the files instead, without repeating spans
 		err = r.spans(f, seen, false, fn)
 	}
 	return err
 }
 
-// spans does it in one pass. The ids in seen are those that were given out, or let go by.
+// spans is one pass of Spans. It skips the ids in seen and adds those that it passes to fn.
 func (r *Reader) spans(f Filter, seen map[string]bool, indexed bool, fn func(*Span) bool) error {
 	oldest := ""
 	if !f.Since.IsZero() {
@@ -59,8 +60,9 @@ func (r *Reader) spans(f Filter, seen map[string]bool, indexed bool, fn func(*Sp
 	})
 }
 
-// Began returns when the command was started, as well as that is known: from the start line, from an id that holds the
-// time, or from the end and the duration. It is the zero time if nothing is known.
+// Began returns when the command was started, as exactly as is known: from the start line, from an
+// id that holds the time, or from the end and the duration. It is the zero time if nothing is
+// known.
 func (s *Span) Began() time.Time {
 	if s.Start != nil {
 		if t, err := time.Parse(time.RFC3339Nano, s.Start.TS); err == nil {
@@ -80,7 +82,7 @@ func (s *Span) Began() time.Time {
 	return t.Add(-time.Duration(s.Complete.DurationMS) * time.Millisecond)
 }
 
-// timeOfID takes the time out of an id that this package made.
+// timeOfID returns the time in an id that this package made.
 func timeOfID(id string) (time.Time, bool) {
 	digits, ours := strings.CutPrefix(id, plain.SpanPrefix)
 	raw, err := hex.DecodeString(digits)

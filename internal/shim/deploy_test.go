@@ -49,7 +49,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// content lists what a directory holds: links with their targets, the text of files.
+// content lists the entries of a directory: links with their targets, files with their text.
 func content(t *testing.T, dir string) (list []string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -74,7 +74,7 @@ func content(t *testing.T, dir string) (list []string) {
 	return list
 }
 
-// deployed is what the directory of a site holds after a deployment, with more.
+// deployed is the content of a site's directory after a deployment, and more.
 func (s *site) deployed(more ...string) []string {
 	list := append([]string{plain.MetadataName, plain.StampName}, more...)
 	for _, name := range s.want {
@@ -84,7 +84,7 @@ func (s *site) deployed(more ...string) []string {
 	return list
 }
 
-// isDeployed checks what the directory of a site holds, and that nothing is left beside it.
+// isDeployed checks the content of a site's directory, and that nothing is left beside it.
 func isDeployed(t *testing.T, s *site, more ...string) {
 	t.Helper()
 	got := content(t, s.dir)
@@ -105,17 +105,17 @@ func isDeployed(t *testing.T, s *site, more ...string) {
 	}
 }
 
-// spoilt is what a deployment may find, beside what was deployed.
+// spoilt is a damaged deployment, which the next one has to repair.
 type spoilt struct {
 	name  string
 	spoil func(t *testing.T, s *site)
-	more  []string // of the user's, there before and after
+	more  []string // entries of the user's, there before and after
 }
 
-// at is the path of a link.
+// at returns the path of a link.
 func at(s *site, name string) string { return filepath.Join(s.dir, name) }
 
-// spoiltByAccident are deployments in which nothing is the user's.
+// spoiltByAccident returns damaged deployments without files of the user's.
 func spoiltByAccident() []spoilt {
 	return []spoilt{
 		{"nothing there", func(t *testing.T, s *site) { must(t, os.RemoveAll(s.dir)) }, nil},
@@ -143,7 +143,7 @@ func spoiltByAccident() []spoilt {
 	}
 }
 
-// spoiltByUser are those with files of the user's, and those that were killed.
+// spoiltByUser returns those with files of the user's, and those that were killed.
 func spoiltByUser() []spoilt {
 	return []spoilt{
 		{"file of the user", func(t *testing.T, s *site) {
@@ -171,7 +171,7 @@ func spoiltByUser() []spoilt {
 	}
 }
 
-// TestDeployRepairs: whatever is there, afterwards it is right, and no file of the user's is lost.
+// TestDeployRepairs: a deployment repairs every damage and loses no file of the user's.
 func TestDeployRepairs(t *testing.T) { // SHM2, SHM3
 	for _, test := range append(spoiltByAccident(), spoiltByUser()...) {
 		t.Run(test.name, func(t *testing.T) {
@@ -195,7 +195,7 @@ func TestDeployChangesNothingThatIsRight(t *testing.T) { // SHM3: idempotent
 	}
 }
 
-// identities are the inodes and times of a directory and what it holds.
+// identities returns the inodes and times of a directory and its content.
 func identities(t *testing.T, dir string) (list []string) {
 	t.Helper()
 	must(t, filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
@@ -228,7 +228,7 @@ func TestDeployFollowsDrift(t *testing.T) { // SHM3, SHM4: version, target and h
 	must(t, s.deploy())
 	isDeployed(t, s)
 
-	// The same content with another time: nothing but the stamp is new.
+	// The same content with another time changes only the stamp.
 	before := identities(t, filepath.Join(s.dir, plain.MetadataName))
 	must(t, os.Chtimes(moved, time.Unix(1, 0), time.Unix(1, 0)))
 	s.bin = binaryAt(t, moved)
@@ -239,7 +239,8 @@ func TestDeployFollowsDrift(t *testing.T) { // SHM3, SHM4: version, target and h
 	}
 }
 
-// TestDeployWithoutExchange: where nothing can be built beside the directory, the links change one by one.
+// TestDeployWithoutExchange: if no directory can be built beside the old one, the links change one
+// by one.
 func TestDeployWithoutExchange(t *testing.T) { // SHM3
 	testenv.AsUser(t, func(t *testing.T) {
 		s := testSite(t, t.TempDir())
@@ -252,8 +253,8 @@ func TestDeployWithoutExchange(t *testing.T) { // SHM3
 	})
 }
 
-// TestDeployOnAMount: a directory that is a mount cannot be exchanged, and neither can one of an image's lower
-// layer; what was built beside it goes away again.
+// TestDeployOnAMount: a mount cannot be exchanged, and neither can a directory of a lower layer.
+// The directory that was built beside it is removed.
 func TestDeployOnAMount(t *testing.T) { // SHM3
 	testenv.InUserns(t, func(t *testing.T) {
 		s := testSite(t, testenv.TempDir(t))
@@ -267,7 +268,7 @@ func TestDeployOnAMount(t *testing.T) { // SHM3
 	})
 }
 
-// TestShimsBehindALink: a directory that the user placed elsewhere stays there.
+// TestShimsBehindALink: if the directory is a link, its target stays where the user put it.
 func TestShimsBehindALink(t *testing.T) { // SHM3
 	s := testSite(t, t.TempDir())
 	real := filepath.Join(t.TempDir(), "elsewhere")
@@ -303,8 +304,7 @@ func TestDeployOnAFullDisk(t *testing.T) { // SHM3: what is there stays good
 	})
 }
 
-// TestParallelDeploys: one deployment after the other, whoever starts first, and whoever looks finds a directory that
-// is whole.
+// TestParallelDeploys: deployments run one after the other, and each leaves a complete directory.
 func TestParallelDeploys(t *testing.T) { // SHM3
 	dir := t.TempDir()
 	testSite(t, dir)
@@ -334,7 +334,7 @@ func TestParallelDeploys(t *testing.T) { // SHM3
 	isDeployed(t, last)
 }
 
-// testSiteAt is one of two installations that deploy to the same home.
+// testSiteAt returns one of two installations that deploy to the same home.
 func testSiteAt(t *testing.T, dir string, n int) *site {
 	t.Helper()
 	bin := filepath.Join(dir, fmt.Sprint("opt", n), plain.ShimProgram)

@@ -1,10 +1,8 @@
-// Package shim is the program behind the links that stand in front of other programs
-// on PATH.
+// Package shim is the program behind the links that come first on PATH.
 //
-// A link has the name of the program that it stands for, so the name that the shim was
-// called by says what to run. [Main] finds that program, records the run as a span, passes
-// everything on, and ends as the program ended. What it finds never is a shim again.
-// How a span is written is decided in package record.
+// Each link has the name of a program. [Main] takes the name that it was called by, finds that
+// program, records the run as a span, passes everything on, and ends as the program ended. It never
+// takes another shim for the program. Package record decides how a span is written.
 package shim
 
 import (
@@ -23,9 +21,10 @@ import (
 	"substrate/trace"
 )
 
-// Main runs the program that this process was named after, and gives its exit status, 127 if there is no such
-// program. If a signal killed it, that kills this process too; if the kernel does not let it, the status is 128+n.
-// With SHIM_BYPASS=1, and inside a world, it becomes the program and records nothing.
+// Main runs the program with the name that this process was called by. It returns the exit status
+// of the program, or 127 if there is none. If a signal killed the program, the same signal kills
+// this process; if that fails, the status is 128+n. With SHIM_BYPASS=1, and inside a world, it
+// executes the program in its place and records nothing.
 //
 // Source: SHM5, SHM6.
 func Main() int {
@@ -62,12 +61,12 @@ func finish(cfg config.Config, name string, rest *prestart.Unfinished) int {
 	return rest.Exit
 }
 
-// newRecorder is a recorder that warns on standard error.
+// newRecorder returns a recorder that warns on standard error.
 func newRecorder(cfg config.Config) *record.Recorder {
 	return record.New(cfg, func(err error) { complain("warning: " + err.Error()) })
 }
 
-// become executes the program in place of this one. It returns only if that fails.
+// become executes the program in place of this one. It returns only on failure.
 func become(name, path string, lookErr error, argv, env []string) int {
 	if lookErr != nil {
 		return refuse(name, lookErr)
@@ -79,7 +78,7 @@ func become(name, path string, lookErr error, argv, env []string) int {
 	return refuse(name, &os.PathError{Op: "start", Path: path, Err: err})
 }
 
-// recorded runs the program as a span.
+// recorded runs the program and records a span.
 func recorded(cfg config.Config, name, path string, lookErr error, argv, env []string) (status int) {
 	procstate.CatchSignals()
 	if cfg.Log != "" {
@@ -118,21 +117,22 @@ func recorded(cfg config.Config, name, path string, lookErr error, argv, env []s
 	return end.Exit
 }
 
-// startLogs does what SUBSTRATE_LOG says (PKG8). Where that makes no sense, substrate says so; each shim would repeat it.
+// startLogs applies SUBSTRATE_LOG (PKG8). Errors are ignored: substrate reports a wrong value, and
+// each shim would repeat it.
 func startLogs(setting string) { _ = logs.Setup(setting, stderr{}) }
 
-// stderr is standard error, past os.File: SIGPIPE must not end the shim.
+// stderr is standard error without os.File, which would let SIGPIPE end the shim.
 type stderr struct{}
 
-// Write never fails: a line that nobody reads is lost.
+// Write never fails: if nobody reads the line it is lost.
 func (stderr) Write(line []byte) (int, error) {
 	_, _ = syscall.Write(2, line)
 	return len(line), nil
 }
 
-// withOwnName is the argv that the program at path gets: the shim's own, but for Python. That
-// looks for argv[0] along PATH to find out where it lies, and so whether it belongs to a virtual
-// environment; it would find the shim, and lose the environment. It gets its path.
+// withOwnName returns the argv for the program at path: that of the shim, except for Python, which
+// gets its own path. Python searches PATH for argv[0] to find its virtual environment. It would
+// find the shim and miss the environment.
 //
 // Source: Python, "sys — sys.executable, sys.prefix"; PEP 405.
 func withOwnName(path string, argv []string) []string {
@@ -143,13 +143,13 @@ func withOwnName(path string, argv []string) []string {
 	return append([]string{path}, argv[1:]...)
 }
 
-// scriptArgv is what plain.ScriptShell is started with for the script at path.
+// scriptArgv returns the argv of plain.ScriptShell for the script at path.
 func scriptArgv(path string, argv []string) []string {
 	return append([]string{plain.ScriptShell, path}, argv[1:]...)
 }
 
-// start starts the program at path. If our few variables are what makes the environment too
-// long, the program gets the one that it would have had without us.
+// start starts the program at path. If the environment is too long with our few variables, the
+// program gets the environment that the shim was given.
 func start(path string, argv, env, given []string) (pid int, err error) {
 	pid, err = procstate.Start(path, argv, env)
 	switch {
@@ -161,8 +161,8 @@ func start(path string, argv, env, given []string) (pid int, err error) {
 	return pid, err
 }
 
-// exported adds SHIM_ORIGINAL_PATH to env if it is not there yet, so that whoever searches
-// next finds the same programs.
+// exported adds SHIM_ORIGINAL_PATH to env unless it is there, so that shims below find the same
+// programs.
 func exported(env []string, cfg config.Config) []string {
 	if cfg.OriginalPath != "" || cfg.Path == "" {
 		return env
@@ -171,7 +171,7 @@ func exported(env []string, cfg config.Config) []string {
 	return append(env, plain.VarOriginalPath+"="+original)
 }
 
-// refuse says why there is nothing to run, and gives the exit status for that.
+// refuse reports why nothing can be run, and returns the exit status for that.
 func refuse(name string, err error) int {
 	complain(name + ": " + err.Error())
 	if errors.Is(err, errNotFound) {
@@ -184,5 +184,5 @@ func refuse(name string, err error) int {
 
 // complain writes one line to standard error.
 func complain(text string) {
-	_, _ = syscall.Write(2, []byte(plain.ShimProgram+": "+text+"\n")) // nobody is left to tell
+	_, _ = syscall.Write(2, []byte(plain.ShimProgram+": "+text+"\n")) // there is nowhere else to report an error
 }

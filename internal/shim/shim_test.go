@@ -10,7 +10,7 @@ import (
 	"substrate/internal/config"
 )
 
-// write makes a file, and the directories that it lies in.
+// write makes a file and its directories.
 func write(t *testing.T, path string, mode os.FileMode, text string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -21,7 +21,7 @@ func write(t *testing.T, path string, mode os.FileMode, text string) {
 	}
 }
 
-// link makes a symbolic link, and the directories that it lies in.
+// link makes a symbolic link and its directories.
 func link(t *testing.T, target, path string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -49,7 +49,7 @@ func TestFind(t *testing.T) { // SHM5
 	}
 	write(t, at("real", "git"), 0o755, "")
 	link(t, at("real", "git"), at("bin", "git"))
-	write(t, at("shims", "git"), 0o755, "") // whatever lies there
+	write(t, at("shims", "git"), 0o755, "") // no program, whatever it is
 	write(t, at("shims", ".version"), 0o600, `{"version":"1","time":"2025-09-10T02:20:33Z","commands":["git"],"target":"/x","hash":"sha256:0","programs":{"git":"`+at("real", "git")+`","npm":"`+at("real", "git")+`"}}`)
 
 	list := func(names ...string) (path string) {

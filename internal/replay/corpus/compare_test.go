@@ -15,7 +15,7 @@ import (
 	"substrate/internal/tracecheck"
 )
 
-// bytesDifference shows the surroundings of the first byte that differs.
+// bytesDifference returns the text around the first byte that differs.
 func bytesDifference(want, got []byte) []string {
 	if bytes.Equal(want, got) {
 		return nil
@@ -31,14 +31,14 @@ func bytesDifference(want, got []byte) []string {
 	return []string{"got  " + part(got), "want " + part(want)}
 }
 
-// worldWarnings are what a replay in a world says on stderr even with --no-report, where the machine lacks
-// something that isolation does not depend on (RPL6, RPL9).
+// worldWarnings are the warnings that a replay in a world prints even with --no-report, if the
+// machine lacks something that isolation does not depend on (RPL6, RPL9).
 var worldWarnings = []string{
 	"[replay] warn: cgroup v2 unavailable or insufficient privileges; skipping cgroup attach\n",
 	"[replay] warn: nft not available; netfilter scoping/logging disabled\n",
 }
 
-// withoutWarnings takes them off the end, once each.
+// withoutWarnings removes each of worldWarnings once from the end.
 func withoutWarnings(stderr []byte) []byte {
 	for i := range worldWarnings {
 		stderr = bytes.TrimSuffix(stderr, []byte(worldWarnings[len(worldWarnings)-1-i]))
@@ -63,8 +63,8 @@ func mapDifferences(want, got map[string]string) []string {
 	return out
 }
 
-// line is what the test reads of a line of the trace. It is not trace.Record, so that a
-// mistake there cannot hide itself.
+// line is the part of a trace line that the test reads. It is not trace.Record, so that a mistake
+// there does not hide itself.
 type line struct {
 	EventType string `json:"event_type"`
 	Component string `json:"component"`
@@ -107,7 +107,7 @@ func (p *place) readTrace() ([]line, error) {
 	}
 }
 
-// validate holds the trace against its schema (TRC7).
+// validate checks the trace against its schema (TRC7).
 func (p *place) validate(t *testing.T) {
 	t.Helper()
 	f, err := os.Open(p.trace())
@@ -125,8 +125,9 @@ func (p *place) validate(t *testing.T) {
 	}
 }
 
-// recordedSpan finds the span of run B: one start line and one complete line with the exact command, without its
-// secrets, and the exit status (REC3, REC4, REC10). It gives the id also where the lines are wrong.
+// recordedSpan returns the id of the span of run B. The span must have one start line and one
+// complete line, the exact command without its secrets, and the exit status (REC3, REC4, REC10).
+// The id is also returned with an error, if there is a line.
 func (p *place) recordedSpan(status int) (string, error) {
 	lines, err := p.readTrace()
 	if err != nil {
@@ -153,8 +154,8 @@ func (p *place) recordedSpan(status int) (string, error) {
 	return id, nil
 }
 
-// replayedSpan is the complete line of the nth replay of the span, which has a start line and the replay's
-// exit status (RPL11).
+// replayedSpan returns the complete line of the nth replay of the span. The replay must have a
+// start line and the right exit status (RPL11).
 func (p *place) replayedSpan(nth, status int, of string) (line, error) {
 	lines, err := p.readTrace()
 	if err != nil {
@@ -171,7 +172,7 @@ func (p *place) replayedSpan(nth, status int, of string) (line, error) {
 	return end, nil
 }
 
-// changes is the list in fs_diff: path → kind.
+// changes returns the entries of fs_diff: path → kind.
 func (l line) changes() (map[string]string, error) {
 	if l.FSDiff == nil {
 		return nil, errors.New("no fs_diff")
@@ -187,7 +188,7 @@ func (l line) changes() (map[string]string, error) {
 	return out, nil
 }
 
-// textOrBase64 gives the exact bytes of a string in the trace.
+// textOrBase64 returns the exact bytes of a string in the trace.
 func textOrBase64(text, b64 string) (string, error) {
 	if b64 == "" {
 		return text, nil

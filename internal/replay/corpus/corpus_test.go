@@ -1,20 +1,21 @@
-// Package corpus proves RPL1: hundreds of commands give byte for byte what bash gives, when they are
-// recorded, when they are replayed on the host, and when they are replayed in a world.
+// Package corpus tests RPL1: hundreds of commands have byte for byte the same results as in bash
+// when they are recorded, replayed on the host, and replayed in a world.
 //
-// The commands are in testdata; testdata/README.md says how to add one. Each is run in a directory that is
-// made anew, with the same path and the same files, every time:
+// The commands are in testdata; testdata/README.md describes how to add one. Each run gets a new
+// directory with the same path and the same files:
 //
-//	A  bash -c CMD                               what is right
+//	A  bash -c CMD                               the expected result
 //	B  substrate -c CMD                          recorded
 //	C  substrate --replay SPAN --no-world        on the host
 //	D  substrate --replay SPAN --world           in a world
 //
-// Standard output, standard error and exit status of B, C and D must be those of A. B and C must leave
-// the same files as A. D must leave the directory as it found it, and the diff in
-// its span must list exactly what A changed there. All of it is done as root and as an ordinary user, if root runs the
-// tests, else as the caller.
+// Standard output, standard error and exit status of B, C and D must be those of A. B and C must
+// leave the same files as A. D must not change the directory, and the diff in its span must list
+// exactly what A changed there. If root runs the tests, all runs are done as root and as an
+// ordinary user, otherwise as the caller.
 //
-// With -short it is every fifth snippet. To see only whether new snippets are the same each time in plain bash:
+// With -short only every fifth snippet is run. To check only whether new snippets give the same
+// result each time in plain bash:
 //
 //	go test ./internal/replay/corpus -args -runs=A
 package corpus
@@ -39,7 +40,7 @@ var (
 	workers = flag.Int("workers", 4, "how many snippets run at once")
 )
 
-// leastSnippets is the size of the corpus that was promised.
+// leastSnippets is the required size of the corpus.
 const leastSnippets = 350
 
 // TestCorpus runs every snippet (RPL1; also REC1, REC4, RPL3, DIF3).
@@ -70,7 +71,8 @@ func TestCorpus(t *testing.T) {
 	}
 }
 
-// runAll hands the snippets to a few workers. Many of them sleep, so there may be more than processors.
+// runAll runs the snippets in parallel. Many of them sleep, so it starts more workers than
+// processors.
 func runAll(t *testing.T, all []*snippet, id *identity, bin string) {
 	queue := make(chan *snippet)
 	var wait sync.WaitGroup
@@ -93,8 +95,8 @@ func runAll(t *testing.T, all []*snippet, id *identity, bin string) {
 	wait.Wait()
 }
 
-// keepDescriptors keeps what we inherited beyond 0, 1 and 2 from the commands: plain bash and substrate -c would
-// pass it on, as they should, but a replay would not (RPL4).
+// keepDescriptors closes the inherited descriptors above 2 for the commands: plain bash and
+// substrate -c would pass them on, but a replay would not (RPL4).
 func keepDescriptors() error {
 	list, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -108,7 +110,7 @@ func keepDescriptors() error {
 	return nil
 }
 
-// newBase makes a directory that every identity may enter.
+// newBase makes a directory that all identities may enter.
 func newBase(t *testing.T) string {
 	t.Helper()
 	base, err := os.MkdirTemp("", "substrate-corpus-")
@@ -129,7 +131,7 @@ func newBase(t *testing.T) string {
 	return base
 }
 
-// build makes the program as `make build` does, entry point included.
+// build builds the program as `make build` does, with the same entry point.
 func build(t *testing.T, base string) string {
 	t.Helper()
 	bin := filepath.Join(base, "bin", "substrate")
@@ -145,7 +147,7 @@ func build(t *testing.T, base string) string {
 	return bin
 }
 
-// identities are root and an ordinary user for root, else the caller alone.
+// identities returns root and an ordinary user if root runs the tests, otherwise only the caller.
 func identities(t *testing.T) []*identity {
 	t.Helper()
 	user := &identity{name: "user", uid: os.Getuid(), gid: os.Getgid()}
@@ -174,7 +176,7 @@ func identities(t *testing.T) []*identity {
 	return list
 }
 
-// judge runs one snippet in all ways and compares.
+// judge runs one snippet in all ways and compares the results.
 func judge(t *testing.T, p *place, bin string) {
 	t.Cleanup(func() {
 		for _, dir := range []string{p.dir, p.store} {
@@ -220,7 +222,7 @@ func judge(t *testing.T, p *place, bin string) {
 	p.validate(t)
 }
 
-// judgeReplay compares a replay, and what its span says of it.
+// judgeReplay checks a replay and its span.
 func judgeReplay(t *testing.T, p *place, name string, want, got *trial, span func() (line, error)) {
 	t.Helper()
 	end, err := span()
@@ -242,13 +244,13 @@ func judgeReplay(t *testing.T, p *place, name string, want, got *trial, span fun
 	p.check(t, name, "diff", mapDifferences(changes(want.before, want.after, p.cwd()), entries))
 }
 
-// trial is a run and the files around it.
+// trial is the result of a run and the files before and after it.
 type trial struct {
 	outcome
 	before, after tree
 }
 
-// try makes the place fresh and runs something in it; nil if that was not possible.
+// try prepares the place and runs something in it. It returns nil if that failed.
 func (p *place) try(t *testing.T, name string, run func() (outcome, error)) *trial {
 	t.Helper()
 	var r trial
@@ -278,7 +280,7 @@ func compare(t *testing.T, p *place, name string, want, got *trial) {
 	p.check(t, name, "files", differences(want.after, got.after, false))
 }
 
-// compareOutcome compares what can be seen from outside.
+// compareOutcome compares the output and the exit status.
 func compareOutcome(t *testing.T, p *place, name string, want, got *trial) {
 	t.Helper()
 	p.check(t, name, "stdout", bytesDifference(want.stdout, got.stdout))

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestParse shows that the data files mean what testdata/README.md says.
+// TestParse: data files are parsed as testdata/README.md describes.
 func TestParse(t *testing.T) {
 	list, err := parseSnippets("topic", "free text\n\n=== one\necho a\n\necho b\n\n=== two\n--- flags -e -o pipefail\n"+
 		"--- args \"n\" \"a b\"\n--- umask 027\n--- file ~/f 0755\nx\n\n--- stdin quoted\n\"\"\n--- except BD stderr,files user: because\n"+
@@ -37,8 +37,8 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// TestParseRefuses shows that a slip in a data file is an error and not another command. An "only" after the command
-// that was taken for part of it would let root run what only a user may.
+// TestParseRefuses: a mistake in a data file is an error. If an "only" after the command became
+// part of it, root would run what only a user may run.
 func TestParseRefuses(t *testing.T) {
 	for _, tt := range []struct{ body, want string }{
 		{"echo a\n--- only user\n", "section after the command"},
@@ -58,7 +58,7 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
-// TestChanges shows what the list of changes is held against (DIF1, DIF4).
+// TestChanges: the expected changes follow DIF1 and DIF4.
 func TestChanges(t *testing.T) {
 	file := node{kind: "file", mode: 0o644, links: 1, content: "x", mtime: 1}
 	touched, linked, dir := file, file, node{kind: "dir", mode: 0o755}
@@ -73,7 +73,7 @@ func TestChanges(t *testing.T) {
 	}
 }
 
-// TestDifferences shows that a difference is seen, so that the corpus can fail.
+// TestDifferences: differences are found, so the corpus can fail.
 func TestDifferences(t *testing.T) {
 	file := node{kind: "file", mode: 0o644, content: "x", mtime: 1}
 	later, other := file, file
@@ -95,6 +95,6 @@ func TestDifferences(t *testing.T) {
 		}
 	}
 	if bytesDifference([]byte("a"), []byte("a")) != nil || bytesDifference([]byte("a"), []byte("ab")) == nil {
-		t.Error("bytesDifference does not tell equal from different")
+		t.Error("bytesDifference does not distinguish equal from different")
 	}
 }

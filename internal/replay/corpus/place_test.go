@@ -11,19 +11,19 @@ import (
 	"time"
 )
 
-// givenTime is the time of every file that is there before a command runs, so that listings are equal.
+// givenTime is the time of all files before a command runs, so that listings are equal.
 var givenTime = time.Date(2024, 1, 2, 3, 4, 5, 0, time.UTC)
 
 // identity is who runs the commands.
 type identity struct {
 	name     string // "root" or "user"
 	uid, gid int
-	switched bool   // the runner is somebody else and switches to it
-	base     string // directory of its own for everything below
+	switched bool   // the runner is root and switches to it
+	base     string // its own directory, for everything below
 }
 
-// attr gives a process a session of its own, so that there is no terminal and signals to
-// its group stay there, and the identity.
+// attr sets the identity and a new session, so that the process has no terminal and signals to its
+// group do not reach us.
 func (id *identity) attr() *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setsid: true}
 	if id.switched {
@@ -32,7 +32,7 @@ func (id *identity) attr() *syscall.SysProcAttr {
 	return attr
 }
 
-// own gives a file to the identity.
+// own makes the identity the owner of a file.
 func (id *identity) own(path string) error {
 	if !id.switched {
 		return nil
@@ -40,7 +40,7 @@ func (id *identity) own(path string) error {
 	return os.Lchown(path, id.uid, id.gid)
 }
 
-// place is where one snippet runs. Its paths are the same in all runs.
+// place is the directory of one snippet. Its paths are the same in all runs.
 type place struct {
 	id    *identity
 	s     *snippet
@@ -57,7 +57,7 @@ func (p *place) home() string  { return filepath.Join(p.dir, "home") }
 func (p *place) trace() string { return filepath.Join(p.store, "trace.jsonl") }
 func (p *place) cwd() string   { return filepath.Join(p.work(), p.s.cwd) }
 
-// stdinPath is the file that serves as stdin.
+// stdinPath is the file that the command reads as stdin.
 func (p *place) stdinPath() string {
 	if p.s.stdin == nil {
 		return os.DevNull
@@ -65,12 +65,12 @@ func (p *place) stdinPath() string {
 	return filepath.Join(p.store, "stdin")
 }
 
-// snapshot takes both directories in, but for a store that substrate may make in the home.
+// snapshot reads both directories, except a store that substrate may make in the home.
 func (p *place) snapshot() (tree, error) {
 	return snapshot([]string{filepath.Join(p.home(), ".substrate")}, p.work(), p.home())
 }
 
-// fresh makes the directories anew and returns what is in them.
+// fresh makes the directories again and returns their content.
 func (p *place) fresh() (tree, error) {
 	if err := p.remove(p.dir); err != nil {
 		return nil, err
@@ -126,7 +126,7 @@ func (p *place) mkdir(dir string) error {
 	return p.id.own(dir)
 }
 
-// resolve finds the absolute path of a name in a set-up entry.
+// resolve returns the absolute path of a name in a set-up entry.
 func (p *place) resolve(name string) string {
 	if rel, ok := strings.CutPrefix(name, "~/"); ok {
 		return filepath.Join(p.home(), rel)
@@ -161,15 +161,15 @@ func (p *place) add(e entry) error {
 	return p.id.own(path)
 }
 
-// writeFile writes while no process is being forked: one that held the file open for writing for a moment
-// would make it "Text file busy" for those that execute it.
+// writeFile writes a file while no process is being forked. A child that briefly inherits the open
+// file would make executing it fail with "Text file busy".
 func writeFile(path, data string) error {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	return os.WriteFile(path, []byte(data), 0o600)
 }
 
-// age gives everything in the work directory the same old time.
+// age sets the time of everything in the work directory to givenTime.
 func (p *place) age() error {
 	at := syscall.NsecToTimespec(givenTime.UnixNano())
 	return filepath.WalkDir(p.work(), func(path string, d fs.DirEntry, err error) error {
@@ -180,12 +180,12 @@ func (p *place) age() error {
 	})
 }
 
-// remove deletes a directory that commands may have closed.
+// remove removes a directory, even if commands made parts of it inaccessible.
 func (p *place) remove(dir string) error {
 	if err := os.RemoveAll(dir); err == nil {
 		return nil
 	}
-	// An error here shows again in RemoveAll.
+	// Errors are ignored here; RemoveAll fails again and reports them.
 	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, _ error) error {
 		if d != nil && d.IsDir() {
 			_ = os.Chmod(path, 0o700)

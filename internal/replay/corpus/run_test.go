@@ -16,13 +16,14 @@ import (
 // runLimit is how long one run may take before it counts as hung.
 const runLimit = 30 * time.Second
 
-// outcome is what can be seen of a run from outside.
+// outcome is the visible result of a run.
 type outcome struct {
 	stdout, stderr []byte
 	status         int // 128+n if signal n ended it
 }
 
-// umaskLock lets a process be started with another umask, which belongs to the whole runner.
+// umaskLock protects the umask, which belongs to the whole test process, while a process is started
+// with another one.
 var umaskLock sync.RWMutex
 
 // process is one program to start.
@@ -37,7 +38,7 @@ type process struct {
 	owner *identity // of the pipes
 }
 
-// run starts the process, collects its output and waits for its end.
+// run starts the process, collects its output and waits until it ends.
 func (p process) run() (outcome, error) {
 	stdin, err := os.Open(p.stdin)
 	if err != nil {
@@ -81,7 +82,7 @@ func (p process) run() (outcome, error) {
 	return out, nil
 }
 
-// start forks while the umask is as wanted.
+// start starts the process with the wanted umask.
 func (p process) start(cmd *exec.Cmd) error {
 	if p.umask < 0 {
 		umaskLock.RLock()
@@ -94,8 +95,8 @@ func (p process) start(cmd *exec.Cmd) error {
 	return cmd.Start()
 }
 
-// sink is a pipe with a reader. Its write end is in blocking mode, as a shell's is, and belongs to the
-// identity that runs, so that it can open /dev/stdout again.
+// sink is a pipe with a reader. Its write end is in blocking mode, as a shell's is. It belongs to
+// the identity of the run, so that the command can open /dev/stdout again.
 type sink struct {
 	r, w *os.File
 	done chan []byte
@@ -115,7 +116,7 @@ func newSink(owner *identity) (*sink, error) {
 	return s, nil
 }
 
-// collect closes our copy of the write end and reads until all others are closed.
+// collect closes our copy of the write end and reads until all other copies are closed.
 func (s *sink) collect() {
 	s.w.Close()
 	go func() {
@@ -126,7 +127,7 @@ func (s *sink) collect() {
 	}()
 }
 
-// bytes gives what was read, or nil if somebody still holds the pipe a while after the end.
+// bytes returns what was read, or nil if a process still has the pipe open long after the end.
 func (s *sink) bytes() []byte {
 	select {
 	case b := <-s.done:
@@ -136,7 +137,7 @@ func (s *sink) bytes() []byte {
 	}
 }
 
-// environment is what every run gets: exactly the variables that a replay restores (RPL3).
+// environment returns the variables of every run: exactly those that a replay restores (RPL3).
 func (p *place) environment() []string {
 	env := []string{
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + p.home(), "SHELL=/bin/bash",
@@ -155,19 +156,20 @@ func (p *place) environment() []string {
 	return env
 }
 
-// ours is what substrate itself needs on top of that. Recorded commands see it.
+// ours adds the variables that substrate needs. Recorded commands see them.
 func (p *place) ours() []string {
 	return append(p.environment(), "SHIM_TRACE_LOG="+p.trace(), "SUBSTRATE_NO_SHIMS=1")
 }
 
-// callers is the environment of whoever starts a replay: nothing of it must reach the command but what was recorded.
+// callers returns the environment in which a replay is started. The command must see only what was
+// recorded.
 func (p *place) callers() []string {
 	return append(p.ours(), "XDG_STATE_HOME="+p.id.base+"/state", "XDG_RUNTIME_DIR="+p.id.base+"/run",
 		"PATH=/usr/bin:/bin", "LANG=C", "LC_TIME=POSIX", "TERM=other", "TZ=EST5", "USER=caller",
 		"CALLERS_OWN=1", "BASH_ENV=/no/such/file", "SHELLOPTS=xtrace", "SHLVL=7")
 }
 
-// shellWords is the command line after the name of the shell, or of substrate, which takes the same.
+// shellWords returns the arguments for the shell, or for substrate, which takes the same.
 func (s *snippet) shellWords() []string {
 	words := append([]string{}, s.flags...)
 	if !s.bringsC() {
@@ -176,7 +178,7 @@ func (s *snippet) shellWords() []string {
 	return append(append(words, s.cmd), s.args...)
 }
 
-// bringsC says whether one of the flags is, or holds, a c.
+// bringsC reports whether one of the flags contains a c.
 func (s *snippet) bringsC() bool {
 	for _, f := range s.flags {
 		if strings.HasPrefix(f, "-") && !strings.HasPrefix(f, "--") && strings.Contains(f, "c") {
@@ -191,13 +193,13 @@ func (p *place) plain() (outcome, error) {
 	return p.process("/bin/bash", append([]string{"bash"}, p.s.shellWords()...), p.environment()).run()
 }
 
-// recorded runs it through substrate -c.
+// recorded runs the snippet through substrate -c.
 func (p *place) recorded(bin string) (outcome, error) {
 	return p.process(bin, append([]string{"substrate"}, p.s.shellWords()...), p.ours()).run()
 }
 
-// replayed runs the recorded span again; the caller stands elsewhere, with another umask and other
-// variables, since a replay must bring its own.
+// replayed replays the recorded span. It starts in another directory, with another umask and other
+// variables, since the replay must set its own.
 func (p *place) replayed(bin, span, mode string) (outcome, error) {
 	argv := []string{"substrate", "--replay", span, mode, "--no-report"}
 	if p.s.stdin != nil {

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// snippet is one command of the corpus and what it needs around it.
+// snippet is one command of the corpus and what it needs.
 type snippet struct {
 	topic string // the data file without ".txt"
 	name  string // unique in the whole corpus
@@ -27,7 +27,8 @@ type snippet struct {
 	exceptions []exception
 }
 
-// entry is a file that is there before the command runs. A path that begins with "~/" lies in the home directory.
+// entry is a file that exists before the command runs. A path that begins with "~/" is in the home
+// directory.
 type entry struct {
 	kind   string // file, dir, symlink, hardlink
 	path   string
@@ -36,7 +37,7 @@ type entry struct {
 	data   string
 }
 
-// exception is a difference from plain bash that is meant to be there.
+// exception is an intended difference from plain bash.
 type exception struct {
 	runs   string // letters of the runs, such as "D" or "BCD"
 	parts  string // comma-separated: stdout, stderr, status, files, diff, trace
@@ -44,7 +45,7 @@ type exception struct {
 	reason string
 }
 
-// excused says whether the part of a run may differ, and why.
+// excused reports whether the part of a run may differ, and why.
 func (s *snippet) excused(run, part, who string) (reason string, ok bool) {
 	for _, e := range s.exceptions {
 		if strings.Contains(e.runs, run) && (e.who == "" || e.who == who) &&
@@ -127,7 +128,7 @@ func (s *snippet) parse(body string) error {
 	return nil
 }
 
-// section takes one section in.
+// section parses one section.
 func (s *snippet) section(word, rest, text string) (err error) {
 	switch word {
 	case "cmd":
@@ -211,7 +212,7 @@ func (s *snippet) exceptSection(rest string) error {
 	return nil
 }
 
-// knownParts says whether each of the comma-separated words is a part that is compared.
+// knownParts reports whether each of the comma-separated words is a part that is compared.
 func knownParts(list string) bool {
 	for _, part := range strings.Split(list, ",") {
 		if !strings.Contains(" stdout stderr status files diff trace ", " "+part+" ") {
@@ -221,8 +222,8 @@ func knownParts(list string) bool {
 	return true
 }
 
-// textOrQuoted gives the text with the end that it should have, or, if the form is "quoted", what its lines
-// say: each is a Go string, perhaps followed by "* N" to repeat it; they are joined without a separator.
+// textOrQuoted returns text and end. If the form is "quoted", each line of text is a Go string,
+// perhaps followed by "* N" to repeat it, and it returns the strings joined without a separator.
 func textOrQuoted(form, text, end string) (string, error) {
 	switch form {
 	case "":
@@ -252,7 +253,7 @@ func textOrQuoted(form, text, end string) (string, error) {
 	return out.String(), nil
 }
 
-// quotedWords reads Go strings with blanks between them.
+// quotedWords parses Go strings with blanks between them.
 func quotedWords(line string) ([]string, error) {
 	words := []string{}
 	for line = strings.TrimSpace(line); line != ""; line = strings.TrimSpace(line) {
@@ -270,7 +271,7 @@ func quotedWords(line string) ([]string, error) {
 	return words, nil
 }
 
-// maybeQuoted takes the text as it is unless it begins with a quote.
+// maybeQuoted unquotes the text if it begins with a quote.
 func maybeQuoted(text string) (string, error) {
 	if strings.HasPrefix(text, `"`) {
 		return strconv.Unquote(text)

@@ -13,7 +13,8 @@ import (
 	"syscall"
 )
 
-// node is what a snapshot keeps of one file. It shares no code with fsdiff, whose results it judges.
+// node is what a snapshot keeps of one file. It shares no code with fsdiff, whose results it
+// checks.
 type node struct {
 	kind     string // file, dir, symlink, fifo, socket, char, block
 	mode     uint32 // permission bits with setuid, setgid and sticky
@@ -27,7 +28,7 @@ type node struct {
 // tree maps absolute paths to nodes.
 type tree map[string]node
 
-// snapshot walks the given directories. The names in skip, given as absolute paths, are left out.
+// snapshot walks the directories. It leaves out the absolute paths in skip.
 func snapshot(skip []string, roots ...string) (tree, error) {
 	t := tree{}
 	for _, root := range roots {
@@ -51,7 +52,7 @@ func snapshot(skip []string, roots ...string) (tree, error) {
 	return t, nil
 }
 
-// look reads one file's node.
+// look returns the node of one file.
 func look(path string) (node, error) {
 	var st syscall.Stat_t
 	if err := syscall.Lstat(path, &st); err != nil {
@@ -77,7 +78,8 @@ func look(path string) (node, error) {
 	return n, err
 }
 
-// hash reads a file even if its mode forbids it to its owner, as a runner that is not root must.
+// hash returns the SHA-256 of a file, or "unreadable" if its mode forbids reading, as it may for a
+// runner that is not root.
 func hash(path string) (string, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrPermission) {
@@ -94,8 +96,8 @@ func hash(path string) (string, error) {
 	return fmt.Sprintf("%x", h.Sum(nil)), nil
 }
 
-// differences lists the paths whose nodes differ, sorted. Times count only if asked for: two runs of one
-// command never write at the same moment.
+// differences returns the sorted paths whose nodes differ. Times are compared only on request: two
+// runs of one command never write at the same moment.
 func differences(want, got tree, times bool) []string {
 	var out []string
 	for path, w := range want {
@@ -118,8 +120,8 @@ func differences(want, got tree, times bool) []string {
 	return out
 }
 
-// changes gives what a diff must list: path → kind, by the rules of DIF1 and DIF4. Paths below root
-// are relative to it.
+// changes returns what a diff must list by the rules of DIF1 and DIF4: path → kind. Paths below
+// root are relative to it.
 func changes(before, after tree, root string) map[string]string {
 	out := map[string]string{}
 	name := func(path string) string {
