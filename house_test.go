@@ -46,10 +46,7 @@ var methodsWithoutValues = map[string]int{
 
 // wideComments are the packages whose comments are still wider than maxCommentWidth.
 var wideComments = map[string]bool{
-	".":                  true,
-	"cmd/substrate":      true,
-	"internal/procstate": true,
-	"internal/record":    true,
+	".": true,
 }
 
 // largePackages may have more lines than maxPackageLines.

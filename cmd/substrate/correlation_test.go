@@ -13,8 +13,8 @@ import (
 	"substrate/internal/testenv"
 )
 
-// machine is a home where both programs are installed and the first command deploys the shims. Programs
-// that a test makes up lie in bin, which is on PATH.
+// machine is a home where both programs are installed and the first command deploys the shims.
+// Programs that a test makes up lie in bin, which is on PATH.
 type machine struct {
 	t    *testing.T
 	home string
@@ -58,8 +58,9 @@ func (m *machine) run(cmd string) string {
 // shims is the directory of the links.
 func (m *machine) shims() string { return filepath.Join(m.home, ".substrate", "shims") }
 
-// tree is the trace as lines "DEPTH CMD < CMD OF THE PARENT", of which equal ones are counted. All spans must
-// be of the given number of sessions, parents must be in the session of their children, and depths one less.
+// tree is the trace as lines "DEPTH CMD < CMD OF THE PARENT", of which equal ones are counted. All
+// spans must be of the given number of sessions, parents must be in the session of their children,
+// and depths one less.
 func (m *machine) tree(sessions int) (lines []string) {
 	m.t.Helper()
 	spans, seen, count := spansOf(traceOf(m.t, m.home)), map[string]bool{}, map[string]int{}
@@ -187,8 +188,8 @@ func TestTreeOfNpmAndNode(t *testing.T) { // REC8: programs that call programs
 	)
 }
 
-// TestTreeOfGit: git puts its own directory first on PATH, so what it calls of itself is seen only as far as it has to go
-// through PATH; what its hooks and aliases call has git for a parent.
+// TestTreeOfGit: git puts its own directory first on PATH, so what it calls of itself is seen only
+// as far as it has to go through PATH; what its hooks and aliases call has git for a parent.
 func TestTreeOfGit(t *testing.T) { // REC8
 	testenv.NeedProgram(t, "git")
 	m := newMachine(t, "node", "exit 0", "npm", "node lint")
@@ -222,8 +223,8 @@ func TestTreeOfMake(t *testing.T) { // REC8
 	m.wantTree(1, want...)
 }
 
-// TestTreeBreaksWithTheEnvironment: what drops the environment begins a session of its own, or is not seen at all where PATH goes too;
-// it runs in any case.
+// TestTreeBreaksWithTheEnvironment: what drops the environment begins a session of its own, or is
+// not seen at all where PATH goes too; it runs in any case.
 func TestTreeBreaksWithTheEnvironment(t *testing.T) { // REC8
 	m := newMachine(t,
 		"node", "echo node $1",
@@ -240,8 +241,8 @@ func TestTreeBreaksWithTheEnvironment(t *testing.T) { // REC8
 		"0 "+m.shims()+"/node c < none")
 }
 
-// TestShimsFollowPATH: a script that changes PATH behind the shims, as nvm does, gets the program that it would get
-// without them.
+// TestShimsFollowPATH: a script that changes PATH behind the shims, as nvm does, gets the program
+// that it would get without them.
 func TestShimsFollowPATH(t *testing.T) { // SHM5, REC1
 	m := newMachine(t, "node", "echo 18")
 	script(t, filepath.Join(m.home, "v20", "node"), "#!/bin/sh\necho 20\n")

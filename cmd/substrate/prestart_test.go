@@ -128,7 +128,8 @@ func TestRoutesRefuseTheSame(t *testing.T) { // REC3, REC4
 	}
 }
 
-// TestDiskFillsUpMeanwhile: the start line is written, the complete line is not, and there is one warning (REC9).
+// TestDiskFillsUpMeanwhile: the start line is written, the complete line is not, and there is one
+// warning (REC9).
 func TestDiskFillsUpMeanwhile(t *testing.T) {
 	testenv.InRoot(t, func(t *testing.T) {
 		for i, by := range append(recorders(), recorders()...) {
@@ -156,8 +157,8 @@ func TestDiskFillsUpMeanwhile(t *testing.T) {
 	})
 }
 
-// TestRoutesRotateTogether: commands of both routes run side by side while the trace becomes full again and again; no line
-// is lost.
+// TestRoutesRotateTogether: commands of both routes run side by side while the trace becomes full
+// again and again; no line is lost.
 func TestRoutesRotateTogether(t *testing.T) { // TRC2, TRC3
 	dir := t.TempDir()
 	emptyTrace(t, dir)
@@ -260,8 +261,8 @@ func TestPrestartInAWorld(t *testing.T) {
 	}
 }
 
-// TestPrestartUnderFaults has system calls fail, each once, on the way through a command: the command keeps its
-// status, and at most one line is written about it.
+// TestPrestartUnderFaults has system calls fail, each once, on the way through a command: the
+// command keeps its status, and at most one line is written about it.
 func TestPrestartUnderFaults(t *testing.T) { // REC3, REC9
 	if _, err := exec.LookPath("strace"); err != nil {
 		testenv.Skip(t, "no strace on PATH")
@@ -301,8 +302,8 @@ func TestPrestartUnderFaults(t *testing.T) { // REC3, REC9
 	}
 }
 
-// TestWriterIsKilledWithinALine: between the moment in which a recorder looks at the trace and its own write, another one
-// begins a line and is killed. No line is lost.
+// TestWriterIsKilledWithinALine: between the moment in which a recorder looks at the trace and its
+// own write, another one begins a line and is killed. No line is lost.
 func TestWriterIsKilledWithinALine(t *testing.T) { // TRC2
 	if _, err := exec.LookPath("strace"); err != nil {
 		testenv.Skip(t, "no strace on PATH")
@@ -317,12 +318,14 @@ func TestWriterIsKilledWithinALine(t *testing.T) { // TRC2
 	}
 }
 
-// killWithinLine leaves the beginning of a line in a trace while a recorder, which is slow, is about to write.
+// killWithinLine leaves the beginning of a line in a trace while a recorder, which is slow, is
+// about to write.
 func killWithinLine(t *testing.T, by recorder, second bool) {
 	dir := t.TempDir()
 	emptyTrace(t, dir)
 	name := filepath.Join(dir, ".substrate", "trace.jsonl")
-	// All threads and each line: the runtime may write from any thread, and each has a count of its own.
+	// All threads and each line: the runtime may write from any thread, and each has a count of its
+	// own.
 	cmd := exec.Command("/usr/bin/strace", "-f", "-o", "/dev/null", "-P", name, "-e", "inject=write:delay_enter=1500000", by.path, "-c", "exit 3")
 	cmd.Env = by.env(dir)
 	if err := cmd.Start(); err != nil {
@@ -349,9 +352,9 @@ func killWithinLine(t *testing.T, by recorder, second bool) {
 	}
 }
 
-// waitForWriter waits until somebody holds the lock on a trace, which has a line already if second is set. It takes no lock
-// to find that out: the writer would find the trace locked and take another route. The writer is slow for
-// long enough to be seen on a machine that has other work.
+// waitForWriter waits until somebody holds the lock on a trace, which has a line already if second
+// is set. It takes no lock to find that out: the writer would find the trace locked and take
+// another route. The writer is slow for long enough to be seen on a machine that has other work.
 func waitForWriter(t *testing.T, name string, second bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {

@@ -67,8 +67,9 @@ func begin(t *testing.T, home string, by recorder, script string) running {
 	t.Helper()
 	cmd := exec.Command(by.path, "-c", script)
 	cmd.Env = by.env(home)
-	// A group of its own, whose parent is in another one of the same session, is not orphaned. In an orphaned one, which a
-	// test may well have been started in, the kernel discards SIGTSTP (setpgid(2)).
+	// A group of its own, whose parent is in another one of the same session, is not orphaned. In
+	// an orphaned one, which a test may well have been started in, the kernel discards SIGTSTP
+	// (setpgid(2)).
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -266,7 +267,8 @@ func waitState(t *testing.T, pid int, want byte) {
 	t.Fatalf("process %d is in state %c, want %c", pid, got[0], want)
 }
 
-// TestGoesOnOnce has the command go on first, and substrate after it: the command gets no second SIGCONT.
+// TestGoesOnOnce has the command go on first, and substrate after it: the command gets no second
+// SIGCONT.
 func TestGoesOnOnce(t *testing.T) { // REC1
 	for _, by := range recorders() {
 		r := begin(t, home(t), by, `trap 'n=$((n+1)); echo went on $n' CONT; echo ready; kill -STOP $$; read x; echo end; exit 4`)
@@ -308,7 +310,8 @@ func childOf(t *testing.T, pid int) int {
 	return 0
 }
 
-// TestKilledTakesTheCommandAlong: SIGKILL ends what substrate -c started, as it ends bash -c (REC1).
+// TestKilledTakesTheCommandAlong: SIGKILL ends what substrate -c started, as it ends bash -c
+// (REC1).
 func TestKilledTakesTheCommandAlong(t *testing.T) {
 	for _, by := range recorders() {
 		dir := t.TempDir()
@@ -320,7 +323,8 @@ func TestKilledTakesTheCommandAlong(t *testing.T) {
 	}
 }
 
-// TestLimitOnFileSize: a trace that the limit forbids to grow does not keep the command from running.
+// TestLimitOnFileSize: a trace that the limit forbids to grow does not keep the command from
+// running.
 func TestLimitOnFileSize(t *testing.T) { // REC9
 	for _, by := range recorders() {
 		dir := t.TempDir()

@@ -117,7 +117,8 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// condition knows [fuse]: the caller can use fuse-overlayfs. Where /dev/fuse is for root alone, root's pass shows what it does.
+// condition knows [fuse]: the caller can use fuse-overlayfs. Where /dev/fuse is for root alone,
+// root's pass shows what it does.
 func condition(name string) (bool, error) {
 	if name != "fuse" {
 		return false, fmt.Errorf("condition %s is not known", name)
@@ -171,11 +172,12 @@ func checkTraces(dir string) (problems []string) {
 	return problems
 }
 
-// planted are the secrets that scripts use. They are put together from pieces, so that no scanner takes them for real.
+// planted are the secrets that scripts use. They are put together from pieces, so that no scanner
+// takes them for real.
 var planted = []string{"hunt" + "er2", "gh" + "p_a8Fk2Lq9Zr4Tm7Xw1Bc6Vn3Hp5Dj0Gs8Ye2K"}
 
-// checkSecrets looks for planted secrets in every file that substrate wrote below home: nothing but the vault may have
-// one (REC10).
+// checkSecrets looks for planted secrets in every file that substrate wrote below home: nothing but
+// the vault may have one (REC10).
 func checkSecrets(home string) (problems []string) {
 	err := filepath.WalkDir(home, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() || d.Name() == "vault.jsonl" || !strings.Contains(path, "/.substrate/") {

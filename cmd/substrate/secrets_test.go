@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// Behind a shim, and on every route, the words of a command are looked at one by one, and what its own environment says too.
+// Behind a shim, and on every route, the words of a command are looked at one by one, and what its
+// own environment says too.
 func TestSecretsOfRecorders(t *testing.T) { // REC10, SHM6
 	for _, by := range recorders() {
 		t.Run(by.name, func(t *testing.T) {
@@ -39,7 +40,8 @@ func TestSecretsOfRecorders(t *testing.T) { // REC10, SHM6
 	}
 }
 
-// TestSecretsOfTheEnvironment: a shell puts the value in the place of $NAME, and what it calls gets that.
+// TestSecretsOfTheEnvironment: a shell puts the value in the place of $NAME, and what it calls gets
+// that.
 func TestSecretsOfTheEnvironment(t *testing.T) { // REC10
 	for _, by := range recorders() {
 		home := home(t)

@@ -18,7 +18,8 @@ import (
 	"substrate/internal/testenv"
 )
 
-// deploys checks that a first command in dir deploys and is recorded, and that the next one finds its program by a shim.
+// deploys checks that a first command in dir deploys and is recorded, and that the next one finds
+// its program by a shim.
 func deploys(t *testing.T, dir string, env []string) {
 	t.Helper()
 	substrate := filepath.Join(installed(), "substrate")
@@ -70,7 +71,8 @@ func TestShimsInEveryHome(t *testing.T) { // SHM3
 	})
 }
 
-// TestShimsOfRoot: the programs belong to root and the home to a user, who deploys there; root does not, unasked or asked.
+// TestShimsOfRoot: the programs belong to root and the home to a user, who deploys there; root does
+// not, unasked or asked.
 func TestShimsOfRoot(t *testing.T) { // SHM3
 	testenv.NeedRoot(t)
 	m := newMachine(t, "node", `echo "node $1"`)
@@ -98,7 +100,8 @@ func TestShimsOfRoot(t *testing.T) { // SHM3
 	}
 }
 
-// TestShimsWhereNothingCanBeWritten: the command runs, and nothing more is said than that it is not recorded.
+// TestShimsWhereNothingCanBeWritten: the command runs, and nothing more is said than that it is not
+// recorded.
 func TestShimsWhereNothingCanBeWritten(t *testing.T) { // SHM1, SHM3, REC9
 	testenv.InRoot(t, func(t *testing.T) {
 		dir := testenv.TempDir(t)
@@ -156,7 +159,8 @@ func TestFirstCommandsAtOnce(t *testing.T) { // SHM1, SHM3
 	}
 }
 
-// TestKilledDeployments: whenever a deployment is killed, links lead to a program, and the next one puts all in order.
+// TestKilledDeployments: whenever a deployment is killed, links lead to a program, and the next one
+// puts all in order.
 func TestKilledDeployments(t *testing.T) { // SHM3
 	m := newMachine(t, "node", "exit 0")
 	m.run("true")
@@ -273,7 +277,8 @@ func withoutPath(env []string) (out []string) {
 	return out
 }
 
-// TestTwoShimDirectories: the shims of two homes, of two installations, first on one PATH, in both orders and by way of either.
+// TestTwoShimDirectories: the shims of two homes, of two installations, first on one PATH, in both
+// orders and by way of either.
 func TestTwoShimDirectories(t *testing.T) { // SHM5: no recursion
 	a, b := newMachine(t, "node", `echo "node $1"`), newMachine(t)
 	opt := filepath.Join(b.home, "opt")

@@ -198,8 +198,8 @@ func TestShimJobControl(t *testing.T) {
 	term.ended(t, 0)
 }
 
-// TestShimEndsAsKilled: who waits for a shim sees the signal that killed the program, also one that the caller
-// ignores or blocks, and a shell says so. There is no core but the program's.
+// TestShimEndsAsKilled: who waits for a shim sees the signal that killed the program, also one that
+// the caller ignores or blocks, and a shell says so. There is no core but the program's.
 func TestShimEndsAsKilled(t *testing.T) { // SHM5, REC4
 	const ignored = `trap "" HUP TERM USR1 SEGV; exec "$0" "$@"`
 	const blocked = `exec perl -MPOSIX=:signal_h -e 'sigprocmask(SIG_BLOCK, POSIX::SigSet->new(1..31, 34..64)); exec @ARGV' -- "$0" "$@"`

@@ -143,8 +143,8 @@ func TestCtrlC(t *testing.T) {
 	term.ended(t, 131)
 }
 
-// TestCtrlCEndsScripts: what runs a script stops at the command that Ctrl-C ended, also if there is a shim, or substrate, in
-// front of that.
+// TestCtrlCEndsScripts: what runs a script stops at the command that Ctrl-C ended, also if there is
+// a shim, or substrate, in front of that.
 func TestCtrlCEndsScripts(t *testing.T) { // REC1, SHM5
 	for _, by := range recorders() {
 		dir := home(t)

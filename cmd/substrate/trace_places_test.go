@@ -15,9 +15,10 @@ import (
 	"substrate/internal/tracecheck"
 )
 
-// TRC2, TRC3: 16 parallel streams of commands through more than 50 rotations: as many complete lines as commands, all of
-// them valid. Half of the streams rotate at 1 MB; the other half has no limit in its environment and takes the
-// short way, on which nothing is rotated but what others rotate is noticed.
+// TRC2, TRC3: 16 parallel streams of commands through more than 50 rotations: as many complete
+// lines as commands, all of them valid. Half of the streams rotate at 1 MB; the other half has no
+// limit in its environment and takes the short way, on which nothing is rotated but what others
+// rotate is noticed.
 func TestCommandsThroughRotations(t *testing.T) {
 	const streams, large, small = 16, 20, 12
 	home := t.TempDir()
@@ -123,8 +124,8 @@ func listen(path string) error {
 	return err
 }
 
-// REC9, TRC2: on a full disk, and in a home that is read-only, the command runs, with one warning; when there is room
-// again the next line is whole, and what was reported as written is there.
+// REC9, TRC2: on a full disk, and in a home that is read-only, the command runs, with one warning;
+// when there is room again the next line is whole, and what was reported as written is there.
 func TestTraceWithoutRoom(t *testing.T) {
 	const script = `
 mount -t tmpfs -o size=64k,mode=0700 none "$HOME" || exit 99

@@ -62,7 +62,7 @@ func (e *environ) hand(p *byte) {
 	}
 }
 
-// putPath gives the program another PATH, and no SHIM_ORIGINAL_PATH.
+// putPath returns the program another PATH, and no SHIM_ORIGINAL_PATH.
 func (e *environ) putPath(entry *byte) {
 	e.out[e.pathAt] = entry
 	if e.original == "" {

@@ -31,7 +31,7 @@ var (
 	action [4]uint64 // scratch: struct kernel_sigaction
 )
 
-// Known says whether the program was entered at inherited_entry. Otherwise the other
+// Known reports whether the program was entered at inherited_entry. Otherwise the other
 // functions of this package know nothing.
 func Known() bool { return known == 1 }
 
@@ -41,7 +41,7 @@ func Known() bool { return known == 1 }
 // Source: signal(7), "Signal dispositions": ignored signals stay ignored over execve.
 func Ignored() uint64 { return ignored }
 
-// IsIgnored says whether the caller had set sig to SIG_IGN.
+// IsIgnored reports whether the caller had set sig to SIG_IGN.
 func IsIgnored(sig syscall.Signal) bool {
 	return sig >= 1 && sig <= lastSignal && ignored&bit(sig) != 0
 }
@@ -58,7 +58,7 @@ func Blocked() uint64 { return blocked }
 // Source: getrlimit(2), RLIMIT_NOFILE; package syscall raises the soft limit since Go 1.19.
 func NoFile() (soft, hard uint64, ok bool) { return noFile[0], noFile[1], known == 1 }
 
-// Closed says whether fd, one of 0, 1 and 2, was not open. It is false if that is not
+// Closed reports whether fd, one of 0, 1 and 2, was not open. It is false if that is not
 // known.
 func Closed(fd int) bool { return fd >= 0 && fd <= 2 && closed&(1<<fd) != 0 }
 

@@ -10,7 +10,7 @@ import (
 // os/signal, for two reasons. The handler sees who sent a signal: one that a terminal
 // sends goes to the command as well and must not reach it twice, one that a process
 // sends to us alone must be passed on. And os/signal hands each signal between two threads,
-// when it is asked for as well as when it arrives, which would be the dearest part of
+// when it is asked for as well as when it arrives, which would be the most expensive part of
 // starting a command. The Go runtime never learns of these signals, and need not.
 
 // These are shared with the handler. A set has bit n-1 for signal n.
@@ -45,7 +45,8 @@ func CatchSignals() {
 	}
 }
 
-// Hold begins to catch sigs, which wait for [PassSignalsTo], whoever sends them. The function that it returns puts everything back as it was.
+// Hold begins to catch sigs, which wait for [PassSignalsTo], whoever sends them. The function that
+// it returns puts everything back as it was.
 func Hold(sigs ...syscall.Signal) (release func()) {
 	dropped, terminal = 0, 0
 	atomic.StoreUint64(&target, 0)
@@ -116,7 +117,7 @@ func catch(sig syscall.Signal) {
 	setAction(sig, a)
 }
 
-// caught says whether CatchSignals catches sig.
+// caught reports whether CatchSignals catches sig.
 func caught(sig syscall.Signal) bool {
 	switch sig {
 	case syscall.SIGKILL, syscall.SIGSTOP, // cannot be caught

@@ -33,9 +33,9 @@ type start struct {
 //go:noescape
 func vfork(s *start) int64
 
-// Start starts the program at path, a path and not a name to look for, with what this
-// process was given: the same files, also those that are closed, limits, ignored and
-// blocked signals, process group and terminal. It returns the process id. If this process is killed with SIGKILL, the
+// Start starts the program at path, a path and not a name to look for, with what this process was
+// given: the same files, also those that are closed, limits, ignored and blocked signals, process
+// group and terminal. It returns the process id. If this process is killed with SIGKILL, the
 // program is too, as if it had been started without us.
 //
 // The error is the [syscall.Errno] of clone(2) or execve(2).

@@ -27,7 +27,7 @@ const (
 	doNotTake  = 0x01000000
 )
 
-// stopped is the only si_code that await is told beside those of a child that ended.
+// stopped is the only si_code that Wait looks for besides those of a child that ended.
 const stopped = 5 // CLD_STOPPED
 
 // childEvent is what waitid(2) says of a child: the head of siginfo_t.

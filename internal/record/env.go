@@ -54,7 +54,7 @@ func HashValue(name, value string) string {
 	return b.HashDigits(value, redact.SecretName(name)).String()
 }
 
-// SameHash says whether a value fits a hash that a span holds, as far as that can tell.
+// SameHash reports whether a value fits a hash that a span holds, as far as that can tell.
 func SameHash(hash, value string) bool {
 	sum := sha256.Sum256([]byte(value))
 	return strings.HasPrefix(hex.EncodeToString(sum[:]), hash)

@@ -18,8 +18,8 @@ import (
 	"substrate/trace"
 )
 
-// KeepFile gives what a span says of a file, in a directory beside the trace, that the command printed to, and takes the
-// secrets out of the file. The hash is that of what the command printed.
+// KeepFile gives what a span says of a file, in a directory beside the trace, that the command
+// printed to, and takes the secrets out of the file. The hash is that of what the command printed.
 func (s *Span) KeepFile(f *os.File) (trace.Stream, error) {
 	sum := sha256.New()
 	n, err := io.Copy(sum, io.NewSectionReader(f, 0, 1<<62))
@@ -56,7 +56,7 @@ func (s *Span) maskFile(f *os.File) error {
 	return errors.Join(err, tmp.Close())
 }
 
-// maskTo copies f to w without secrets, and says whether there were any.
+// maskTo copies f to w without secrets, and reports whether there were any.
 func (s *Span) maskTo(w io.Writer, f *os.File) (found bool, err error) {
 	const piece = 1 << 20
 	r := bufio.NewReaderSize(io.NewSectionReader(f, 0, 1<<62), piece)
@@ -82,8 +82,8 @@ func (s *Span) maskTo(w io.Writer, f *os.File) (found bool, err error) {
 	}
 }
 
-// Tidy removes what commands printed more than 30 days ago from one of the directories beside a trace. It looks once a
-// day. What cannot be removed stays.
+// Tidy removes what commands printed more than 30 days ago from one of the directories beside a
+// trace. It looks once a day. What cannot be removed stays.
 func Tidy(dir string) {
 	if vault.OnceADay(filepath.Join(dir, ".tidied")) {
 		tidy(dir, time.Now().Add(-vault.KeepFor))

@@ -22,8 +22,8 @@ type Output struct {
 // CaptureDir is where what commands print is kept for the trace at tracePath: beside it.
 func CaptureDir(tracePath string) string { return filepath.Join(filepath.Dir(tracePath), "captures") }
 
-// KeepOutput puts the beginnings of what the command printed, without secrets, into files beside the trace, and gives what
-// the span says of it. What cannot be kept is left out, with a warning.
+// KeepOutput puts the beginnings of what the command printed, without secrets, into files beside
+// the trace, and gives what the span says of it. What cannot be kept is left out, with a warning.
 func (s *Span) KeepOutput(stdout, stderr Output) *trace.Capture {
 	return &trace.Capture{Stdout: s.keepStream("stdout", stdout), Stderr: s.keepStream("stderr", stderr)}
 }
@@ -50,7 +50,8 @@ func (s *Span) keepStream(name string, o Output) trace.Stream {
 	return stream
 }
 
-// wholeWords cuts off the word that the limit cut in two: the first half of a secret does not look like one.
+// wholeWords cuts off the word that the limit cut in two: the first half of a secret does not look
+// like one.
 func wholeWords(head []byte) []byte {
 	const longest = 4096
 	if n := bytes.LastIndexAny(head, " \t\n\"'"); n >= 0 && len(head)-n < longest {

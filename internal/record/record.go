@@ -1,10 +1,10 @@
 // Package record makes one span of one execution.
 //
-// [Recorder.Begin] writes the start line before the command runs, [Span.End] the complete
-// line after it ended: exactly one of each, whatever happened in between. What a span
-// holds is what an exact re-run needs; values of variables that nobody needs are stored
-// as hashes only, and secrets go to the vault, a file beside the trace. A trace that cannot be written never keeps a command from running:
-// there is one warning, and that is all. Running the command, and the file that the
+// [Recorder.Begin] writes the start line before the command runs, [Span.End] the complete line
+// after it ended: exactly one of each, whatever happened in between. What a span holds is what an
+// exact re-run needs; values of variables that nobody needs are stored as hashes only, and secrets
+// go to the vault, a file beside the trace. A trace that cannot be written never keeps a command
+// from running: there is one warning, and that is all. Running the command, and the file that the
 // lines go to, are left to others.
 package record
 
@@ -113,8 +113,8 @@ func (r *Recorder) Begin(c Command) *Span {
 	return s
 }
 
-// keepSecrets puts the values that were taken out, but for the first known, into the vault. If it cannot, they are
-// out of the trace all the same, and the command runs (REC9).
+// keepSecrets puts the values that were taken out, but for the first known, into the vault. If it
+// cannot, they are out of the trace all the same, and the command runs (REC9).
 func (s *Span) keepSecrets(known int) {
 	values := s.secrets.Values()
 	s.record.Secrets = len(values)
@@ -129,8 +129,8 @@ func (s *Span) keepSecrets(known int) {
 	}
 }
 
-// hasPlace says whether files may be put beside the trace. If that is no file, such as /dev/null, nothing is recorded, and
-// its directory is nothing of ours.
+// hasPlace reports whether files may be put beside the trace. If that is no file, such as
+// /dev/null, nothing is recorded, and its directory is nothing of ours.
 func (r *Recorder) hasPlace() bool {
 	if r.cfg.Trace == "" {
 		return false
@@ -156,8 +156,9 @@ func (s *Span) ID() string { return s.record.SpanID }
 // Elapsed is the time since the span began.
 func (s *Span) Elapsed() time.Duration { return time.Since(s.began) }
 
-// End writes the complete line. Only the first call counts, so that it can be deferred
-// with what is true if nothing better becomes known. The lists of done may be nil. The result is what the trace has.
+// End writes the complete line. Only the first call counts, so that it can be deferred with what is
+// true if nothing better becomes known. The lists of done may be nil. The result is what the trace
+// has.
 func (s *Span) End(done trace.Completion) trace.Completion {
 	s.once.Do(func() {
 		if done.ScopesUsed == nil {
@@ -274,7 +275,7 @@ func workingDir() string {
 	return dir
 }
 
-// umask gives the form of the trace. It can only be asked for by setting it; in between,
+// umask returns the form of the trace. It can only be asked for by setting it; in between,
 // files that another thread makes get fewer rights and never more.
 //
 // Source: umask(2), NOTES.

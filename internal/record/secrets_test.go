@@ -16,7 +16,8 @@ import (
 	"substrate/trace"
 )
 
-// planted is a token that was made up, and is put together from pieces so that no scanner takes it for real.
+// planted is a token that was made up, and is put together from pieces so that no scanner takes it
+// for real.
 var planted = "gh" + "p_" + "a8Fk2Lq9Zr4Tm7Xw1Bc6Vn3Hp5Dj0Gs8Ye2K"
 
 // secretive is a command with the token in every place where one can be.

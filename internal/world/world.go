@@ -91,8 +91,8 @@ func newWorld(spec Spec, candidates []view.Strategy, stores []string) *World {
 	}
 }
 
-// newID returns the id of a world. No secret depends on it, and crypto/rand would start a timer, and
-// with that the poller.
+// newID returns the id of a world. No secret depends on it, and crypto/rand would start a timer,
+// and with that the poller.
 func newID() string {
 	now := time.Now()
 	return plain.NewID("wld_", plain.Tick(now.Unix(), int64(now.Nanosecond())), rand.Uint64())
