@@ -102,7 +102,7 @@ func build(run func()) error {
 //	both ARGS...          run bash and substrate with ARGS; stdout, stderr and status must be
 //	                      the same, and substrate must have recorded one span with that status
 //	input FILE            what the next both and pipe get as standard input
-//	last FIELD VALUE      compare a field of the last complete line, "a.b" for one inside an object
+//	last FIELD VALUE      compare a field of the last complete line; "a.b" is one in an object
 //	spans N               the trace holds N spans
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
