@@ -19,10 +19,9 @@ type environ struct {
 	pathAt     int // where PATH stands in out
 	originalAt int // where SHIM_ORIGINAL_PATH stands in out
 
-	order [maxVars]uint16    // of the names
-	out   [maxVars + 8]*byte // for the program: the entries as they are, without those of REC8
-	vars  [maxVars]plain.Pair
-	pairs [maxVars]plain.Pair // for the span
+	order [maxVars]uint16         // of the names
+	out   [maxVars + 8]*byte      // for the program: the entries as they are, without those of REC8
+	vars  [2 * maxVars]plain.Pair // and behind them those of the span
 }
 
 // read takes the environment. It returns false if a variable is set that only the ordinary route
@@ -175,12 +174,12 @@ func count(s string) (n int64, ok bool) {
 // describe fills in the environment of a span. original is PATH as the span holds it; the hashes go
 // to texts. It returns false if a word of argv holds what may be a secret of the environment.
 func (e *environ) describe(s *plain.Start, original string, texts *plain.Buffer) bool {
-	n := 0
+	n := e.n
 	for i := range e.n {
 		if v := e.sorted(i); plain.IsKept(v.Name) {
-			e.pairs[n] = *v
+			e.vars[n] = *v
 			if plain.Same(v.Name, plain.VarPath) {
-				e.pairs[n].Value = original
+				e.vars[n].Value = original
 			}
 			n++
 		}
@@ -195,11 +194,11 @@ func (e *environ) describe(s *plain.Start, original string, texts *plain.Buffer)
 			}
 			from := len(texts.Bytes)
 			v.Value = texts.HashDigits(v.Value, secret).String()[from:]
-			e.pairs[n] = v
+			e.vars[n] = v
 			n++
 		}
 	}
-	s.Env, s.EnvHashes = e.pairs[:kept], e.pairs[kept:n]
+	s.Env, s.EnvHashes = e.vars[e.n:kept], e.vars[kept:n]
 	return true
 }
 

@@ -2,6 +2,7 @@ package prestart
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -277,5 +278,20 @@ func TestOffsetsOfChild(t *testing.T) {
 				t.Errorf("%s: child_%s, field at %d", file, name, got[i])
 			}
 		}
+	}
+}
+
+// TestManyVariables: as many variables as there may be, and one more.
+func TestManyVariables(t *testing.T) {
+	env := baseEnv(t, t.TempDir())
+	for i := len(env); i < maxVars; i++ {
+		env = append(env, fmt.Sprintf("V%d=%d", i, i))
+	}
+	argv := []string{"substrate", "-c", "true"}
+	if got, want := startLine(t, false, argv, env), ordinaryLine(t, false, argv, env, "/bin/bash"); normal(got) != normal(want) {
+		t.Errorf("\n%s, want\n%s", got, want)
+	}
+	if got := startLine(t, false, argv, append(env, "ONE=MORE")); got != "" {
+		t.Errorf("with %d variables: %s", maxVars+1, got)
 	}
 }
