@@ -174,7 +174,7 @@ func TestCommand(t *testing.T) {
 	if st := follow(t, start(t, s), MsgExit); st.last.Status != 0 {
 		t.Fatalf("%q, status %#x", st.lines, st.last.Status)
 	}
-	// The test may have been started with ignored signals that the Go runtime leaves alone, such as 32.
+	// The test may have inherited ignored signals that the Go runtime leaves alone, such as 32.
 	ignored := ownIgnored(t) | 1<<(unix.SIGHUP-1)
 	want := fmt.Sprintf("/usr\n0027\n123\n234\nSigBlk:\t0000000000000800\nSigIgn:\t%016x\nread\n0\n1\n2\n3\n", ignored)
 	if got := printed(t, out); got != want {
