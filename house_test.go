@@ -45,9 +45,7 @@ var methodsWithoutValues = map[string]int{
 }
 
 // wideComments are the packages whose comments are still wider than maxCommentWidth.
-var wideComments = map[string]bool{
-	".": true,
-}
+var wideComments = map[string]bool{}
 
 // largePackages may have more lines than maxPackageLines.
 var largePackages = map[string]bool{

@@ -1,5 +1,5 @@
-// Package substrate_test holds the rules of the house that no compiler checks: who may import whom, and what every
-// package owes its readers. It parses the source files and needs nothing else.
+// Package substrate_test holds the rules of the house that no compiler checks: who may import whom,
+// and what every package owes its readers. It parses the source files and needs nothing else.
 package substrate_test
 
 import (
@@ -110,7 +110,8 @@ var house = []room{
 	{level: 9, pkg: "bench", job: "the end-to-end benchmarks", tests: []string{"internal/world"}},
 }
 
-// heavy are imports that cost start-up time or size; all but the named packages do without them. Tests may have them.
+// heavy are imports that cost start-up time or size; all but the named packages do without them.
+// Tests may have them.
 var heavy = map[string][]string{
 	"net/http":                   nil,
 	"crypto/tls":                 nil,

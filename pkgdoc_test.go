@@ -108,8 +108,8 @@ func TestDocComments(t *testing.T) {
 	}
 }
 
-// checkSpecs checks types, constants and variables. In a group with a comment of its own, or with one at the end of the
-// line, a constant or variable needs no more.
+// checkSpecs checks types, constants and variables. In a group with a comment of its own, or with
+// one at the end of the line, a constant or variable needs no more.
 func (p parsed) checkSpecs(t *testing.T, d *ast.GenDecl) {
 	t.Helper()
 	for _, spec := range d.Specs {
@@ -150,7 +150,7 @@ func (p parsed) checkDoc(t *testing.T, n ast.Node, name string, doc *ast.Comment
 	}
 }
 
-// receiverExported says whether a function can be named from outside.
+// receiverExported reports whether a function can be named from outside.
 func receiverExported(d *ast.FuncDecl) bool {
 	if d.Recv == nil || len(d.Recv.List) == 0 {
 		return true
@@ -205,7 +205,8 @@ var exits = map[string]bool{
 	"os.Exit": true, "syscall.Exit": true, "unix.Exit": true, "log.Fatal": true, "log.Fatalf": true, "log.Fatalln": true,
 }
 
-// Nothing but main ends the process, so that deferred undo always runs; and nothing runs before main.
+// Nothing but main ends the process, so that deferred undo always runs; and nothing runs before
+// main.
 func TestNoExitNoInit(t *testing.T) {
 	for _, p := range parsedSources(t) {
 		isMain := p.name == "main.go" && strings.HasPrefix(p.pkg, "cmd/")

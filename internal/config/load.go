@@ -205,7 +205,7 @@ func pick(environ []string) vars {
 	return v
 }
 
-// ours says whether a variable of this name can have a meaning for us.
+// ours reports whether a variable of this name can have a meaning for us.
 func ours(name string) bool {
 	switch name {
 	case plain.VarHome, plain.VarPath, plain.VarShell, "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "DBUS_SESSION_BUS_ADDRESS", plain.VarMaxMB, plain.VarKeep:
@@ -214,7 +214,7 @@ func ours(name string) bool {
 	return strings.HasPrefix(name, plain.ShimVariables) || strings.HasPrefix(name, plain.SubstrateVariables)
 }
 
-// isTrue says whether the variable switches something on.
+// isTrue reports whether the variable switches something on.
 func (v vars) isTrue(name string) bool {
 	on, _ := plain.Switch(v[name])
 	return on

@@ -69,7 +69,7 @@ func (s *settings) reject(name, want, used string) {
 	s.problems = append(s.problems, Problem{Name: name, Value: s.vars[name], Want: want, Used: used, Worlds: ofWorlds(name)})
 }
 
-// ofWorlds says whether only replays and worlds look at a variable.
+// ofWorlds reports whether only replays and worlds look at a variable.
 func ofWorlds(name string) bool {
 	switch name {
 	case plain.VarUseWorld, plain.VarRequireWorld, "SUBSTRATE_FS_DIFF_MAX", "SUBSTRATE_WORLD_MAX":

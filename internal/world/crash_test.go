@@ -34,7 +34,7 @@ const (
 // crashPoints are the moments at which a supervisor is killed: after each kind of object that
 // world.json can name, and after those without a name.
 func crashPoints(root bool) []string {
-	points := []string{"born", state.KindState, "world.json", state.KindUpper, "process", "running"}
+	points := []string{"started", state.KindState, "world.json", state.KindUpper, "process", "running"}
 	if root {
 		points = append(points, state.KindNetns)
 		if _, err := cgroup.Mount(); err == nil {
@@ -146,7 +146,7 @@ func crashAndCollect(t *testing.T, point string) {
 	spec := testSpec(t, dir)
 	crash(t, dir, point)
 	list, err := listDead(spec)
-	if point == "born" { // before the world has a name
+	if point == "started" { // before the world has a name
 		if err != nil || len(list) != 0 {
 			t.Errorf("List after a crash at %s = %+v, %v; want nothing", point, list, err)
 		}

@@ -34,7 +34,7 @@ func (w *World) startInit() error {
 		return err
 	}
 	w.signals.start(proc)
-	crashpoint("born", "")
+	crashpoint("started", "")
 	return nil
 }
 
