@@ -205,8 +205,7 @@ var exits = map[string]bool{
 	"os.Exit": true, "syscall.Exit": true, "unix.Exit": true, "log.Fatal": true, "log.Fatalf": true, "log.Fatalln": true,
 }
 
-// Nothing but main ends the process, so that deferred undo always runs; and nothing runs before
-// main.
+// Only main ends the process, so that deferred calls always run. Nothing runs before main.
 func TestNoExitNoInit(t *testing.T) {
 	for _, p := range parsedSources(t) {
 		isMain := p.name == "main.go" && strings.HasPrefix(p.pkg, "cmd/")

@@ -231,7 +231,7 @@ func TestShimEndsAsKilled(t *testing.T) { // SHM5, REC4
 	}
 }
 
-// TestShimIsSpared: the first process of a pid namespace cannot die by its own signal, and exits.
+// TestShimIsSpared: a shim that is pid 1 cannot be killed by its own signal, so it exits.
 func TestShimIsSpared(t *testing.T) { // REC4
 	testenv.InRoot(t, func(t *testing.T) {
 		for _, by := range shims() {

@@ -64,7 +64,7 @@ func TestUsernsSettings(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := askUserns(Host{Root: true}).rows[0]; got.Status != Warn || got.Fix != s.fix {
-			t.Errorf("%s=%s: root is told %+v, want the fix %q", s.path, s.value, got, s.fix)
+			t.Errorf("%s=%s: root gets %+v, want the fix %q", s.path, s.value, got, s.fix)
 		}
 		if err := os.WriteFile(s.path, old, 0); err != nil {
 			t.Fatal(err)

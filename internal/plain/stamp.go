@@ -24,7 +24,7 @@ func (b *Buffer) Stamp(version string, f File) *Buffer {
 // Newer returns the program that the shims with a stamp lead to if that program is at least as new
 // as the version here and lies at another path. While it is there its shims stay as they are: two
 // installations that share a home would else deploy in turn. The result is "" if the program
-// at path shall deploy.
+// at path should deploy.
 func Newer(stamp, version, path string) string {
 	deployedBy, next := Part(stamp, 0, ':')
 	for range 4 {

@@ -24,7 +24,7 @@ type child struct {
 	inGroup bool // it is in the cgroup too, not only the command
 }
 
-// startInit starts the init process if there is none. It makes its network namespace by itself.
+// startInit starts the init process if there is none. It makes its own network namespace.
 func (w *World) startInit() error {
 	if w.signals.proc != nil {
 		return nil

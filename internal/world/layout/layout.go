@@ -16,7 +16,7 @@ import (
 
 // Input is the input of a plan.
 type Input struct {
-	MountInfo []byte   // /proc/self/mountinfo of a process that sees what the world shall show
+	MountInfo []byte   // /proc/self/mountinfo of a process that sees what the world will show
 	FS        FS       // the files that this process sees; Host{} outside tests
 	User      bool     // the world lives in a user namespace that maps only UID and GID
 	UID, GID  int      // the caller
