@@ -7,9 +7,22 @@ var longOptions = [...]struct {
 	name  string
 	takes int
 }{
-	{"debug", 0}, {"debugger", 0}, {"dump-po-strings", 0}, {"dump-strings", 0}, {"init-file", 1}, {"login", 0},
-	{"noediting", 0}, {"noprofile", 0}, {"norc", 0}, {"posix", 0}, {"pretty-print", 0}, {"protected", 0},
-	{"rcfile", 1}, {"restricted", 0}, {"verbose", 0}, {"wordexp", 0},
+	{"debug", 0},
+	{"debugger", 0},
+	{"dump-po-strings", 0},
+	{"dump-strings", 0},
+	{"init-file", 1},
+	{"login", 0},
+	{"noediting", 0},
+	{"noprofile", 0},
+	{"norc", 0},
+	{"posix", 0},
+	{"pretty-print", 0},
+	{"protected", 0},
+	{"rcfile", 1},
+	{"restricted", 0},
+	{"verbose", 0},
+	{"wordexp", 0},
 }
 
 // Option reads one option of bash, which begins with "-" or "+": how many of the following words

@@ -19,8 +19,8 @@ type signals struct {
 //
 // Source: sigaction(2); waitid(2).
 type signalInfo struct {
-	signo, errno, code, _, pid int32
-	_                          [108]byte
+	_, _, code, _, pid int32 // the first two are signo and errno
+	_                  [108]byte
 }
 
 // set is the set that holds sig alone.
