@@ -133,7 +133,7 @@ func TestIsolationEnd(t *testing.T) {
 			if out, res := a.sh(script); res.Exit != 5 || out != "" {
 				t.Errorf("%s: status %d, %q", name, res.Exit, out)
 			}
-			// Whoever waits for one of them waits 1,000 s. Starting 200 takes long on a busy machine.
+			// Whoever waits for one of them waits 1,000 s. A busy machine starts 200 slowly.
 			if d := time.Since(begin); d > time.Minute {
 				t.Errorf("%s: ended after %s", name, d)
 			}
